@@ -1,0 +1,434 @@
+//! The plan: what the controller publishes and filters carry out. Wire format 1, JSON.
+//!
+//! Owns the types, their limits and their validation; compiling a plan for the request path is `assign`'s.
+
+use serde::{Deserialize, Serialize};
+
+/// The wire format of plans and reports that this code speaks.
+pub const FORMAT: u32 = 1;
+/// Most experiments in one plan.
+pub const MAX_EXPERIMENTS: usize = 1_000;
+/// Most versions in one experiment.
+pub const MAX_VERSIONS: usize = 16;
+/// Longest name (experiment, version, header), in bytes.
+pub const MAX_NAME: usize = 128;
+/// Longest header value, host or path, in bytes.
+pub const MAX_VALUE: usize = 1_024;
+/// Largest weight. Weights are relative; their sum is at most `MAX_VERSIONS` times this.
+pub const MAX_WEIGHT: u32 = 1_000_000;
+/// The whole, in parts per million.
+pub const PARTS: u32 = 1_000_000;
+/// Most hosts, paths, headers or rules in one list.
+pub const MAX_LIST: usize = 64;
+/// Most distinct routing headers over a whole plan: each costs every request one host call.
+pub const MAX_ROUTING_HEADERS: usize = 16;
+/// Longest deadline, bin or time limit, in milliseconds: one hour.
+pub const MAX_DEADLINE_MS: u64 = 3_600_000;
+
+/// Every running or concluded experiment's rules and weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Plan {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Opaque; changes whenever anything in the plan does. 1 to 64 visible ASCII characters.
+    pub revision: String,
+    /// The first that matches a request decides it.
+    pub experiments: Vec<PlannedExperiment>,
+}
+
+/// One experiment, as filters need it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlannedExperiment {
+    /// Unique for ever: a re-created experiment of the same name has another.
+    pub id: String,
+    /// What people call it; in logs and stats.
+    pub name: String,
+    /// Running: assign and record. Concluded: route to the outcome, record nothing.
+    pub status: Status,
+    /// Counts up within the experiment whenever weights change; at least 1.
+    pub epoch: u32,
+    /// Which requests take part.
+    #[serde(rename = "match")]
+    pub matching: Match,
+    /// What is randomised.
+    pub unit: Unit,
+    /// Seeds the hashes of sticky units. 1 to 64 visible ASCII characters.
+    pub salt: String,
+    /// A request that has not ended after this many milliseconds is overdue, a bad event. At least 1.
+    pub deadline_ms: u64,
+    /// Length of a bin of assignment time, in milliseconds. At least 100.
+    pub bin_ms: u64,
+    /// Until when a request's latency counts.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub measure: Measure,
+    /// What makes a response a failure.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub failure: FailureRules,
+    /// Where the reward comes from, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward: Option<RewardSource>,
+    /// A request header by which testers choose a version; such requests are not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_header: Option<String>,
+    /// Index into `versions` of the baseline.
+    pub baseline: usize,
+    /// 2 to [`MAX_VERSIONS`], in the order of the experiment document.
+    pub versions: Vec<PlannedVersion>,
+}
+
+/// Whether an experiment is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// Assigned by weight and recorded; goes to the baseline when the plan is stale.
+    Running,
+    /// Routed by weight (all of it on the outcome), never recorded, kept when the plan is stale.
+    Concluded,
+}
+
+/// One version's weight and how requests are sent to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlannedVersion {
+    /// Unique within the experiment.
+    pub name: String,
+    /// Relative share, 0 to [`MAX_WEIGHT`].
+    pub weight: u32,
+    /// Request headers that send a request to this version.
+    pub headers: Vec<Header>,
+}
+
+/// A header to set.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Header {
+    /// Lower case.
+    pub name: String,
+    /// Visible ASCII.
+    pub value: String,
+}
+
+/// Which requests take part: all of `hosts`, `paths` and `headers` must agree; an empty list agrees with everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Match {
+    /// `shop.example`, `*.shop.example` (one or more labels in place of the star) or `*`; any of them. Without port.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// Any of them, on the path without its query.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<PathMatch>,
+    /// Every one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<HeaderMatch>,
+    /// Share of the matching traffic that takes part, in parts per million; the rest goes to the baseline, unrecorded.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub share_ppm: u32,
+}
+
+impl Default for Match {
+    fn default() -> Self {
+        Self { hosts: Vec::new(), paths: Vec::new(), headers: Vec::new(), share_ppm: PARTS }
+    }
+}
+
+const fn whole() -> u32 {
+    PARTS
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_whole(share: &u32) -> bool {
+    *share == PARTS
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// How a path is matched, as in the Gateway API: a prefix matches whole path elements (`/a` matches `/a/b`, not `/ab`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum PathMatch {
+    /// The whole path.
+    Exact(String),
+    /// Its first elements.
+    Prefix(String),
+}
+
+/// How a request header is matched, by its first value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HeaderMatch {
+    /// Lower case.
+    pub name: String,
+    /// The whole value; absent: the header only has to be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<String>,
+}
+
+/// What is randomised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Unit {
+    /// Each request on its own.
+    Request,
+    /// Whoever sends the same value of this header. Lower case.
+    Header(String),
+    /// Whoever sends the same value of this cookie.
+    Cookie(String),
+}
+
+/// Until when a request's latency counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Measure {
+    /// The whole exchange.
+    #[default]
+    End,
+    /// The response headers: for streams and upgrades.
+    Headers,
+}
+
+/// What makes a response a failure, beside Envoy's own word that the upstream failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FailureRules {
+    /// HTTP status codes, as inclusive ranges.
+    #[serde(default = "default_codes")]
+    pub codes: Vec<(u32, u32)>,
+    /// gRPC statuses, looked at when the request is gRPC.
+    #[serde(default = "default_grpc")]
+    pub grpc: Vec<u32>,
+}
+
+impl Default for FailureRules {
+    fn default() -> Self {
+        Self { codes: default_codes(), grpc: default_grpc() }
+    }
+}
+
+fn default_codes() -> Vec<(u32, u32)> {
+    vec![(500, 599)]
+}
+
+/// UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS: the server's own.
+fn default_grpc() -> Vec<u32> {
+    vec![2, 4, 12, 13, 14, 15]
+}
+
+/// Where a reward comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum RewardSource {
+    /// A number in a response header; absent or not a number: no reward. Lower case.
+    ResponseHeader(String),
+}
+
+/// What is wrong with a plan, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct InvalidPlan {
+    /// As in `experiments[0].versions[1].weight`.
+    pub path: String,
+    /// What is wrong and what is asked for.
+    pub problem: String,
+}
+
+impl Plan {
+    /// A plan without experiments.
+    #[must_use]
+    pub fn empty(revision: &str) -> Self {
+        Self { format: FORMAT, revision: revision.to_owned(), experiments: Vec::new() }
+    }
+
+    /// Reads and validates a plan.
+    ///
+    /// # Errors
+    /// [`InvalidPlan`] for the first thing that is wrong: not JSON, an unknown field, a limit exceeded.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, InvalidPlan> {
+        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        let plan: Self = serde_path_to_error::deserialize(&mut reader)
+            .map_err(|error| InvalidPlan { path: error.path().to_string(), problem: error.inner().to_string() })?;
+        reader.end().map_err(|error| InvalidPlan { path: ".".to_owned(), problem: error.to_string() })?;
+        plan.validate()?;
+        Ok(plan)
+    }
+
+    /// Checks every limit of this module.
+    ///
+    /// # Errors
+    /// [`InvalidPlan`] for the first limit exceeded.
+    pub fn validate(&self) -> Result<(), InvalidPlan> {
+        let check = Check { path: String::new() };
+        check.that(self.format == FORMAT, "format", || format!("this code speaks format {FORMAT}, not {}", self.format))?;
+        check.token(&self.revision, "revision", 64)?;
+        check.count(self.experiments.len(), 0, MAX_EXPERIMENTS, "experiments")?;
+        let mut ids = std::collections::BTreeSet::new();
+        for (index, experiment) in self.experiments.iter().enumerate() {
+            let check = check.at(&format!("experiments[{index}]"));
+            experiment.validate(&check)?;
+            check.that(ids.insert(&experiment.id), "id", || format!("`{}` is there twice", experiment.id))?;
+        }
+        let names = self.routing_headers();
+        check.that(names.len() <= MAX_ROUTING_HEADERS, "experiments", || {
+            format!("{} different routing headers; at most {MAX_ROUTING_HEADERS}", names.len())
+        })
+    }
+
+    /// The names of all routing headers, sorted, each once.
+    #[must_use]
+    pub fn routing_headers(&self) -> Vec<&str> {
+        let names: std::collections::BTreeSet<&str> = self
+            .experiments
+            .iter()
+            .flat_map(|experiment| &experiment.versions)
+            .flat_map(|version| &version.headers)
+            .map(|header| header.name.as_str())
+            .collect();
+        names.into_iter().collect()
+    }
+}
+
+impl PlannedExperiment {
+    fn validate(&self, check: &Check) -> Result<(), InvalidPlan> {
+        check.token(&self.id, "id", MAX_NAME)?;
+        check.token(&self.name, "name", MAX_NAME)?;
+        check.that(self.epoch >= 1, "epoch", || "epochs count from 1".to_owned())?;
+        check.token(&self.salt, "salt", 64)?;
+        check.that((1..=MAX_DEADLINE_MS).contains(&self.deadline_ms), "deadlineMs", || {
+            format!("{} is not within 1 to {MAX_DEADLINE_MS}", self.deadline_ms)
+        })?;
+        check.that((100..=MAX_DEADLINE_MS).contains(&self.bin_ms), "binMs", || {
+            format!("{} is not within 100 to {MAX_DEADLINE_MS}", self.bin_ms)
+        })?;
+        self.matching.validate(&check.at("match"))?;
+        match &self.unit {
+            Unit::Request => {}
+            Unit::Header(name) => check.header_name(name, "unit.header")?,
+            Unit::Cookie(name) => check.token(name, "unit.cookie", MAX_NAME)?,
+        }
+        check.count(self.failure.codes.len(), 0, MAX_LIST, "failure.codes")?;
+        for (from, to) in &self.failure.codes {
+            check.that(100 <= *from && from <= to && *to <= 599, "failure.codes", || {
+                format!("[{from}, {to}] is not a range of status codes within 100 to 599")
+            })?;
+        }
+        check.count(self.failure.grpc.len(), 0, MAX_LIST, "failure.grpc")?;
+        if let Some(RewardSource::ResponseHeader(name)) = &self.reward {
+            check.header_name(name, "reward.responseHeader")?;
+        }
+        if let Some(name) = &self.override_header {
+            check.header_name(name, "overrideHeader")?;
+        }
+        check.count(self.versions.len(), 2, MAX_VERSIONS, "versions")?;
+        check.that(self.baseline < self.versions.len(), "baseline", || {
+            format!("{} is not the index of one of {} versions", self.baseline, self.versions.len())
+        })?;
+        let mut names = std::collections::BTreeSet::new();
+        for (index, version) in self.versions.iter().enumerate() {
+            let check = check.at(&format!("versions[{index}]"));
+            check.token(&version.name, "name", MAX_NAME)?;
+            check.that(names.insert(&version.name), "name", || format!("`{}` is there twice", version.name))?;
+            check.that(version.weight <= MAX_WEIGHT, "weight", || {
+                format!("{} is more than {MAX_WEIGHT}", version.weight)
+            })?;
+            check.count(version.headers.len(), 0, MAX_ROUTING_HEADERS, "headers")?;
+            for (index, header) in version.headers.iter().enumerate() {
+                let check = check.at(&format!("headers[{index}]"));
+                check.header_name(&header.name, "name")?;
+                check.value(&header.value, "value")?;
+            }
+        }
+        check.that(self.versions.iter().any(|version| version.weight > 0), "versions", || {
+            "every weight is 0; give at least one version some".to_owned()
+        })
+    }
+}
+
+impl Match {
+    fn validate(&self, check: &Check) -> Result<(), InvalidPlan> {
+        check.count(self.hosts.len(), 0, MAX_LIST, "hosts")?;
+        check.count(self.paths.len(), 0, MAX_LIST, "paths")?;
+        check.count(self.headers.len(), 0, MAX_LIST, "headers")?;
+        for host in &self.hosts {
+            check.value(host, "hosts")?;
+            let rest = host.strip_prefix("*.").unwrap_or(host);
+            check.that(host == "*" || (!rest.is_empty() && !rest.contains('*') && !rest.contains(':')), "hosts", || {
+                format!("`{host}` is not a host without port, `*.` and a host, or `*`")
+            })?;
+        }
+        for path in &self.paths {
+            let (PathMatch::Exact(path) | PathMatch::Prefix(path)) = path;
+            check.value(path, "paths")?;
+            check.that(path.starts_with('/'), "paths", || format!("`{path}` does not begin with a slash"))?;
+        }
+        for header in &self.headers {
+            check.header_name(&header.name, "headers")?;
+            if let Some(exact) = &header.exact {
+                check.value(exact, "headers")?;
+            }
+        }
+        check.that((1..=PARTS).contains(&self.share_ppm), "sharePpm", || {
+            format!("{} is not within 1 to {PARTS}", self.share_ppm)
+        })
+    }
+}
+
+/// Headers that carry the request itself: setting them would change more than the route.
+const FORBIDDEN_HEADERS: [&str; 6] = ["host", "connection", "content-length", "transfer-encoding", "te", "upgrade"];
+
+/// Whether a text is a header name that the plan may set or look at: lower-case token characters, no pseudo-header.
+#[must_use]
+pub fn is_header_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= MAX_NAME
+        && !FORBIDDEN_HEADERS.contains(&name)
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte))
+}
+
+/// Collects where in the document a check stands.
+struct Check {
+    path: String,
+}
+
+impl Check {
+    fn at(&self, part: &str) -> Self {
+        Self { path: self.join(part) }
+    }
+
+    fn join(&self, part: &str) -> String {
+        if self.path.is_empty() { part.to_owned() } else { format!("{}.{part}", self.path) }
+    }
+
+    fn that(&self, holds: bool, part: &str, problem: impl FnOnce() -> String) -> Result<(), InvalidPlan> {
+        if holds { Ok(()) } else { Err(InvalidPlan { path: self.join(part), problem: problem() }) }
+    }
+
+    fn count(&self, count: usize, least: usize, most: usize, part: &str) -> Result<(), InvalidPlan> {
+        self.that((least..=most).contains(&count), part, || format!("{count} entries; {least} to {most} are allowed"))
+    }
+
+    fn token(&self, text: &str, part: &str, longest: usize) -> Result<(), InvalidPlan> {
+        self.that(
+            !text.is_empty() && text.len() <= longest && text.bytes().all(|byte| byte.is_ascii_graphic()),
+            part,
+            || format!("must be 1 to {longest} visible ASCII characters"),
+        )
+    }
+
+    fn value(&self, text: &str, part: &str) -> Result<(), InvalidPlan> {
+        self.that(
+            !text.is_empty() && text.len() <= MAX_VALUE && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+            part,
+            || format!("must be 1 to {MAX_VALUE} printable ASCII characters"),
+        )
+    }
+
+    fn header_name(&self, name: &str, part: &str) -> Result<(), InvalidPlan> {
+        self.that(is_header_name(name), part, || {
+            format!("`{name}` is not a lower-case header name (and not one that carries the request, as `host` does)")
+        })
+    }
+}
