@@ -1,0 +1,43 @@
+//! What the filters are told of an experiment.
+
+use crate::spec::Experiment;
+use crate::state::{Phase, State};
+use weir_core::plan::{PlannedExperiment, PlannedVersion, Status};
+
+/// The plan's entry for an experiment. `id` is the ledger's: unique for ever; it also salts the hashes of sticky units, so
+/// that a new experiment shuffles users anew.
+#[must_use]
+pub fn planned(experiment: &Experiment, id: &str, state: &State) -> PlannedExperiment {
+    let (status, weights) = match state.phase {
+        Phase::Running => (Status::Running, state.weights().to_vec()),
+        Phase::Concluded { version, .. } => {
+            (Status::Concluded, (0..experiment.versions.len()).map(|index| u32::from(index == version)).collect())
+        }
+    };
+    PlannedExperiment {
+        id: id.to_owned(),
+        name: experiment.name.clone(),
+        status,
+        epoch: state.epoch().map_or(1, |epoch| epoch.epoch),
+        matching: experiment.matching.clone(),
+        unit: experiment.unit.clone(),
+        salt: id.chars().take(64).collect(),
+        deadline_ms: experiment.deadline_ms,
+        bin_ms: experiment.bin_ms,
+        measure: experiment.measure,
+        failure: experiment.failure.clone(),
+        reward: experiment.reward.as_ref().map(|reward| reward.source.clone()),
+        override_header: experiment.override_header.clone(),
+        baseline: experiment.baseline,
+        versions: experiment
+            .versions
+            .iter()
+            .zip(weights)
+            .map(|(version, weight)| PlannedVersion {
+                name: version.name.clone(),
+                weight,
+                headers: version.headers.clone(),
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,153 @@
+//! An experiment as the engine knows it: validated, with every default filled in.
+//!
+//! Built by [`crate::document`] only. Shares are in basis points (1/10,000), the lattice of [`TOTAL_WEIGHT`].
+
+use serde::{Deserialize, Serialize};
+use weir_core::plan::{FailureRules, Header, Match, Measure, RewardSource, Unit};
+
+/// Weights of an experiment always sum to this: one step is 0.01%.
+pub const TOTAL_WEIGHT: u32 = 10_000;
+
+/// A validated experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Experiment {
+    /// 1 to 63 lower-case letters, digits and dashes; unique in a controller.
+    pub name: String,
+    /// The service under experiment; groups experiments for people.
+    pub service: String,
+    /// Which requests take part.
+    pub matching: Match,
+    /// What is randomised.
+    pub unit: Unit,
+    /// 2 to 16, names unique.
+    pub versions: Vec<Version>,
+    /// Index of the baseline.
+    pub baseline: usize,
+    /// How weights move.
+    pub strategy: Strategy,
+    /// Absolute limits every version must keep. A canary has at least one.
+    pub objectives: Vec<Objective>,
+    /// What to maximise or minimise. A bandit or an A/B test has one; so has whatever has several candidates.
+    pub reward: Option<Reward>,
+    /// Probability of error over the whole experiment.
+    pub alpha: Alpha,
+    /// Milliseconds after which a request that has not ended is a bad event.
+    pub deadline_ms: u64,
+    /// Milliseconds of one bin of assignment time.
+    pub bin_ms: u64,
+    /// Until when latency counts.
+    pub measure: Measure,
+    /// What makes a response a failure.
+    pub failure: FailureRules,
+    /// Header by which testers choose a version, unrecorded.
+    pub override_header: Option<String>,
+    /// Settled exposures that a version needs before it may win.
+    pub min_exposures: u64,
+    /// Milliseconds after which the experiment concludes as inconclusive, on the baseline.
+    pub max_duration_ms: u64,
+}
+
+/// One competing alternative.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Version {
+    /// Its name.
+    pub name: String,
+    /// Request headers that send a request to it.
+    pub headers: Vec<Header>,
+}
+
+/// How weights move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Strategy {
+    /// Traffic follows the probability of being best among the feasible (Thompson).
+    Bandit {
+        /// Least weight of every version that is not rolled back, in basis points.
+        floor: u32,
+        /// Most that one decision moves one version's weight, in basis points.
+        max_step: u32,
+    },
+    /// A ladder of weights for each candidate, climbed by evidence.
+    Canary {
+        /// Weight of each candidate per rung, in basis points, rising.
+        steps: Vec<u32>,
+    },
+    /// A fixed split.
+    Ab {
+        /// Weight per version, summing to [`TOTAL_WEIGHT`].
+        weights: Vec<u32>,
+    },
+}
+
+/// An absolute limit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Objective {
+    /// Unique within the experiment.
+    pub name: String,
+    /// What is limited.
+    pub limit: Limit,
+}
+
+/// What an objective limits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Limit {
+    /// The share of exposures that end badly: failed, or not ended by the deadline.
+    ErrorRate {
+        /// Within (0, 1).
+        max: f64,
+    },
+}
+
+/// What to maximise or minimise: here, whether an exposure was rewarded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reward {
+    /// Where it comes from.
+    pub source: RewardSource,
+    /// Which way is better.
+    pub direction: Direction,
+}
+
+/// Which way is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Direction {
+    /// More is better.
+    Maximize,
+    /// Less is better.
+    Minimize,
+}
+
+/// Error budgets, each within (0, 0.5].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Alpha {
+    /// Per version: of rolling it back though it keeps its objectives.
+    pub roll_back: f64,
+    /// Of promoting a version that is not the best, or breaks an objective.
+    pub promotion: f64,
+}
+
+impl Experiment {
+    /// How many versions are not the baseline.
+    #[must_use]
+    pub fn candidates(&self) -> usize {
+        self.versions.len().saturating_sub(1)
+    }
+
+    /// The name of a version; empty beyond the last.
+    #[must_use]
+    pub fn version_name(&self, version: usize) -> &str {
+        self.versions.get(version).map_or("", |version| version.name.as_str())
+    }
+
+    /// Whether evidence per request is valid: only where each request is its own unit.
+    #[must_use]
+    pub fn requests_are_units(&self) -> bool {
+        self.unit == Unit::Request
+    }
+}

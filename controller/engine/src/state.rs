@@ -1,0 +1,165 @@
+//! Where an experiment stands, and what was observed: the engine's inputs beside the experiment itself.
+//!
+//! Both are plain data that the ledger stores; only [`crate::decide`] makes a new state.
+
+use crate::spec::{Experiment, Strategy, TOTAL_WEIGHT};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use weir_core::report::Counts;
+
+/// Where an experiment stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// Running, or concluded and how.
+    pub phase: Phase,
+    /// Unix milliseconds.
+    pub started_at: u64,
+    /// Every epoch so far, oldest first; the last is in force. Never empty.
+    pub epochs: Vec<Epoch>,
+    /// Per version: whether it was rolled back. The baseline: whether it breaks an objective, which bars it from winning.
+    pub out: Vec<bool>,
+    /// Per objective and version, the verdicts that fired: a gate that has fired stays fired.
+    pub latched: Vec<Vec<Verdict>>,
+    /// Rung of a canary's ladder, from 0.
+    pub rung: usize,
+}
+
+/// Whether an experiment is under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "phase")]
+pub enum Phase {
+    /// Weights move, evidence grows.
+    Running,
+    /// All traffic goes to the outcome until the experiment is deleted.
+    Concluded {
+        /// How it ended.
+        outcome: Outcome,
+        /// The version that has the traffic, by index.
+        version: usize,
+        /// Unix milliseconds.
+        at: u64,
+    },
+}
+
+/// How an experiment ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// One version is the best of the feasible.
+    Promoted,
+    /// No candidate is left.
+    RolledBack,
+    /// Time ran out.
+    Inconclusive,
+}
+
+/// A stretch of constant weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Epoch {
+    /// 1, 2, 3, …
+    pub epoch: u32,
+    /// Unix milliseconds.
+    pub began_at: u64,
+    /// Per version, summing to [`TOTAL_WEIGHT`].
+    pub weights: Vec<u32>,
+    /// The pooled reward rate known when the epoch began, within (0, 1): the centre `y₀` of card G.
+    pub centre: f64,
+}
+
+impl Epoch {
+    /// The propensity of a version, 0 to 1.
+    #[must_use]
+    pub fn propensity(&self, version: usize) -> f64 {
+        f64::from(self.weights.get(version).copied().unwrap_or(0)) / f64::from(TOTAL_WEIGHT)
+    }
+}
+
+/// What a gate says of one version.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    /// Neither claim has enough evidence.
+    #[default]
+    NotEnoughEvidence,
+    /// The limit is kept.
+    Met,
+    /// The limit is broken. Overrides *met*.
+    Violated,
+}
+
+/// What was observed, per epoch.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Observations {
+    /// By epoch number. An epoch without observations may be missing.
+    pub epochs: BTreeMap<u32, EpochCounts>,
+}
+
+/// What was observed in one epoch, per version in the experiment's order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EpochCounts {
+    /// Counts of settled bins: the only ones that evidence uses.
+    pub settled: Vec<Counts>,
+    /// Counts of bins that are not settled yet: shown to people, never evidence.
+    pub unsettled: Vec<Counts>,
+}
+
+impl State {
+    /// The state of an experiment that begins now.
+    #[must_use]
+    pub fn begin(experiment: &Experiment, now: u64) -> Self {
+        let versions = experiment.versions.len();
+        Self {
+            phase: Phase::Running,
+            started_at: now,
+            epochs: vec![Epoch {
+                epoch: 1,
+                began_at: now,
+                weights: initial_weights(experiment),
+                // Nothing is known yet; any constant is valid (card G), and one half favours nobody.
+                centre: 0.5,
+            }],
+            out: vec![false; versions],
+            latched: vec![vec![Verdict::default(); versions]; experiment.objectives.len()],
+            rung: 0,
+        }
+    }
+
+    /// The epoch in force.
+    #[must_use]
+    pub fn epoch(&self) -> Option<&Epoch> {
+        self.epochs.last()
+    }
+
+    /// The weights in force, per version; empty only for a state that was not made by [`State::begin`].
+    #[must_use]
+    pub fn weights(&self) -> &[u32] {
+        self.epoch().map_or(&[], |epoch| epoch.weights.as_slice())
+    }
+
+    /// Whether a version was rolled back (or, for the baseline, barred from winning).
+    #[must_use]
+    pub fn is_out(&self, version: usize) -> bool {
+        self.out.get(version).copied().unwrap_or(false)
+    }
+
+    /// Whether decisions are still to be made.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.phase == Phase::Running
+    }
+}
+
+fn initial_weights(experiment: &Experiment) -> Vec<u32> {
+    let versions = experiment.versions.len();
+    match &experiment.strategy {
+        Strategy::Bandit { .. } => crate::policy::equal_weights(versions, experiment.baseline),
+        Strategy::Ab { weights } => weights.clone(),
+        Strategy::Canary { steps } => {
+            crate::policy::canary_weights(experiment, steps.first().copied().unwrap_or(0), &vec![false; versions])
+        }
+    }
+}
