@@ -1,0 +1,80 @@
+//! Evidence that one version earns more than another, for rewards that are 0 or 1 per exposure (card G).
+//! Knows no third version: its requests are steps of the experiment on which nothing is bet.
+
+use crate::kernel::{BETS, bets};
+use crate::special::log_sum_exp;
+use libm::{log, log1p};
+use serde::{Deserialize, Serialize};
+
+/// One version's settled counts in one epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Arm {
+    /// Probability with which the version was assigned in the epoch, among **all** versions of the experiment; (0, 1].
+    pub propensity: f64,
+    /// Settled exposures.
+    pub exposures: u64,
+    /// Exposures that were rewarded by their deadline; counted as `exposures` where it is larger.
+    pub rewarded: u64,
+}
+
+/// Settled counts of a pair of versions in one epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RewardEpoch {
+    /// y₀: the reward rate that the bet is centred on, fixed at the epoch's start from data before it. Any value in
+    /// (0, 1) is valid; the pooled rate so far is best. Clamped to \[0, 1\].
+    pub centre: f64,
+    /// The version that, by the null hypothesis, is at least as good.
+    pub a: Arm,
+    /// The version claimed to be better.
+    pub b: Arm,
+}
+
+/// ln of the e-value E(b > a): grows when version `b` is rewarded more often than `a`.
+///
+/// **Null hypothesis:** p_b(t) ≤ p_a(t) at all times, with any common drift, and weights that may follow the past. Reject
+/// ("b is better") at ln E ≥ ln(1/α); valid at every look. For a reward to be minimised, exchange `a` and `b`.
+///
+/// Each request multiplies wealth by 1 + g·(Y − y₀)(1_b/w_b − 1_a/w_a), whose expectation is 1 + g(p_b − p_a); the bet
+/// g = c·min(w_b/y₀, w_a/(1 − y₀)) cannot go broke for c < 1, and c is mixed over [`bets`]. In one epoch only four factors
+/// occur, hence counts suffice. Epochs in which either propensity is zero (or not a probability) are skipped.
+/// No epochs give 0.
+///
+/// Source: Waudby-Smith & Ramdas (2024), betting; Waudby-Smith et al. (2024), inverse-propensity-weighted differences
+/// under adaptive weights; Turner, Ly & Grünwald (2024) for the two-sample setting.
+#[must_use]
+pub fn log_e_better(epochs: &[RewardEpoch]) -> f64 {
+    let mut wealth = [-log(BETS as f64); BETS];
+    let grid = bets();
+    for epoch in epochs {
+        let (a, b) = (epoch.a, epoch.b);
+        if !is_share(a.propensity) || !is_share(b.propensity) || epoch.centre.is_nan() {
+            continue;
+        }
+        let centre = epoch.centre.clamp(0.0, 1.0);
+        // One of the two quotients may be infinite, never both.
+        let largest = (b.propensity / centre).min(a.propensity / (1.0 - centre));
+        let (a_paid, a_unpaid) = split(a);
+        let (b_paid, b_unpaid) = split(b);
+        for (total, bet) in wealth.iter_mut().zip(grid) {
+            let stake = bet * largest;
+            *total += b_paid * log1p(stake * (1.0 - centre) / b.propensity)
+                + b_unpaid * log1p(-stake * centre / b.propensity)
+                + a_paid * log1p(-stake * (1.0 - centre) / a.propensity)
+                + a_unpaid * log1p(stake * centre / a.propensity);
+        }
+    }
+    log_sum_exp(&wealth)
+}
+
+/// Rewarded and unrewarded exposures.
+fn split(arm: Arm) -> (f64, f64) {
+    let rewarded = arm.rewarded.min(arm.exposures);
+    (rewarded as f64, (arm.exposures - rewarded) as f64)
+}
+
+/// A propensity that can be divided by.
+fn is_share(propensity: f64) -> bool {
+    propensity > 0.0 && propensity <= 1.0
+}
