@@ -1,9 +1,21 @@
 //! What to do: evidence decides, policy moves the rest, doubt holds.
 
-use crate::assess::Assessment;
-use crate::spec::Experiment;
-use crate::state::State;
+use crate::assess::{Assessment, VersionAssessment};
+use crate::policy;
+use crate::spec::{Experiment, Strategy};
+use crate::state::{Epoch, Outcome, Phase, State, Verdict};
 use serde::{Deserialize, Serialize};
+
+/// A new epoch begins after this many settled exposures in the current one …
+const EPOCH_EXPOSURES: u64 = 5_000;
+/// … or this share of all settled exposures, if that is more: an experiment has thousands of epochs at most, not millions.
+const EPOCH_PART: u64 = 100;
+/// … or this many milliseconds, if anything settled in them.
+const EPOCH_MS: u64 = 3_600_000;
+/// A bandit moves weights when this many exposures have settled in the epoch …
+const SHIFT_EXPOSURES: u64 = 200;
+/// … or this share of all settled exposures, if that is more.
+const SHIFT_PART: u64 = 50;
 
 /// What was decided, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,16 +50,310 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether the state, and so the plan, changes.
+    /// Whether the plan changes.
     #[must_use]
     pub fn changes_the_plan(self) -> bool {
         self != Self::Hold
     }
 }
 
-/// Decides. `now` in Unix milliseconds.
+/// Decides. `now` in Unix milliseconds. The order is the order of what matters: what is broken goes first, then what is
+/// decided, then time, then weights.
 #[must_use]
 pub fn decide(experiment: &Experiment, state: &State, assessment: &Assessment, now: u64) -> Decision {
-    let _ = (experiment, assessment);
-    Decision { at: now, action: Action::Hold, reasons: vec!["not written yet".to_owned()], state: state.clone() }
+    let mut next = state.clone();
+    if !state.is_running() {
+        return Decision { at: now, action: Action::Hold, reasons: vec!["It has concluded.".to_owned()], state: next };
+    }
+    latch(&mut next, assessment);
+    let mut reasons = roll_back(&mut next, assessment);
+    let rolled_back = !reasons.is_empty();
+    let action = if next.out.iter().enumerate().all(|(version, out)| *out || version == experiment.baseline) {
+        reasons.push(format!("No candidate is left: all traffic goes to {}.", name(experiment, experiment.baseline)));
+        conclude(&mut next, Outcome::RolledBack, experiment.baseline, now);
+        Action::RollBack
+    } else if rolled_back {
+        let weights = match &experiment.strategy {
+            Strategy::Canary { steps } => {
+                policy::canary_weights(experiment, steps.get(next.rung).copied().unwrap_or(0), &next.out)
+            }
+            Strategy::Bandit { .. } | Strategy::Ab { .. } => {
+                policy::without_out(state.weights(), &next.out, experiment.baseline)
+            }
+        };
+        begin_epoch(&mut next, weights, assessment, now);
+        Action::RollBack
+    } else if let Some(winner) = winner(experiment, state, assessment) {
+        reasons.push(promotion_reason(experiment, assessment, winner));
+        conclude(&mut next, Outcome::Promoted, winner, now);
+        Action::Promote
+    } else if now.saturating_sub(state.started_at) >= experiment.max_duration_ms {
+        reasons.push(format!(
+            "The longest duration has passed without enough evidence: all traffic goes back to {}.",
+            name(experiment, experiment.baseline)
+        ));
+        conclude(&mut next, Outcome::Inconclusive, experiment.baseline, now);
+        Action::Conclude
+    } else {
+        shift(experiment, &mut next, assessment, now, &mut reasons)
+    };
+    Decision { at: now, action, reasons, state: next }
+}
+
+/// What fired stays fired.
+fn latch(next: &mut State, assessment: &Assessment) {
+    for (version, assessed) in assessment.versions.iter().enumerate() {
+        for (row, gate) in next.latched.iter_mut().zip(&assessed.objectives) {
+            if let Some(verdict) = row.get_mut(version) {
+                *verdict = gate.verdict.max(*verdict);
+            }
+        }
+    }
+}
+
+/// Marks who is out from now on, and says why.
+fn roll_back(next: &mut State, assessment: &Assessment) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for (version, out) in assessment.versions.iter().zip(&mut next.out) {
+        let fired: Vec<&str> = version
+            .objectives
+            .iter()
+            .filter(|gate| gate.verdict == Verdict::Violated)
+            .map(|gate| gate.objective.as_str())
+            .collect();
+        let together = !version.objectives.is_empty() && version.log_e_roll_back >= version.roll_back_at;
+        if *out || (fired.is_empty() && !together) {
+            continue;
+        }
+        *out = true;
+        let what = if fired.is_empty() { "its objectives together".to_owned() } else { fired.join(", ") };
+        let observed = version.error_rate.map_or(String::new(), |rate| {
+            format!(" ({:.2}% of {} settled exposures were bad)", rate.observed * 100.0, version.settled.assigned)
+        });
+        let consequence = if version.baseline {
+            "it is the baseline, so it keeps its traffic but cannot win"
+        } else {
+            "it gets no more traffic"
+        };
+        reasons.push(format!(
+            "{} breaks {what}{observed}: e-value {}, {} needed; {consequence}.",
+            version.name,
+            e_value(version.objectives.iter().map(|gate| gate.log_e_violated).fold(version.log_e_roll_back, f64::max)),
+            e_value(version.roll_back_at),
+        ));
+    }
+    reasons
+}
+
+/// The evident winner; a canary must also have climbed its ladder and stood its least exposures on the last rung.
+fn winner(experiment: &Experiment, state: &State, assessment: &Assessment) -> Option<usize> {
+    let winner = assessment.winner.as_deref()?;
+    let index = experiment.versions.iter().position(|version| version.name == winner)?;
+    match &experiment.strategy {
+        Strategy::Canary { steps } if index != experiment.baseline && state.rung + 1 < steps.len() => None,
+        _ => Some(index),
+    }
+}
+
+fn promotion_reason(experiment: &Experiment, assessment: &Assessment, winner: usize) -> String {
+    let name = name(experiment, winner);
+    let kept = if winner == experiment.baseline {
+        "it is the baseline"
+    } else if experiment.objectives.is_empty() {
+        "no objective was set"
+    } else {
+        "it meets every objective"
+    };
+    if experiment.reward.is_none() {
+        return format!("{name} has proved itself: {kept}, at every look so far with error at most {}.", assessment.alpha.promotion);
+    }
+    let beaten: Vec<String> = assessment
+        .versions
+        .iter()
+        .enumerate()
+        .filter(|(version, _)| *version != winner)
+        .map(|(_, version)| {
+            if version.out {
+                format!("{} is out", version.name)
+            } else {
+                format!("{} is beaten (e-value {})", version.name, e_value(version.log_e_beaten.unwrap_or(0.0)))
+            }
+        })
+        .collect();
+    format!(
+        "{name} is the best of the feasible: {kept}, {}; {} needed at alpha {}.",
+        beaten.join(", "),
+        e_value((1.0 / assessment.alpha.promotion).ln()),
+        assessment.alpha.promotion
+    )
+}
+
+fn shift(
+    experiment: &Experiment,
+    next: &mut State,
+    assessment: &Assessment,
+    now: u64,
+    reasons: &mut Vec<String>,
+) -> Action {
+    let settled_here = assessment.settled_in_epoch;
+    let total = assessment.settled_exposures;
+    let wanted = match &experiment.strategy {
+        Strategy::Ab { .. } => None,
+        Strategy::Bandit { floor, max_step } => {
+            (settled_here >= SHIFT_EXPOSURES.max(total / SHIFT_PART))
+                .then(|| bandit_weights(experiment, next, assessment, *floor, *max_step))
+        }
+        Strategy::Canary { steps } => climb(experiment, next, assessment, steps, settled_here, reasons),
+    };
+    if let Some(weights) = wanted.filter(|weights| weights.as_slice() != next.weights()) {
+        if reasons.is_empty() {
+            reasons.push(leader_sentence(experiment, assessment, &weights));
+        }
+        begin_epoch(next, weights, assessment, now);
+        return Action::Shift;
+    }
+    reasons.extend(missing(experiment, assessment));
+    let age = now.saturating_sub(next.epoch().map_or(now, |epoch| epoch.began_at));
+    if settled_here >= EPOCH_EXPOSURES.max(total / EPOCH_PART) || (age >= EPOCH_MS && settled_here > 0) {
+        let weights = next.weights().to_vec();
+        begin_epoch(next, weights, assessment, now);
+        return Action::Renew;
+    }
+    Action::Hold
+}
+
+fn bandit_weights(experiment: &Experiment, next: &State, assessment: &Assessment, floor: u32, max_step: u32) -> Vec<u32> {
+    let open: Vec<bool> =
+        next.out.iter().enumerate().map(|(version, out)| !*out || version == experiment.baseline).collect();
+    let target: Vec<f64> = assessment
+        .versions
+        .iter()
+        .map(|version| {
+            // Where nobody may keep its objectives, the baseline is what was there before.
+            let nobody = if version.baseline { assessment.probability_none_feasible.unwrap_or(0.0) } else { 0.0 };
+            version.probability_best_and_feasible.unwrap_or(0.0) + nobody
+        })
+        .collect();
+    policy::step_towards(next.weights(), &target, &open, floor, max_step, experiment.baseline)
+}
+
+/// A canary climbs from rung i of n when every candidate that is in has (i+1)/n of the evidence (on the log scale) that a
+/// promotion needs, and its least exposures on this rung: the more evidence, the more traffic.
+fn climb(
+    experiment: &Experiment,
+    next: &mut State,
+    assessment: &Assessment,
+    steps: &[u32],
+    settled_here: u64,
+    reasons: &mut Vec<String>,
+) -> Option<Vec<u32>> {
+    let above = next.rung + 1;
+    let step = *steps.get(above)?;
+    #[expect(clippy::cast_precision_loss, reason = "a short ladder")]
+    let part = above as f64 / steps.len() as f64;
+    let ready = |version: &VersionAssessment| {
+        version.objectives.iter().all(|gate| gate.verdict == Verdict::Met || gate.log_e_met >= part * gate.met_at)
+    };
+    let candidates = || assessment.versions.iter().filter(|version| !version.baseline && !version.out);
+    if settled_here < experiment.min_exposures || !candidates().all(ready) {
+        return None;
+    }
+    next.rung = above;
+    reasons.push(format!(
+        "Enough evidence for rung {} of {}: {}.",
+        above + 1,
+        steps.len(),
+        candidates().map(|version| format!("{} gets {:.2}%", version.name, f64::from(step) / 100.0)).collect::<Vec<_>>().join(", ")
+    ));
+    Some(policy::canary_weights(experiment, step, &next.out))
+}
+
+/// What a verdict or a promotion still waits for, in sentences.
+fn missing(experiment: &Experiment, assessment: &Assessment) -> Vec<String> {
+    if assessment.settled_exposures == 0 {
+        return vec!["Nothing has settled yet: no data means hold.".to_owned()];
+    }
+    let mut reasons = Vec::new();
+    for version in assessment.versions.iter().filter(|version| !version.out) {
+        if version.settled.assigned < experiment.min_exposures {
+            reasons.push(format!(
+                "{} has {} of the {} settled exposures it needs.",
+                version.name, version.settled.assigned, experiment.min_exposures
+            ));
+        }
+        for gate in version.objectives.iter().filter(|_| !version.baseline) {
+            if gate.verdict == Verdict::NotEnoughEvidence {
+                reasons.push(format!(
+                    "{}: not enough evidence on {} yet (e-value {} that it is met, {} needed).",
+                    version.name,
+                    gate.objective,
+                    e_value(gate.log_e_met),
+                    e_value(gate.met_at)
+                ));
+            }
+        }
+    }
+    let open: Vec<&str> =
+        assessment.versions.iter().filter(|version| version.may_be_best).map(|version| version.name.as_str()).collect();
+    if experiment.reward.is_some() && open.len() > 1 {
+        reasons.push(format!("Any of {} may still be the best.", open.join(", ")));
+    }
+    if reasons.is_empty() {
+        reasons.push("Nothing has changed.".to_owned());
+    }
+    reasons
+}
+
+fn leader_sentence(experiment: &Experiment, assessment: &Assessment, weights: &[u32]) -> String {
+    let moves: Vec<String> = assessment
+        .versions
+        .iter()
+        .zip(weights)
+        .filter(|(version, weight)| version.weight != **weight)
+        .map(|(version, weight)| {
+            format!("{} {:.0}% → {:.0}%", version.name, f64::from(version.weight) / 100.0, f64::from(*weight) / 100.0)
+        })
+        .collect();
+    let leader = assessment
+        .versions
+        .iter()
+        .max_by(|a, b| {
+            let p = |version: &VersionAssessment| version.probability_best_and_feasible.unwrap_or(0.0);
+            p(a).total_cmp(&p(b)).then_with(|| a.baseline.cmp(&b.baseline))
+        })
+        .map_or_else(|| name(experiment, experiment.baseline).to_owned(), |version| {
+            format!(
+                "{} is best and feasible with probability {:.2}",
+                version.name,
+                version.probability_best_and_feasible.unwrap_or(0.0)
+            )
+        });
+    format!("Belief: {leader}. Traffic follows: {}.", moves.join(", "))
+}
+
+fn begin_epoch(next: &mut State, weights: Vec<u32>, assessment: &Assessment, now: u64) {
+    let epoch = next.epoch().map_or(1, |epoch| epoch.epoch.saturating_add(1));
+    next.epochs.push(Epoch { epoch, began_at: now, weights, centre: assessment.pooled_reward_rate });
+}
+
+fn conclude(next: &mut State, outcome: Outcome, version: usize, now: u64) {
+    next.phase = Phase::Concluded { outcome, version, at: now };
+}
+
+fn name(experiment: &Experiment, version: usize) -> &str {
+    experiment.version_name(version)
+}
+
+/// An e-value for people: its exact size does not matter once it is huge.
+fn e_value(log_e: f64) -> String {
+    let e = log_e.exp();
+    if log_e > 9.2 {
+        "over 10,000".to_owned()
+    } else if e >= 100.0 {
+        format!("{e:.0}")
+    } else if e >= 0.01 {
+        format!("{e:.2}")
+    } else {
+        "under 0.01".to_owned()
+    }
 }

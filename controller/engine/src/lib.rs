@@ -8,6 +8,7 @@
 pub mod assess;
 pub mod decide;
 pub mod document;
+mod evidence;
 pub mod planning;
 pub mod policy;
 pub mod spec;
