@@ -18,7 +18,7 @@ pub fn parse_milliseconds(text: &str) -> Result<u64, InvalidDuration> {
     let invalid = || InvalidDuration(text.chars().take(40).collect());
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).ok_or_else(invalid)?;
-    let scale = UNITS.iter().find(|(name, scale)| *name == unit).map(|(_, scale)| *scale);
+    let scale = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale);
     let number: u64 = number.parse().map_err(|_| invalid())?;
     scale.and_then(|scale| number.checked_mul(scale)).ok_or_else(invalid)
 }
@@ -27,7 +27,7 @@ pub fn parse_milliseconds(text: &str) -> Result<u64, InvalidDuration> {
 #[must_use]
 pub fn format_milliseconds(milliseconds: u64) -> String {
     for (unit, scale) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
-        if milliseconds > 0 && milliseconds % scale == 0 {
+        if milliseconds > 0 && milliseconds.is_multiple_of(scale) {
             return format!("{}{unit}", milliseconds / scale);
         }
     }

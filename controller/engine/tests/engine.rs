@@ -1,4 +1,5 @@
 //! The engine on simulated traffic: virtual time, seeds fixed, no proxy and no server.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic, also in its helpers")]
 
 use std::collections::BTreeMap;
 // Under Wasm the same tests run in Node.
