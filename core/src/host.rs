@@ -1,0 +1,61 @@
+//! What the filter needs from Envoy: one trait, so that everything else is pure and testable.
+//!
+//! Owns no behaviour. The filter implements it over host calls, `testing` in memory.
+
+use std::time::Duration;
+
+/// How much a log line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Something happened that an operator may want to know, once.
+    Info,
+    /// Something is wrong that the filter lives with.
+    Warn,
+}
+
+/// A request to the controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call<'a> {
+    /// Envoy's name of the cluster.
+    pub cluster: &'a str,
+    /// Pseudo-headers and headers.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// Body; empty: none.
+    pub body: &'a [u8],
+    /// After which Envoy gives up.
+    pub timeout: Duration,
+}
+
+/// Envoy, as one VM sees it. Header values are bytes: a client may send any.
+pub trait Host {
+    /// First value of a request header of the current request. Costs one to three microseconds.
+    fn request_header(&mut self, name: &str) -> Option<Vec<u8>>;
+    /// Sets a request header of the current request; the route is chosen anew.
+    fn set_request_header(&mut self, name: &str, value: &str);
+    /// Removes every value of a request header of the current request.
+    fn remove_request_header(&mut self, name: &str);
+    /// First value of a response header of the current request; only once it has one.
+    fn response_header(&mut self, name: &str) -> Option<Vec<u8>>;
+    /// The status that Envoy sent, if it sent one. Only at the request's end.
+    fn response_code(&mut self) -> Option<u32>;
+    /// Envoy's response flags, as the bits that `outcome` names.
+    fn response_flags(&mut self) -> u64;
+    /// The gRPC status from trailers or headers; also answers, derived from the code, for what is not gRPC.
+    fn grpc_status(&mut self) -> Option<u32>;
+
+    /// Nanoseconds of a clock that never goes back and that all VMs of an Envoy share.
+    fn now_nanos(&mut self) -> u64;
+    /// Sixty-four random bits.
+    fn random_u64(&mut self) -> u64;
+
+    /// An entry of the data that all VMs of an Envoy share, with its version.
+    fn shared(&mut self, key: &str) -> Option<(Vec<u8>, u32)>;
+    /// Sets such an entry, when `expected` is given only if it still has that version. Whether it was set.
+    fn set_shared(&mut self, key: &str, value: &[u8], expected: Option<u32>) -> bool;
+    /// Wakes the VM that owns a queue.
+    fn wake(&mut self, queue: u32);
+    /// Begins a request to the controller; the answer comes later with this token. `None`: it could not begin.
+    fn call(&mut self, call: &Call<'_>) -> Option<u32>;
+    /// Writes to Envoy's log.
+    fn log(&mut self, level: Level, message: &str);
+}

@@ -1,0 +1,383 @@
+//! Matching: which experiment decides a request.
+//!
+//! Owns the plan compiled for the request path and reads from a request only what that needs, each header once: a host
+//! call that returns bytes costs more than everything else here.
+
+use crate::assign::Assigner;
+use crate::host::Host;
+use crate::plan::{
+    FailureRules, Header, Match, Measure, PathMatch, Plan, PlannedExperiment, RewardSource, Status, Unit,
+};
+use std::rc::Rc;
+
+const AUTHORITY: usize = 0;
+const PATH: usize = 1;
+
+/// A plan, compiled.
+#[derive(Debug)]
+pub struct Compiled {
+    /// Of the plan.
+    pub revision: String,
+    /// Headers to remove from every request.
+    routing_headers: Vec<String>,
+    /// Names of the headers that matching and units look at; an index into this stands for a name.
+    names: Vec<String>,
+    experiments: Vec<Rc<Experiment>>,
+}
+
+/// One experiment, compiled. Requests in flight hold the one they were assigned by.
+#[derive(Debug)]
+pub struct Experiment {
+    /// The plan's id.
+    pub id: Rc<str>,
+    /// The plan's epoch.
+    pub epoch: u32,
+    /// Whether assignments are recorded, and given up when the plan is stale.
+    pub running: bool,
+    /// Share of matching traffic that takes part, in parts per million.
+    pub share_ppm: u32,
+    /// What is randomised.
+    pub unit: Key,
+    /// Chooses the version.
+    pub assigner: Assigner,
+    /// Index into [`Compiled`]'s names of the testers' header.
+    pub override_header: Option<usize>,
+    /// Index into `versions`.
+    pub baseline: usize,
+    /// Names and headers.
+    pub versions: Vec<Version>,
+    /// In milliseconds.
+    pub deadline_ms: u64,
+    /// In milliseconds; at least one.
+    pub bin_ms: u64,
+    /// Until when latency counts.
+    pub measure: Measure,
+    /// What is a failure.
+    pub failure: FailureRules,
+    /// The response header that carries the reward.
+    pub reward_header: Option<String>,
+    hosts: Vec<HostRule>,
+    paths: Vec<PathRule>,
+    headers: Vec<(usize, Option<String>)>,
+}
+
+/// One version, compiled.
+#[derive(Debug)]
+pub struct Version {
+    /// The plan's name.
+    pub name: Rc<str>,
+    /// What routes to it.
+    pub headers: Vec<Header>,
+}
+
+/// Where a unit key is.
+#[derive(Debug)]
+pub enum Key {
+    /// None: each request on its own.
+    Request,
+    /// The header of this index.
+    Header(usize),
+    /// A cookie in the header of this index.
+    Cookie(usize, String),
+}
+
+#[derive(Debug)]
+enum HostRule {
+    Any,
+    Exact(String),
+    /// With the leading dot.
+    Suffix(String),
+}
+
+#[derive(Debug)]
+enum PathRule {
+    Exact(String),
+    /// Without trailing slashes.
+    Prefix(String),
+}
+
+impl Compiled {
+    /// Compiles a plan; the routing headers of the configuration are removed from requests along with the plan's own.
+    #[must_use]
+    pub fn new(plan: &Plan, routing_headers: &[String]) -> Self {
+        let mut names = vec![":authority".to_owned(), ":path".to_owned()];
+        let experiments =
+            plan.experiments.iter().map(|experiment| Rc::new(Experiment::new(experiment, &mut names))).collect();
+        let mut strip: Vec<String> = routing_headers.to_vec();
+        strip.extend(plan.routing_headers().into_iter().map(str::to_owned));
+        strip.sort_unstable();
+        strip.dedup();
+        Self { revision: plan.revision.clone(), routing_headers: strip, names, experiments }
+    }
+
+    /// The headers that no client may send.
+    #[must_use]
+    pub fn routing_headers(&self) -> &[String] {
+        &self.routing_headers
+    }
+
+    /// The first experiment that matches.
+    pub fn find<H: Host>(&self, reader: &mut Reader<'_, H>) -> Option<&Rc<Experiment>> {
+        self.experiments.iter().find(|experiment| experiment.matches(reader))
+    }
+
+    /// A reader of one request's headers for this plan.
+    pub fn reader<'a, H: Host>(&'a self, host: &'a mut H) -> Reader<'a, H> {
+        Reader { host, names: &self.names, values: Vec::new() }
+    }
+}
+
+impl Experiment {
+    fn new(planned: &PlannedExperiment, names: &mut Vec<String>) -> Self {
+        let Match { hosts, paths, headers, share_ppm } = &planned.matching;
+        Self {
+            id: planned.id.as_str().into(),
+            epoch: planned.epoch,
+            running: planned.status == Status::Running,
+            share_ppm: *share_ppm,
+            unit: match &planned.unit {
+                Unit::Request => Key::Request,
+                Unit::Header(name) => Key::Header(intern(names, name)),
+                Unit::Cookie(name) => Key::Cookie(intern(names, "cookie"), name.clone()),
+            },
+            assigner: Assigner::new(&planned.salt, &planned.versions),
+            override_header: planned.override_header.as_ref().map(|name| intern(names, name)),
+            baseline: planned.baseline,
+            versions: planned
+                .versions
+                .iter()
+                .map(|version| Version { name: version.name.as_str().into(), headers: version.headers.clone() })
+                .collect(),
+            deadline_ms: planned.deadline_ms,
+            bin_ms: planned.bin_ms.max(1),
+            measure: planned.measure,
+            failure: planned.failure.clone(),
+            reward_header: planned.reward.as_ref().map(|RewardSource::ResponseHeader(name)| name.clone()),
+            hosts: hosts.iter().map(|host| HostRule::new(host)).collect(),
+            paths: paths.iter().map(PathRule::new).collect(),
+            headers: headers.iter().map(|header| (intern(names, &header.name), header.exact.clone())).collect(),
+        }
+    }
+
+    fn matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
+        self.host_matches(reader) && self.path_matches(reader) && self.headers_match(reader)
+    }
+
+    fn host_matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
+        self.hosts.is_empty()
+            || reader.get(AUTHORITY).is_some_and(|authority| {
+                let host = without_port(authority);
+                self.hosts.iter().any(|rule| rule.matches(host))
+            })
+    }
+
+    fn path_matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
+        self.paths.is_empty()
+            || reader.get(PATH).is_some_and(|path| {
+                let path = without_query(path);
+                self.paths.iter().any(|rule| rule.matches(path))
+            })
+    }
+
+    fn headers_match<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
+        self.headers.iter().all(|(name, exact)| {
+            reader.get(*name).is_some_and(|value| exact.as_ref().is_none_or(|exact| value == exact.as_bytes()))
+        })
+    }
+}
+
+fn intern(names: &mut Vec<String>, name: &str) -> usize {
+    names.iter().position(|known| known == name).unwrap_or_else(|| {
+        names.push(name.to_owned());
+        names.len() - 1
+    })
+}
+
+impl HostRule {
+    fn new(text: &str) -> Self {
+        match text.strip_prefix('*') {
+            Some("") => Self::Any,
+            Some(suffix) => Self::Suffix(suffix.to_owned()),
+            None => Self::Exact(text.to_owned()),
+        }
+    }
+
+    fn matches(&self, host: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(exact) => host.eq_ignore_ascii_case(exact.as_bytes()),
+            Self::Suffix(suffix) => host
+                .len()
+                .checked_sub(suffix.len())
+                .filter(|labels| *labels > 0)
+                .and_then(|labels| host.get(labels..))
+                .is_some_and(|end| end.eq_ignore_ascii_case(suffix.as_bytes())),
+        }
+    }
+}
+
+impl PathRule {
+    fn new(path: &PathMatch) -> Self {
+        match path {
+            PathMatch::Exact(path) => Self::Exact(path.clone()),
+            PathMatch::Prefix(path) => Self::Prefix(path.trim_end_matches('/').to_owned()),
+        }
+    }
+
+    fn matches(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Exact(exact) => path == exact.as_bytes(),
+            Self::Prefix(prefix) => path
+                .strip_prefix(prefix.as_bytes())
+                .is_some_and(|rest| rest.first().map_or(!prefix.is_empty(), |next| *next == b'/')),
+        }
+    }
+}
+
+/// A `Host` value without its port; an IPv6 address keeps its brackets.
+fn without_port(authority: &[u8]) -> &[u8] {
+    let digits = authority.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let rest = authority.get(..authority.len() - digits).unwrap_or(authority);
+    rest.strip_suffix(b":").unwrap_or(authority)
+}
+
+fn without_query(path: &[u8]) -> &[u8] {
+    path.split(|byte| b"?#".contains(byte)).next().unwrap_or(path)
+}
+
+/// One request's headers, read when asked for and at most once.
+pub struct Reader<'a, H> {
+    host: &'a mut H,
+    names: &'a [String],
+    values: Vec<Option<Option<Vec<u8>>>>,
+}
+
+impl<H: Host> Reader<'_, H> {
+    /// The first value of the header of this index.
+    pub fn get(&mut self, index: usize) -> Option<&[u8]> {
+        if self.values.is_empty() {
+            self.values.resize_with(self.names.len(), || None);
+        }
+        let name = self.names.get(index)?;
+        let host = &mut *self.host;
+        self.values.get_mut(index)?.get_or_insert_with(|| host.request_header(name)).as_deref()
+    }
+
+    /// The host.
+    pub fn host(&mut self) -> &mut H {
+        self.host
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::HeaderMatch;
+    use crate::testing::{FakeHost, plan};
+    use proptest::prelude::*;
+
+    fn matches(matching: &Match, headers: &[(&str, &[u8])]) -> bool {
+        let mut plan = plan(&[1, 1]);
+        plan.experiments[0].matching = matching.clone();
+        plan.validate().unwrap();
+        let compiled = Compiled::new(&plan, &[]);
+        let mut host = FakeHost::with_request(headers);
+        compiled.find(&mut compiled.reader(&mut host)).is_some()
+    }
+
+    fn hosts(hosts: &[&str]) -> Match {
+        Match { hosts: hosts.iter().map(|host| (*host).to_owned()).collect(), ..Match::default() }
+    }
+
+    #[test]
+    fn hosts_match_exactly_by_suffix_or_all_without_case_or_port() {
+        for (rule, host, expected) in [
+            ("shop.example", &b"shop.example"[..], true),
+            ("shop.example", b"SHOP.Example:8443", true),
+            ("Shop.Example", b"shop.example", true),
+            ("shop.example", b"shop.example.", false),
+            ("shop.example", b"xshop.example", false),
+            ("*.shop.example", b"a.shop.example", true),
+            ("*.shop.example", b"a.b.shop.example:80", true),
+            ("*.shop.example", b"shop.example", false),
+            ("*.shop.example", b".shop.example", false),
+            ("*.shop.example", b"ashop.example", false),
+            ("*", b"anything\xff", true),
+            ("shop.example", b"sh\xffp.example", false),
+            ("shop.example", b"", false),
+        ] {
+            assert_eq!(matches(&hosts(&[rule]), &[(":authority", host)]), expected, "{rule} {host:?}");
+        }
+        assert!(matches(&hosts(&["a", "b"]), &[(":authority", b"b")]));
+        assert!(!matches(&hosts(&["*"]), &[]), "a request without a host has none that matches");
+        assert!(matches(&hosts(&[]), &[]));
+        assert_eq!(without_port(b"[::1]:80"), b"[::1]");
+        assert_eq!(without_port(b"[::1]"), b"[::1]");
+        assert_eq!(without_port(b"80"), b"80");
+    }
+
+    #[test]
+    fn paths_match_exactly_or_by_whole_elements_without_query() {
+        let exact = |path: &str| PathMatch::Exact(path.to_owned());
+        let prefix = |path: &str| PathMatch::Prefix(path.to_owned());
+        for (rule, path, expected) in [
+            (exact("/a"), &b"/a"[..], true),
+            (exact("/a"), b"/a?b=c", true),
+            (exact("/a"), b"/a#b", true),
+            (exact("/a"), b"/a/", false),
+            (prefix("/"), b"/", true),
+            (prefix("/"), b"/a", true),
+            (prefix("/"), b"*", false),
+            (prefix("/"), b"", false),
+            (prefix("/a"), b"/a", true),
+            (prefix("/a"), b"/a/b?c", true),
+            (prefix("/a"), b"/ab", false),
+            (prefix("/a/"), b"/a", true),
+            (prefix("/a/"), b"/a/b", true),
+            (prefix("/a"), b"/a\xff", false),
+            (prefix("/a"), b"/a/\xff", true),
+        ] {
+            let matching = Match { paths: vec![rule.clone()], ..Match::default() };
+            assert_eq!(matches(&matching, &[(":path", path)]), expected, "{rule:?} {path:?}");
+        }
+    }
+
+    #[test]
+    fn every_header_has_to_match() {
+        let header =
+            |name: &str, exact: Option<&str>| HeaderMatch { name: name.to_owned(), exact: exact.map(str::to_owned) };
+        let matching = Match { headers: vec![header("x-a", Some("1")), header("x-b", None)], ..Match::default() };
+        assert!(matches(&matching, &[("x-a", b"1"), ("x-b", b"\xff")]));
+        assert!(!matches(&matching, &[("x-a", b"2"), ("x-b", b"")]));
+        assert!(!matches(&matching, &[("x-a", b"1")]));
+    }
+
+    #[test]
+    fn the_first_experiment_that_matches_decides_and_each_header_is_read_once() {
+        let mut plan = plan(&[1, 1]);
+        let mut second = plan.experiments[0].clone();
+        second.id = "second".to_owned();
+        let mut third = second.clone();
+        third.id = "third".to_owned();
+        plan.experiments[0].matching = hosts(&["other.example"]);
+        second.matching = hosts(&["shop.example"]);
+        plan.experiments.extend([second, third]);
+        let compiled = Compiled::new(&plan, &[]);
+        let mut host = FakeHost::with_request(&[(":authority", b"shop.example"), (":path", b"/")]);
+        let found = compiled.find(&mut compiled.reader(&mut host)).unwrap();
+        assert_eq!(&*found.id, "second");
+        assert_eq!(host.reads, [":authority"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_in_host_or_path_do_harm(
+            host in proptest::collection::vec(any::<u8>(), 0..80), path in proptest::collection::vec(any::<u8>(), 0..80),
+        ) {
+            prop_assert!(host.starts_with(without_port(&host)));
+            prop_assert!(path.starts_with(without_query(&path)));
+            let matching = Match { paths: vec![PathMatch::Prefix("/a".to_owned())], ..hosts(&["*.x"]) };
+            matches(&matching, &[(":authority", &host), (":path", &path)]);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! How a request ended: completed well, failed, or left by its client.
+//!
+//! Owns the meaning of Envoy's response flags, codes and gRPC statuses together. A body that is reset after the headers
+//! still says 200, and a client that leaves is not the version's fault: no single one of them is enough.
+
+use crate::host::Host;
+use crate::plan::FailureRules;
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// With an answer that is no failure.
+    Ok,
+    /// With a failure.
+    Failed,
+    /// By its client, before it had an outcome.
+    Aborted,
+}
+
+/// Envoy's response flags (bits of `response.flags`) by which the upstream failed, whatever code was sent:
+/// UH, UT, LR, UR, UF, UC, UO, URX, UMSDR, DT, UPE, NC, DF.
+const UPSTREAM_FAILED: u64 = 0x2 // UH no healthy upstream
+    | 0x4 // UT upstream request time-out
+    | 0x8 // LR local reset
+    | 0x10 // UR upstream remote reset
+    | 0x20 // UF upstream connection failure
+    | 0x40 // UC upstream connection termination
+    | 0x80 // UO upstream overflow
+    | 0x8000 // URX retry limit exceeded
+    | 0x8_0000 // UMSDR upstream maximal stream duration reached
+    | 0x40_0000 // DT duration time-out
+    | 0x80_0000 // UPE upstream protocol error
+    | 0x100_0000 // NC no cluster
+    | 0x400_0000; // DF no DNS answer
+
+/// Flags by which the client ended the request: DC (connection termination), DPE (protocol error).
+const CLIENT_LEFT: u64 = 0x4000 | 0x4_0000;
+
+/// The gRPC status UNKNOWN, for a gRPC answer that names none.
+const GRPC_UNKNOWN: u32 = 2;
+
+/// How a request that has ended did so. Reads the code and the gRPC status only if the flags leave it open.
+pub fn at_end(host: &mut impl Host, rules: &FailureRules) -> Outcome {
+    if let Some(outcome) = by_flags(host.response_flags()) {
+        return outcome;
+    }
+    let code = host.response_code();
+    by_code(code, rules).unwrap_or_else(|| by_grpc(host, Host::grpc_status, rules))
+}
+
+/// How a request does whose response headers have arrived. The gRPC status is known only if it is among them.
+pub fn at_headers(host: &mut impl Host, rules: &FailureRules) -> Outcome {
+    if let Some(outcome) = by_flags(host.response_flags()) {
+        return outcome;
+    }
+    let code = host.response_header(":status").and_then(|value| number(&value));
+    by_code(code, rules).unwrap_or_else(|| {
+        let status = |host: &mut _| match Host::response_header(host, "grpc-status") {
+            Some(value) => number(&value),
+            // The status comes with the trailers, which this experiment does not wait for.
+            None => Some(0),
+        };
+        by_grpc(host, status, rules)
+    })
+}
+
+fn by_flags(flags: u64) -> Option<Outcome> {
+    if flags & UPSTREAM_FAILED != 0 {
+        return Some(Outcome::Failed);
+    }
+    (flags & CLIENT_LEFT != 0).then_some(Outcome::Aborted)
+}
+
+/// `None`: the code is no failure.
+fn by_code(code: Option<u32>, rules: &FailureRules) -> Option<Outcome> {
+    let Some(code) = code else { return Some(Outcome::Failed) };
+    rules.codes.iter().any(|(from, to)| (*from..=*to).contains(&code)).then_some(Outcome::Failed)
+}
+
+/// Envoy derives a gRPC status for every answer, so it counts only where the request is gRPC.
+fn by_grpc<H: Host>(host: &mut H, status: impl FnOnce(&mut H) -> Option<u32>, rules: &FailureRules) -> Outcome {
+    if rules.grpc.is_empty() || !is_grpc(host) {
+        return Outcome::Ok;
+    }
+    let status = status(host).unwrap_or(GRPC_UNKNOWN);
+    if rules.grpc.contains(&status) { Outcome::Failed } else { Outcome::Ok }
+}
+
+/// `application/grpc`, `application/grpc+proto`, `application/grpc; …`, but not `application/grpc-web`.
+fn is_grpc(host: &mut impl Host) -> bool {
+    let Some(value) = host.request_header("content-type") else { return false };
+    let Some((kind, rest)) = value.split_at_checked("application/grpc".len()) else { return false };
+    kind.eq_ignore_ascii_case(b"application/grpc") && rest.first().is_none_or(|next| b"+; \t".contains(next))
+}
+
+fn number(value: &[u8]) -> Option<u32> {
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::FakeHost;
+
+    fn ended(flags: u64, code: Option<u32>) -> FakeHost {
+        FakeHost { flags, code, ..FakeHost::default() }
+    }
+
+    fn grpc(mut host: FakeHost, status: Option<u32>) -> FakeHost {
+        host.request.push(("content-type".to_owned(), b"application/grpc+proto".to_vec()));
+        host.grpc = status;
+        host
+    }
+
+    #[test]
+    fn every_way_to_end_is_counted_as_what_it_is() {
+        use Outcome::{Aborted, Failed, Ok};
+        let rules = FailureRules::default();
+        for (what, mut host, outcome) in [
+            ("answered", ended(0, Some(200)), Ok),
+            ("not found", ended(0, Some(404)), Ok),
+            ("error", ended(0, Some(500)), Failed),
+            ("reset mid-body after a 200", ended(0x80_0000, Some(200)), Failed),
+            ("upstream reset", ended(0x40, Some(503)), Failed),
+            ("time-out", ended(0x4, Some(504)), Failed),
+            ("refused connection", ended(0x20, Some(503)), Failed),
+            ("no cluster", ended(0x100_0000, Some(503)), Failed),
+            ("no route: a 404 of Envoy's own", ended(0x100, Some(404)), Ok),
+            ("fault filter's 503", ended(0x400, Some(503)), Failed),
+            ("rate limited", ended(0x800, Some(429)), Ok),
+            ("client left before the answer", ended(0x4000, None), Aborted),
+            ("client left during the answer", ended(0x4000, Some(200)), Aborted),
+            ("client broke the protocol", ended(0x4_0000, Some(400)), Aborted),
+            ("client left after the upstream failed", ended(0x4000 | 0x40, None), Failed),
+            ("no code and nobody left", ended(0, None), Failed),
+            ("gRPC well", grpc(ended(0, Some(200)), Some(0)), Ok),
+            ("gRPC not found", grpc(ended(0, Some(200)), Some(5)), Ok),
+            ("gRPC unavailable", grpc(ended(0, Some(200)), Some(14)), Failed),
+            ("gRPC without a status", grpc(ended(0, Some(200)), None), Failed),
+            ("not gRPC, whatever status Envoy derives", FakeHost { grpc: Some(2), ..ended(0, Some(200)) }, Ok),
+        ] {
+            assert_eq!(at_end(&mut host, &rules), outcome, "{what}");
+        }
+    }
+
+    #[test]
+    fn grpc_web_and_look_alikes_are_not_grpc() {
+        for (kind, is) in [
+            (&b"application/grpc"[..], true),
+            (b"Application/gRPC+json", true),
+            (b"application/grpc; charset=utf-8", true),
+            (b"application/grpc-web", false),
+            (b"application/json", false),
+            (b"application/gr\xff", false),
+            (b"", false),
+        ] {
+            let mut host = FakeHost::default();
+            host.request.push(("content-type".to_owned(), kind.to_vec()));
+            assert_eq!(is_grpc(&mut host), is, "{}", String::from_utf8_lossy(kind));
+        }
+    }
+
+    #[test]
+    fn the_experiments_own_rules_replace_the_default_ones() {
+        let rules = FailureRules { codes: vec![(404, 404)], grpc: vec![5] };
+        assert_eq!(at_end(&mut ended(0, Some(404)), &rules), Outcome::Failed);
+        assert_eq!(at_end(&mut ended(0, Some(500)), &rules), Outcome::Ok);
+        assert_eq!(at_end(&mut grpc(ended(0, Some(200)), Some(5)), &rules), Outcome::Failed);
+    }
+
+    #[test]
+    fn at_the_headers_the_status_header_speaks() {
+        let rules = FailureRules::default();
+        let with = |headers: &[(&str, &str)]| {
+            let mut host = FakeHost::default();
+            host.response = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+            host
+        };
+        assert_eq!(at_headers(&mut with(&[(":status", "200")]), &rules), Outcome::Ok);
+        assert_eq!(at_headers(&mut with(&[(":status", "503")]), &rules), Outcome::Failed);
+        assert_eq!(at_headers(&mut grpc(with(&[(":status", "200")]), None), &rules), Outcome::Ok);
+        assert_eq!(at_headers(&mut grpc(with(&[(":status", "200"), ("grpc-status", "14")]), None), &rules), Outcome::Failed);
+    }
+}
