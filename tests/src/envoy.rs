@@ -1,0 +1,397 @@
+//! A real Envoy with the filter in front of versions: configuration built as JSON, free ports, nothing shared.
+
+use crate::wait::{PATIENCE, eventually, holds};
+use crate::{Upstream, client, paths, process::Process};
+use serde_json::{Value, json};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// Envoy's name of the controller's cluster in every configuration here.
+pub const CONTROLLER: &str = "weir-controller";
+/// The node id that reports carry.
+pub const NODE: &str = "envoy-under-test";
+
+/// What an Envoy is to be.
+#[derive(Debug, Clone)]
+pub struct EnvoyBuilder {
+    plugin: Option<String>,
+    versions: Vec<(String, SocketAddr)>,
+    routes: Vec<Value>,
+    clusters: Vec<Value>,
+    http_filters: Vec<Value>,
+    concurrency: u32,
+    timeout: String,
+    listener_from_file: bool,
+}
+
+impl Default for EnvoyBuilder {
+    fn default() -> Self {
+        Self {
+            plugin: None,
+            versions: Vec::new(),
+            routes: Vec::new(),
+            clusters: Vec::new(),
+            http_filters: Vec::new(),
+            concurrency: 2,
+            timeout: "15s".to_owned(),
+            listener_from_file: false,
+        }
+    }
+}
+
+impl EnvoyBuilder {
+    /// The filter's configuration; without, there is no filter.
+    #[must_use]
+    pub fn plugin(mut self, configuration: &Value) -> Self {
+        self.plugin = Some(configuration.to_string());
+        self
+    }
+
+    /// The filter's configuration as this very text.
+    #[must_use]
+    pub fn plugin_text(mut self, configuration: &str) -> Self {
+        self.plugin = Some(configuration.to_owned());
+        self
+    }
+
+    /// A version behind its routing header; the first is the baseline, to which everything without a header goes.
+    #[must_use]
+    pub fn version(self, upstream: &Upstream) -> Self {
+        self.version_at(upstream.name(), upstream.address())
+    }
+
+    /// The same at any address.
+    #[must_use]
+    pub fn version_at(mut self, name: &str, address: SocketAddr) -> Self {
+        self.versions.push((name.to_owned(), address));
+        self
+    }
+
+    /// The cluster [`CONTROLLER`].
+    #[must_use]
+    pub fn controller(self, address: SocketAddr) -> Self {
+        self.cluster(cluster(CONTROLLER, address, false))
+    }
+
+    /// A route before those of the versions.
+    #[must_use]
+    pub fn route(mut self, route: Value) -> Self {
+        self.routes.push(route);
+        self
+    }
+
+    /// Another cluster.
+    #[must_use]
+    pub fn cluster(mut self, cluster: Value) -> Self {
+        self.clusters.push(cluster);
+        self
+    }
+
+    /// An HTTP filter after ours.
+    #[must_use]
+    pub fn http_filter(mut self, filter: Value) -> Self {
+        self.http_filters.push(filter);
+        self
+    }
+
+    /// Worker threads; 2 unless said.
+    #[must_use]
+    pub const fn concurrency(mut self, workers: u32) -> Self {
+        self.concurrency = workers;
+        self
+    }
+
+    /// How long routes to versions wait for an answer, as Envoy writes durations; `15s` unless said.
+    #[must_use]
+    pub fn timeout(mut self, timeout: &str) -> Self {
+        timeout.clone_into(&mut self.timeout);
+        self
+    }
+
+    /// The listener comes from a file that Envoy watches, so that it can be updated.
+    #[must_use]
+    pub const fn listener_from_file(mut self) -> Self {
+        self.listener_from_file = true;
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    ///
+    /// # Panics
+    /// When it ends instead, with its log.
+    pub async fn start(self) -> Envoy {
+        let mut envoy = self.launch();
+        envoy.wait_until_ready().await;
+        envoy
+    }
+
+    /// Starts it without waiting for anything.
+    #[must_use]
+    pub fn launch(self) -> Envoy {
+        let directory = tempfile::Builder::new().prefix("weir-envoy-").tempdir().expect("a folder");
+        let envoy = Envoy { process: None, directory, builder: self, admin: None, listener: None };
+        envoy.spawned()
+    }
+
+    /// The bootstrap configuration.
+    #[must_use]
+    pub fn bootstrap(&self, directory: &std::path::Path) -> Value {
+        let mut clusters = self.clusters.clone();
+        clusters.extend(self.versions.iter().map(|(name, address)| cluster(name, *address, true)));
+        let mut bootstrap = json!({
+            "node": {"id": NODE, "cluster": "weir-tests"},
+            "admin": {"address": socket("127.0.0.1:0".parse().expect("an address"))},
+            "static_resources": {"clusters": clusters},
+        });
+        if self.listener_from_file {
+            bootstrap["dynamic_resources"] = json!({"lds_config": {
+                "path_config_source": {"path": directory.join("listeners.json")},
+                "resource_api_version": "V3",
+            }});
+        } else {
+            bootstrap["static_resources"]["listeners"] = json!([self.listener()]);
+        }
+        bootstrap
+    }
+
+    fn listener(&self) -> Value {
+        let mut filters = Vec::new();
+        if let Some(plugin) = &self.plugin {
+            filters.push(wasm(plugin));
+        }
+        filters.extend(self.http_filters.clone());
+        filters.push(json!({"name": "router", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+            "suppress_envoy_headers": true,
+        }}));
+        let mut routes = self.routes.clone();
+        routes.extend(self.versions.iter().map(|(name, _)| {
+            let header = json!({"name": crate::plans::ROUTING_HEADER, "string_match": {"exact": name}});
+            json!({
+                "match": {"prefix": "/", "headers": [header]},
+                "route": {"cluster": name, "timeout": self.timeout},
+            })
+        }));
+        if let Some((baseline, _)) = self.versions.first() {
+            routes.push(json!({"match": {"prefix": "/"}, "route": {"cluster": baseline, "timeout": self.timeout}}));
+        }
+        json!({
+            "name": "traffic",
+            "address": socket("127.0.0.1:0".parse().expect("an address")),
+            // Connections go round the workers, so that a test reaches each of them.
+            "connection_balance_config": {"exact_balance": {}},
+            "filter_chains": [{"filters": [{"name": "http", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "stat_prefix": "traffic",
+                "codec_type": "AUTO",
+                "http_filters": filters,
+                "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
+            }}]}],
+        })
+    }
+}
+
+fn wasm(configuration: &str) -> Value {
+    let filter = paths::filter().unwrap_or_else(|error| panic!("the filter: {error}"));
+    json!({"name": "weir", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": {
+            "name": "weir",
+            "root_id": "weir",
+            "failure_policy": "FAIL_RELOAD",
+            "vm_config": {
+                "vm_id": "weir",
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": filter}},
+            },
+            "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration},
+        },
+    }})
+}
+
+/// A cluster of one address, which speaks to it as the client speaks to Envoy if asked to.
+#[must_use]
+pub fn cluster(name: &str, address: SocketAddr, as_downstream: bool) -> Value {
+    let mut cluster = json!({
+        "name": name,
+        "connect_timeout": "2s",
+        "load_assignment": {"cluster_name": name, "endpoints": [
+            {"lb_endpoints": [{"endpoint": {"address": socket(address)}}]},
+        ]},
+        // A cluster that fails on purpose must not be cut off by Envoy's defaults.
+        "circuit_breakers": {"thresholds": [{"max_connections": 10_000, "max_pending_requests": 10_000,
+            "max_requests": 10_000}]},
+    });
+    if as_downstream {
+        cluster["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
+        }});
+    }
+    cluster
+}
+
+fn socket(address: SocketAddr) -> Value {
+    json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
+}
+
+/// A running Envoy. Killed on drop.
+#[derive(Debug)]
+pub struct Envoy {
+    process: Option<Process>,
+    directory: TempDir,
+    builder: EnvoyBuilder,
+    admin: Option<SocketAddr>,
+    listener: Option<SocketAddr>,
+}
+
+impl Envoy {
+    /// Begins to describe one.
+    #[must_use]
+    pub fn builder() -> EnvoyBuilder {
+        EnvoyBuilder::default()
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.listener.expect("Envoy is ready")
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process().id()
+    }
+
+    /// Everything it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process().output()
+    }
+
+    /// One connection over HTTP/1.1.
+    pub async fn connect(&self) -> client::Client {
+        client::Client::http1(self.address()).await
+    }
+
+    /// One connection to every worker: they are handed out in turn, so as many as there are workers reach all.
+    pub async fn connect_to_every_worker(&self) -> Vec<client::Client> {
+        let mut connections = Vec::new();
+        for _ in 0..self.builder.concurrency {
+            connections.push(self.connect().await);
+        }
+        connections
+    }
+
+    /// Kills it and starts another with the same configuration, on other ports.
+    pub async fn restart(&mut self) {
+        self.process = None;
+        let builder = self.builder.clone();
+        *self = builder.launch();
+        self.wait_until_ready().await;
+    }
+
+    /// Waits until it has ended by itself; the exit code, `None` for a signal.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let process = self.process.as_mut().expect("Envoy was started");
+        eventually(PATIENCE, "Envoy ends by itself", async || process.ended()).await.code()
+    }
+
+    /// Gives the filter another configuration, through the watched file.
+    pub fn update_plugin(&mut self, configuration: &str) {
+        self.builder.plugin = Some(configuration.to_owned());
+        self.write_listeners();
+    }
+
+    /// A counter or gauge of Envoy's; `None` while it does not exist.
+    pub async fn stat(&self, name: &str) -> Option<u64> {
+        let answer = self.admin_get(&format!("/stats?filter=^{}$", name.replace('.', "\\."))).await?;
+        answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.trim().parse().ok())
+    }
+
+    /// All stats whose names contain a text, one a line.
+    pub async fn stats(&self, part: &str) -> String {
+        self.admin_get(&format!("/stats?filter={part}")).await.unwrap_or_default()
+    }
+
+    async fn admin_get(&self, path: &str) -> Option<String> {
+        let reply = client::call(self.admin?, "GET", path, &[], Vec::new()).await.ok()?;
+        reply.status.is_success().then(|| reply.text())
+    }
+
+    async fn wait_until_ready(&mut self) {
+        let path = self.directory.path().join("admin-address");
+        let admin: SocketAddr = eventually(PATIENCE, "Envoy opens its admin port", async || {
+            self.must_run();
+            fs::read_to_string(&path).ok()?.trim().parse().ok()
+        })
+        .await;
+        self.admin = Some(admin);
+        let listener = eventually(PATIENCE, "Envoy listens", async || {
+            self.must_run();
+            self.admin_get("/ready").await.filter(|answer| answer.trim() == "LIVE")?;
+            let listeners: Value = serde_json::from_str(&self.admin_get("/listeners?format=json").await?).ok()?;
+            let socket = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
+            format!("{}:{}", socket["address"].as_str()?, socket["port_value"].as_u64()?).parse().ok()
+        })
+        .await;
+        self.listener = Some(listener);
+        if self.builder.concurrency > 0 {
+            let workers = u64::from(self.builder.concurrency);
+            eventually(PATIENCE, "all workers run", async || {
+                holds(self.stat("server.concurrency").await? == workers)
+            })
+            .await;
+        }
+    }
+
+    fn must_run(&mut self) {
+        let process = self.process.as_mut().expect("Envoy was started");
+        if let Some(status) = process.ended() {
+            panic!("Envoy ended ({status}) instead of serving:\n{}", process.tail());
+        }
+    }
+
+    fn spawned(mut self) -> Self {
+        let binary = paths::envoy().unwrap_or_else(|error| panic!("Envoy: {error}"));
+        let directory = self.directory.path();
+        let bootstrap = directory.join("envoy.json");
+        fs::write(&bootstrap, self.builder.bootstrap(directory).to_string()).expect("a file");
+        if self.builder.listener_from_file {
+            self.write_listeners();
+        }
+        let mut command = Command::new(binary);
+        command
+            .arg("-c")
+            .arg(bootstrap)
+            .arg("--admin-address-path")
+            .arg(directory.join("admin-address"))
+            .args(["--concurrency", &self.builder.concurrency.to_string()])
+            // No shared memory, no drain time of a hot restart: many Envoys run beside each other.
+            .args(["--disable-hot-restart", "--log-level", "warning", "--component-log-level", "wasm:info,config:info"]);
+        self.process =
+            Some(Process::start("envoy", &mut command, &self.log_path()).unwrap_or_else(|error| panic!("{error}")));
+        self
+    }
+
+    /// Envoy takes up a file that is moved into place.
+    fn write_listeners(&self) {
+        let mut listener = self.builder.listener();
+        listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+        let temporary = self.directory.path().join("listeners.json.new");
+        fs::write(&temporary, json!({"resources": [listener]}).to_string()).expect("a file");
+        fs::rename(temporary, self.directory.path().join("listeners.json")).expect("a file");
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("envoy.log")
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("Envoy was started")
+    }
+}

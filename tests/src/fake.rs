@@ -1,0 +1,279 @@
+//! A controller that says what the test wants and remembers what it was told. For faults that a real one does not have.
+
+use crate::wait::{PATIENCE, eventually};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use weir_core::plan::Plan;
+use weir_core::report::{Acknowledgement, Counts, Report};
+
+/// How the next report is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Counted and acknowledged; what happens when no other answer is scripted.
+    Accept,
+    /// Counted, and then the connection dies before the acknowledgement.
+    CountAndDisconnect,
+    /// Not counted; this status.
+    Refuse(u16),
+}
+
+/// A running fake. Ends when dropped.
+#[derive(Debug)]
+pub struct FakeController {
+    address: SocketAddr,
+    state: Arc<State>,
+    server: Option<JoinSet<()>>,
+}
+
+#[derive(Debug)]
+struct State {
+    plan: watch::Sender<Plan>,
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    answers: VecDeque<Answer>,
+    /// Every report that came, in order, as it came.
+    received: Vec<(Report, Vec<u8>)>,
+    /// By (node, incarnation): the last sequence counted.
+    counted: BTreeMap<(String, String), u64>,
+    /// By (experiment, version).
+    totals: BTreeMap<(String, String), Counts>,
+    polls: u64,
+    credentials: BTreeSet<String>,
+    complaints: Vec<String>,
+}
+
+impl FakeController {
+    /// Starts one that publishes a plan.
+    pub async fn start(plan: Plan) -> Self {
+        plan.validate().expect("a valid plan");
+        let state = Arc::new(State { plan: watch::Sender::new(plan), told: Mutex::default() });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let mut server = JoinSet::new();
+        server.spawn(serve(listener, Arc::clone(&state)));
+        Self { address, state, server: Some(server) }
+    }
+
+    /// Where it listens; the same after [`Self::resume`].
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Publishes another plan: held polls are answered at once.
+    pub fn publish(&self, plan: Plan) {
+        plan.validate().expect("a valid plan");
+        self.state.plan.send_replace(plan);
+    }
+
+    /// Cuts every connection and refuses new ones, as a killed controller does.
+    pub async fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.shutdown().await;
+        }
+    }
+
+    /// Listens again, on the same port, and still knows what it knew.
+    pub async fn resume(&mut self) {
+        let listener = eventually(PATIENCE, "the fake controller's port is free", async || {
+            TcpListener::bind(self.address).await.ok()
+        })
+        .await;
+        let mut server = JoinSet::new();
+        server.spawn(serve(listener, Arc::clone(&self.state)));
+        self.server = Some(server);
+    }
+
+    /// Answers the next reports so, then accepts.
+    pub fn script(&self, answers: &[Answer]) {
+        self.told().answers.extend(answers);
+    }
+
+    /// How many of the scripted answers were not given yet.
+    #[must_use]
+    pub fn scripted(&self) -> usize {
+        self.told().answers.len()
+    }
+
+    /// What was counted of one version of an experiment, each report once.
+    #[must_use]
+    pub fn counts(&self, experiment: &str, version: &str) -> Counts {
+        self.told().totals.get(&(experiment.to_owned(), version.to_owned())).cloned().unwrap_or_default()
+    }
+
+    /// Assigned, over all versions of an experiment.
+    #[must_use]
+    pub fn assigned(&self, experiment: &str) -> u64 {
+        let told = self.told();
+        told.totals.iter().filter(|((id, _), _)| id == experiment).map(|(_, counts)| counts.assigned).sum()
+    }
+
+    /// Every report that came, counted or not, in order, with its bytes.
+    #[must_use]
+    pub fn received(&self) -> Vec<(Report, Vec<u8>)> {
+        self.told().received.clone()
+    }
+
+    /// The last report of each worker, by incarnation.
+    #[must_use]
+    pub fn last_reports(&self) -> BTreeMap<String, Report> {
+        self.told().received.iter().map(|(report, _)| (report.incarnation.clone(), report.clone())).collect()
+    }
+
+    /// How many plans were asked for.
+    #[must_use]
+    pub fn polls(&self) -> u64 {
+        self.told().polls
+    }
+
+    /// Every `Authorization` seen.
+    #[must_use]
+    pub fn credentials(&self) -> BTreeSet<String> {
+        self.told().credentials.clone()
+    }
+
+    /// What the contract forbids and was done all the same: invalid reports, gaps, a sequence with two contents, final
+    /// bins that were added to.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        self.told().complaints.clone()
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.state.told.lock().expect("no panic while noting")
+    }
+}
+
+async fn serve(listener: TcpListener, state: Arc<State>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let state = Arc::clone(&state);
+        let service = service_fn(move |request| answer(Arc::clone(&state), request));
+        connections.spawn(async move {
+            let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Disconnect> {
+    if let Some(value) = request.headers().get("authorization") {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        state.told.lock().expect("no panic while noting").credentials.insert(value);
+    }
+    match request.uri().path() {
+        "/v1/plan" => Ok(plan(&state, request.uri().query().unwrap_or_default()).await),
+        "/v1/reports" => {
+            let body = request.into_body().collect().await.map_err(|_| Disconnect)?.to_bytes();
+            report(&state, &body)
+        }
+        _ => Ok(respond(StatusCode::NOT_FOUND, String::new())),
+    }
+}
+
+/// The connection is to die without an answer.
+#[derive(Debug)]
+struct Disconnect;
+
+impl std::fmt::Display for Disconnect {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("scripted")
+    }
+}
+
+impl std::error::Error for Disconnect {}
+
+async fn plan(state: &State, query: &str) -> Response<Full<Bytes>> {
+    state.told.lock().expect("no panic while noting").polls += 1;
+    let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let known = parameter("revision").unwrap_or_default().to_owned();
+    let wait = parameter("wait").and_then(|text| weir_core::duration::parse_milliseconds(text).ok()).unwrap_or(0);
+    let mut plans = state.plan.subscribe();
+    let changed = plans.wait_for(|plan| plan.revision != known);
+    match tokio::time::timeout(Duration::from_millis(wait), changed).await {
+        Ok(Ok(plan)) => respond(StatusCode::OK, serde_json::to_string(&*plan).expect("a plan is JSON")),
+        _ => respond(StatusCode::NOT_MODIFIED, String::new()),
+    }
+}
+
+fn report(state: &State, body: &[u8]) -> Result<Response<Full<Bytes>>, Disconnect> {
+    let mut told = state.told.lock().expect("no panic while noting");
+    let report = match Report::from_json(body) {
+        Ok(report) => report,
+        Err(error) => {
+            told.complaints.push(format!("{error} in {}", String::from_utf8_lossy(body)));
+            return Ok(respond(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()));
+        }
+    };
+    told.check(&report, body);
+    told.received.push((report.clone(), body.to_vec()));
+    let script = told.answers.pop_front().unwrap_or(Answer::Accept);
+    if let Answer::Refuse(status) = script {
+        return Ok(respond(StatusCode::from_u16(status).expect("a status"), "scripted".to_owned()));
+    }
+    told.count(&report);
+    if script == Answer::CountAndDisconnect {
+        return Err(Disconnect);
+    }
+    let answer = Acknowledgement { acknowledged: report.sequence, interval_ms: None, ignored: Vec::new() };
+    Ok(respond(StatusCode::OK, serde_json::to_string(&answer).expect("an acknowledgement is JSON")))
+}
+
+impl Told {
+    fn check(&mut self, report: &Report, body: &[u8]) {
+        let last = self.received.iter().rev().find(|(earlier, _)| earlier.incarnation == report.incarnation);
+        let Some((earlier, earlier_body)) = last else { return };
+        if earlier.sequence == report.sequence && earlier_body != body {
+            self.complaints.push(format!("sequence {} was sent with two contents", report.sequence));
+        }
+        if report.sequence != earlier.sequence && report.sequence != earlier.sequence + 1 {
+            self.complaints.push(format!("sequence {} came after {}", report.sequence, earlier.sequence));
+        }
+        for experiment in &report.experiments {
+            let Some(before) = earlier.experiments.iter().find(|other| other.id == experiment.id) else { continue };
+            if report.sequence == earlier.sequence {
+                continue;
+            }
+            if experiment.watermark < before.watermark {
+                self.complaints.push(format!("the watermark of {} went back", experiment.id));
+            }
+            if experiment.cells.iter().any(|cell| cell.bin < before.watermark) {
+                self.complaints.push(format!("{} added to a final bin", experiment.id));
+            }
+        }
+    }
+
+    fn count(&mut self, report: &Report) {
+        let last = self.counted.entry((report.node.clone(), report.incarnation.clone())).or_default();
+        if report.sequence <= *last {
+            return;
+        }
+        *last = report.sequence;
+        for experiment in &report.experiments {
+            for cell in &experiment.cells {
+                let key = (experiment.id.clone(), cell.version.clone());
+                self.totals.entry(key).or_default().merge(&cell.counts);
+            }
+        }
+    }
+}
+
+fn respond(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response
+}

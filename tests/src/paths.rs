@@ -1,0 +1,58 @@
+//! Where the things under test are. Overridden by environment variables; errors name the command that makes what is missing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The Envoy release that tests and demo are made for.
+pub const ENVOY_VERSION: &str = "1.40.0";
+
+/// The repository.
+#[must_use]
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
+
+/// The Envoy binary: `ENVOY`, or what `make setup` installed.
+///
+/// # Errors
+/// When there is none, saying what to do.
+pub fn envoy() -> io::Result<PathBuf> {
+    found("ENVOY", &[repository().join(format!(".weir/envoy-{ENVOY_VERSION}"))], "run `make setup`")
+}
+
+/// The filter: `WEIR_FILTER`, or what `make wasm` built.
+///
+/// # Errors
+/// When there is none, saying what to do.
+pub fn filter() -> io::Result<PathBuf> {
+    found("WEIR_FILTER", &[repository().join("target/weir-filter.wasm")], "run `make wasm`")
+}
+
+/// The controller's binary `weir`: `WEIR_BIN`, or the one beside the running program (tests run one folder below).
+///
+/// # Errors
+/// When there is none, saying what to do.
+pub fn weir() -> io::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let beside: Vec<PathBuf> = program.ancestors().skip(1).take(2).map(|folder| folder.join("weir")).collect();
+    found("WEIR_BIN", &beside, "run `cargo build -p weir-controller`")
+}
+
+fn found(variable: &str, candidates: &[PathBuf], remedy: &str) -> io::Result<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
+        let path = PathBuf::from(path);
+        return if path.is_file() {
+            path.canonicalize()
+        } else {
+            Err(io::Error::new(io::ErrorKind::NotFound, format!("{variable}={} is not a file", path.display())))
+        };
+    }
+    candidates.iter().find(|path| path.is_file()).map_or_else(
+        || {
+            let looked: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
+            let message = format!("not found: {} — {remedy}, or set {variable}", looked.join(", "));
+            Err(io::Error::new(io::ErrorKind::NotFound, message))
+        },
+        |path| path.canonicalize(),
+    )
+}

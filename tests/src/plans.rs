@@ -1,0 +1,62 @@
+//! Builders of plans, with what a test does not care about filled in.
+
+use weir_core::plan::{
+    FailureRules, Header, Match, Measure, PlannedExperiment, PlannedVersion, Plan, RewardSource, Status, Unit,
+};
+
+/// The routing header of every plan and route table here.
+pub const ROUTING_HEADER: &str = "x-weir-version";
+
+/// A running experiment over all requests, its unit the request; the first version is the baseline.
+///
+/// Deadline 2 s, bin 200 ms: short, so that tests see settled bins soon.
+#[must_use]
+pub fn experiment(id: &str, weights: &[(&str, u32)]) -> PlannedExperiment {
+    PlannedExperiment {
+        id: id.to_owned(),
+        name: id.to_owned(),
+        status: Status::Running,
+        epoch: 1,
+        matching: Match::default(),
+        unit: Unit::Request,
+        salt: "tests".to_owned(),
+        deadline_ms: 2_000,
+        bin_ms: 200,
+        measure: Measure::End,
+        failure: FailureRules::default(),
+        reward: Some(RewardSource::ResponseHeader("x-weir-reward".to_owned())),
+        override_header: None,
+        baseline: 0,
+        versions: weights.iter().map(|(name, weight)| version(name, *weight)).collect(),
+    }
+}
+
+/// The same, for requests to one host alone.
+#[must_use]
+pub fn on_host(host: &str, weights: &[(&str, u32)]) -> PlannedExperiment {
+    let mut experiment = experiment(host, weights);
+    experiment.matching.hosts = vec![host.to_owned()];
+    experiment
+}
+
+/// The same, sticky on the header `x-user`.
+#[must_use]
+pub fn sticky(id: &str, weights: &[(&str, u32)]) -> PlannedExperiment {
+    PlannedExperiment { unit: Unit::Header("x-user".to_owned()), ..experiment(id, weights) }
+}
+
+/// A version that is routed to by [`ROUTING_HEADER`].
+#[must_use]
+pub fn version(name: &str, weight: u32) -> PlannedVersion {
+    PlannedVersion {
+        name: name.to_owned(),
+        weight,
+        headers: vec![Header { name: ROUTING_HEADER.to_owned(), value: name.to_owned() }],
+    }
+}
+
+/// A plan of experiments.
+#[must_use]
+pub fn plan(revision: &str, experiments: Vec<PlannedExperiment>) -> Plan {
+    Plan { experiments, ..Plan::empty(revision) }
+}

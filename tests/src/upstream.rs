@@ -1,0 +1,168 @@
+//! A version of a service: HTTP/1.1 and HTTP/2 on one port, misbehaving as the request's path asks.
+//!
+//! `/status/503`, `/delay/250` (milliseconds), `/reset` (no answer), `/truncate` (half a body), `/hang` (until the other
+//! side gives up), `/grpc/13` (status in trailers), `/reward/1`, `/echo` (the request's headers); anything else: 200.
+
+use crate::wait::PATIENCE;
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// A running version. Ends when dropped.
+#[derive(Debug)]
+pub struct Upstream {
+    name: String,
+    address: SocketAddr,
+    received: Arc<Mutex<BTreeMap<String, u64>>>,
+    _server: JoinSet<()>,
+}
+
+impl Upstream {
+    /// Starts a version on a free port. Every answer carries its name in `x-served-by`.
+    pub async fn start(name: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let received = Arc::<Mutex<BTreeMap<String, u64>>>::default();
+        let mut server = JoinSet::new();
+        server.spawn(serve(listener, name.to_owned(), Arc::clone(&received)));
+        Self { name: name.to_owned(), address, received, _server: server }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many requests it has received.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.received.lock().expect("no panic while counting").values().sum()
+    }
+
+    /// How many requests for a path it has received.
+    #[must_use]
+    pub fn requests_for(&self, path: &str) -> u64 {
+        self.received.lock().expect("no panic while counting").get(path).copied().unwrap_or_default()
+    }
+}
+
+async fn serve(listener: TcpListener, name: String, received: Arc<Mutex<BTreeMap<String, u64>>>) {
+    let mut connections = JoinSet::new();
+    let name: Arc<str> = name.into();
+    while let Ok((stream, _)) = listener.accept().await {
+        let (name, received) = (Arc::clone(&name), Arc::clone(&received));
+        let _ = stream.set_nodelay(true);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let path = request.uri().path().to_owned();
+            *received.lock().expect("no panic while counting").entry(path).or_default() += 1;
+            answer(Arc::clone(&name), request)
+        });
+        connections.spawn(async move {
+            let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn answer(name: Arc<str>, request: Request<Incoming>) -> Result<Response<Frames>, io::Error> {
+    let path = request.uri().path().to_owned();
+    let mut parts = path.trim_start_matches('/').split('/');
+    let (kind, argument) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let response = Response::builder().header("x-served-by", &*name);
+    let response = match kind {
+        "status" => response.status(argument.parse::<u16>().unwrap_or(200)).body(full(kind)),
+        "delay" => {
+            tokio::time::sleep(Duration::from_millis(argument.parse().unwrap_or(0))).await;
+            response.body(full(kind))
+        }
+        "hang" => {
+            tokio::time::sleep(PATIENCE).await;
+            return Err(io::Error::other("nobody gave up"));
+        }
+        // An error of the service makes hyper close the connection (HTTP/1.1) or reset the stream (HTTP/2).
+        "reset" => return Err(io::Error::other("asked to reset")),
+        "truncate" => response.header("content-length", "1000").body(stream(vec![
+            Ok(Frame::data(Bytes::from_static(b"half of it"))),
+            Err(io::Error::other("asked to truncate")),
+        ])),
+        "grpc" => {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", argument.parse().expect("a status"));
+            response
+                .header("content-type", "application/grpc")
+                .body(stream(vec![Ok(Frame::data(Bytes::from_static(&[0; 5]))), Ok(Frame::trailers(trailers))]))
+        }
+        "reward" => response.header("x-weir-reward", argument).body(full(kind)),
+        "echo" => {
+            let headers: Vec<String> = request
+                .headers()
+                .iter()
+                .map(|(name, value)| format!("{name}: {}", value.as_bytes().escape_ascii()))
+                .collect();
+            response.body(full(&headers.join("\n")))
+        }
+        _ => response.body(full("ok")),
+    };
+    response.map_err(io::Error::other)
+}
+
+fn full(text: &str) -> Frames {
+    stream(vec![Ok(Frame::data(Bytes::copy_from_slice(text.as_bytes())))])
+}
+
+fn stream(frames: Vec<Result<Frame<Bytes>, io::Error>>) -> Frames {
+    Frames { frames: frames.into_iter(), rested: true }
+}
+
+/// A body of frames and errors, with a rest before each but the first: hyper flushes then, so that what comes before an
+/// error is on the wire before the connection breaks.
+struct Frames {
+    frames: std::vec::IntoIter<Result<Frame<Bytes>, io::Error>>,
+    rested: bool,
+}
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if std::mem::replace(&mut self.rested, false) || self.frames.len() == 0 {
+            return Poll::Ready(self.frames.next());
+        }
+        self.rested = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frames.len() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.frames.as_slice() {
+            [Ok(frame)] => frame.data_ref().map_or_else(SizeHint::default, |data| SizeHint::with_exact(data.len() as u64)),
+            _ => SizeHint::default(),
+        }
+    }
+}
