@@ -1,16 +1,39 @@
 //! The experiment document: reads what a user wrote (YAML or JSON) and says everything that is wrong with it at once.
+//!
+//! Pure: text in, experiments or problems out. `tree` turns text into located nodes, `place` reads one node and notes what
+//! is wrong with it, `quantity` knows shares, `experiment`, `traffic` and `strategy` know the fields. What a field means is
+//! [`crate::spec`]'s; what each field may be is written for users in `docs/experiment.md`.
+
+mod experiment;
+mod place;
+mod quantity;
+mod strategy;
+#[cfg(test)]
+mod tests;
+mod traffic;
+mod tree;
 
 use crate::spec::Experiment;
 
+/// The only `apiVersion` that this release reads.
+pub const API_VERSION: &str = "weir.dev/v1alpha1";
+/// The only `kind`.
+pub const KIND: &str = "Experiment";
+/// Longest text that is read, in bytes.
+pub const MAX_TEXT: usize = 256 * 1024;
+/// Most problems that are told; more would help nobody.
+pub const MAX_PROBLEMS: usize = 100;
+
 /// One thing that is wrong with a document.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[error("{line}:{column}: {}{}{message}", path, if path.is_empty() { "" } else { ": " })]
 pub struct Problem {
     /// Line, from 1.
     pub line: usize,
-    /// Column, from 1.
+    /// Column in characters, from 1.
     pub column: usize,
-    /// As in `spec.versions[1].name`.
+    /// As in `spec.versions[1].name`; empty when the problem is the text's, not a field's.
     pub path: String,
     /// What is wrong, and what to do.
     pub message: String,
@@ -19,8 +42,44 @@ pub struct Problem {
 /// Reads every experiment in a text (one or more YAML documents; JSON is YAML).
 ///
 /// # Errors
-/// Everything that is wrong, in the order of the text; never empty.
+/// Everything that is wrong, in the order of the text; never empty, at most [`MAX_PROBLEMS`].
 pub fn read(text: &str) -> Result<Vec<Experiment>, Vec<Problem>> {
-    let _ = text;
-    Err(vec![Problem { line: 1, column: 1, path: String::new(), message: "not written yet".to_owned() }])
+    let mut problems = Vec::new();
+    let documents = tree::parse(text, &mut problems);
+    let read: Vec<Option<Experiment>> =
+        documents.iter().map(|document| experiment::read(document, &mut problems)).collect();
+    refuse_repeated_names(&documents, &read, &mut problems);
+    if documents.is_empty() && problems.is_empty() {
+        let message = format!("there is no experiment here: begin with `apiVersion: {API_VERSION}` and `kind: {KIND}`");
+        problems.push(Problem { line: 1, column: 1, path: String::new(), message });
+    }
+    let experiments: Option<Vec<Experiment>> = read.into_iter().collect();
+    match experiments {
+        Some(experiments) if problems.is_empty() => Ok(experiments),
+        _ => {
+            // A reader that fails always notes why; this keeps the promise that the list is never empty even if one forgot.
+            if problems.is_empty() {
+                let message = "this document cannot be read".to_owned();
+                problems.push(Problem { line: 1, column: 1, path: String::new(), message });
+            }
+            problems.sort_by_key(|problem| (problem.line, problem.column));
+            problems.truncate(MAX_PROBLEMS);
+            Err(problems)
+        }
+    }
+}
+
+/// A name tells experiments apart: the second of two would silently replace the first.
+fn refuse_repeated_names(documents: &[tree::Node], read: &[Option<Experiment>], problems: &mut Vec<Problem>) {
+    let mut seen = std::collections::BTreeSet::new();
+    for (document, experiment) in documents.iter().zip(read) {
+        if let Some(experiment) = experiment
+            && !seen.insert(experiment.name.as_str())
+        {
+            place::Place::root(document).problem(
+                problems,
+                format!("an experiment named `{}` is already above: give this one another name", experiment.name),
+            );
+        }
+    }
 }

@@ -1,0 +1,440 @@
+//! One experiment: its fields, their defaults, and the rules between them.
+
+use super::place::{Fields, Place, checked_header_name, nearest, not_a_header_name, shown};
+use super::quantity::WHOLE;
+use super::strategy::{Kind, Versions};
+use super::tree::Node;
+use super::{API_VERSION, KIND, Problem, strategy, traffic};
+use crate::spec::{Alpha, Direction, Experiment, Limit, Objective, Reward, Version};
+use weir_core::plan::{
+    FailureRules, Header, MAX_DEADLINE_MS, MAX_ROUTING_HEADERS, MAX_VERSIONS, Match, Measure, RewardSource, Unit,
+};
+
+/// The header that routes, where a version names none.
+const ROUTING_HEADER: &str = "x-weir-version";
+const DEFAULT_ALPHA: f64 = 0.05;
+const DEFAULT_DEADLINE_MS: u64 = 15_000;
+const DEFAULT_BIN_MS: u64 = 10_000;
+const LEAST_BIN_MS: u64 = 100;
+const DEFAULT_MIN_EXPOSURES: u64 = 100;
+const MOST_MIN_EXPOSURES: u64 = 1_000_000_000;
+const MINUTE_MS: u64 = 60_000;
+const DAY_MS: u64 = 86_400_000;
+const DEFAULT_DURATION_DAYS: u64 = 7;
+const MOST_DURATION_DAYS: u64 = 90;
+/// A budget is shared among the objectives of a version: beyond a few, each has too little left to ever fire.
+const MAX_OBJECTIVES: usize = 16;
+/// A label in DNS, as Kubernetes asks of names.
+const MAX_LABEL: usize = 63;
+
+const SPEC_FIELDS: [&str; 15] = [
+    "service",
+    "match",
+    "unit",
+    "versions",
+    "strategy",
+    "objectives",
+    "reward",
+    "alpha",
+    "deadline",
+    "bin",
+    "minExposures",
+    "maxDuration",
+    "measure",
+    "failure",
+    "override",
+];
+
+/// Reads one document; `None` only after noting why.
+pub(super) fn read(document: &Node, problems: &mut Vec<Problem>) -> Option<Experiment> {
+    let root = Place::root(document);
+    let asked = format!("an experiment (`apiVersion: {API_VERSION}`, `kind: {KIND}`, `metadata`, `spec`)");
+    let fields = root.fields(&["apiVersion", "kind", "metadata", "spec"], &asked, problems)?;
+    for (name, expected) in [("apiVersion", API_VERSION), ("kind", KIND)] {
+        let Some(place) = fields.require(name, &format!("`{name}: {expected}`"), problems) else { continue };
+        if let Some(found) = place.text(&format!("`{expected}`"), problems)
+            && found != expected
+        {
+            place.problem(problems, format!("{} is not known here: write `{expected}`", shown(found)));
+        }
+    }
+    let metadata = fields.require("metadata", "`metadata: {name: …}`", problems);
+    let name = metadata.and_then(|place| experiment_name(&place, problems));
+    let spec = fields.require("spec", "what the experiment is: its `service` and its `versions` at least", problems);
+    let spec = spec.and_then(|place| {
+        place.fields(&SPEC_FIELDS, "what the experiment is: its `service` and its `versions` at least", problems)
+    });
+    let experiment = spec.and_then(|fields| read_spec(&fields, problems))?;
+    Some(Experiment { name: name?, ..experiment })
+}
+
+fn experiment_name(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<String> {
+    // Labels and annotations are Kubernetes' and its tools'; they mean nothing here.
+    let fields = place.fields(&["name", "labels", "annotations"], "`{name: …}`", problems)?;
+    let place = fields.require("name", "the experiment's name, as `name: checkout`", problems)?;
+    let text = place.text("a name", problems)?;
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if text.len() > MAX_LABEL
+        || !text.starts_with(alphanumeric)
+        || !text.ends_with(alphanumeric)
+        || !text.chars().all(|c| alphanumeric(c) || c == '-')
+    {
+        let message = format!(
+            "{} is not a name of 1 to {MAX_LABEL} lower-case letters, digits and dashes that begins and ends with a letter or a digit",
+            shown(text)
+        );
+        place.problem(problems, message);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// Everything but the name, which stays empty.
+fn read_spec(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Experiment> {
+    let service = fields.require("service", "the name of the service, as `service: checkout`", problems);
+    let service = service.and_then(|place| place.name(problems));
+    let matching = fields.get("match").map_or(Some(Match::default()), |place| traffic::matching(&place, problems));
+    let unit = fields.get("unit").map_or(Some(Unit::Request), |place| traffic::unit(&place, problems));
+    let versions = ReadVersions::read(fields, problems);
+    let objectives = fields.get("objectives").map_or(Some(Vec::new()), |place| objectives(&place, problems));
+    let reward_place = fields.get("reward");
+    let reward = reward_place.as_ref().map_or(Some(None), |place| reward(place, problems).map(Some));
+    let (kind, strategy) = match fields.get("strategy") {
+        Some(place) => strategy::read(&place, versions.known(), problems),
+        None => {
+            let (kind, strategy) = strategy::usual(reward_place.is_some(), versions.known());
+            (Some(kind), strategy)
+        }
+    };
+    let alpha = fields
+        .get("alpha")
+        .map_or(Some(Alpha { roll_back: DEFAULT_ALPHA, promotion: DEFAULT_ALPHA }), |place| alpha(&place, problems));
+    let mut duration = |name: &str, usual: u64, least: u64, most: u64| {
+        fields.get(name).map_or(Some(usual), |place| place.duration(least..=most, problems))
+    };
+    let deadline_ms = duration("deadline", DEFAULT_DEADLINE_MS, 1, MAX_DEADLINE_MS);
+    let bin_ms = duration("bin", DEFAULT_BIN_MS, LEAST_BIN_MS, MAX_DEADLINE_MS);
+    let max_duration_ms =
+        duration("maxDuration", DEFAULT_DURATION_DAYS * DAY_MS, MINUTE_MS, MOST_DURATION_DAYS * DAY_MS);
+    let min_exposures = fields
+        .get("minExposures")
+        .map_or(Some(DEFAULT_MIN_EXPOSURES), |place| place.whole(1..=MOST_MIN_EXPOSURES, problems));
+    let measure = fields.get("measure").map_or(Some(Measure::End), |place| {
+        place.word(&[("end", Measure::End), ("headers", Measure::Headers)], problems)
+    });
+    let failure =
+        fields.get("failure").map_or(Some(FailureRules::default()), |place| traffic::failure(&place, problems));
+    let override_header = fields.get("override").map_or(Some(None), |place| override_header(&place, problems).map(Some));
+
+    require_something_to_decide_by(fields, kind, &versions, problems);
+    keep_routing_headers_apart(fields, &versions, unit.as_ref(), override_header.as_ref(), problems);
+    if let (Some(deadline), Some(bin), Some(most)) = (deadline_ms, bin_ms, max_duration_ms)
+        && deadline + bin > most
+    {
+        let place = fields.get("maxDuration").unwrap_or_else(|| fields.place().clone());
+        place.problem(problems, "`maxDuration` ends before the first bin settles: make it longer than `deadline` and `bin` together");
+    }
+    let (versions, baseline) = versions.whole()?;
+    Some(Experiment {
+        name: String::new(),
+        service: service?,
+        matching: matching?,
+        unit: unit?,
+        versions,
+        baseline,
+        strategy: strategy?,
+        objectives: objectives?,
+        reward: reward?,
+        alpha: alpha?,
+        deadline_ms: deadline_ms?,
+        bin_ms: bin_ms?,
+        measure: measure?,
+        failure: failure?,
+        override_header: override_header?,
+        min_exposures: min_exposures?,
+        max_duration_ms: max_duration_ms?,
+    })
+}
+
+/// Rules between fields: what each strategy needs in order to ever decide anything.
+fn require_something_to_decide_by(
+    fields: &Fields<'_>,
+    kind: Option<Kind>,
+    versions: &ReadVersions,
+    problems: &mut Vec<Problem>,
+) {
+    const WRITE_REWARD: &str = "write `reward: {responseHeader: …, direction: maximize}`";
+    // A field that is there but wrong has been complained about already.
+    let (rewarded, limited) = (fields.get("reward").is_some(), fields.get("objectives").is_some());
+    let place = fields.get("strategy").unwrap_or_else(|| fields.place().clone());
+    match kind {
+        Some(Kind::Bandit) if !rewarded => {
+            place.problem(problems, format!("a bandit follows a reward, and there is none: {WRITE_REWARD}"));
+        }
+        Some(Kind::Ab) if !rewarded => {
+            place.problem(problems, format!("an A/B test compares rewards, and there is none: {WRITE_REWARD}"));
+        }
+        Some(Kind::Canary) => {
+            let empty = fields.get("objectives").is_some_and(|place| place.is_empty_list());
+            if !limited || empty {
+                let message = "a canary climbs while it keeps its objectives, and there is none: \
+                               write `objectives: [{name: errors, errorRate: {max: 1%}}]`";
+                place.problem(problems, message);
+            }
+            if versions.count > 2 && !rewarded {
+                let message = format!("with several candidates only a reward can say which is better: {WRITE_REWARD}");
+                place.problem(problems, message);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Filters remove routing headers that arrive from a client: nothing else can be read from them.
+fn keep_routing_headers_apart(
+    fields: &Fields<'_>,
+    versions: &ReadVersions,
+    unit: Option<&Unit>,
+    override_header: Option<&Option<String>>,
+    problems: &mut Vec<Problem>,
+) {
+    let mut refuse = |place: Option<Place<'_>>, name: &str| {
+        if versions.routes_by(name)
+            && let Some(place) = place
+        {
+            let message = format!("{} routes requests to versions; a client cannot send it: use another header", shown(name));
+            place.problem(problems, message);
+        }
+    };
+    if let Some(Some(name)) = override_header {
+        refuse(fields.get("override"), name);
+    }
+    if let Some(Unit::Header(name)) = unit {
+        refuse(fields.get("unit"), name);
+    }
+    let items = fields.get("match").and_then(|place| place.quiet("headers")).map_or(Vec::new(), |list| list.quiet_items());
+    for item in items {
+        if let Some(place) = item.quiet("name") {
+            let name = place.as_text().unwrap_or_default().to_ascii_lowercase();
+            refuse(Some(place), &name);
+        }
+    }
+}
+
+/// The versions, as far as they could be read.
+struct ReadVersions {
+    count: usize,
+    versions: Vec<Option<Version>>,
+    names: Vec<String>,
+    baseline: Option<usize>,
+}
+
+impl ReadVersions {
+    fn read(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Self {
+        let mut read = Self { count: 0, versions: Vec::new(), names: Vec::new(), baseline: None };
+        let asked = "two or more versions, as `versions: [{name: v1, baseline: true}, {name: v2}]`";
+        let Some(place) = fields.require("versions", asked, problems) else { return read };
+        let Some(items) = place.items(2..=MAX_VERSIONS, "a list of versions", problems) else { return read };
+        read.count = items.len();
+        let mut undecided = false;
+        for (index, item) in items.iter().enumerate() {
+            read.version(index, item, &mut undecided, problems);
+        }
+        if read.baseline.is_none() && !undecided && !items.is_empty() {
+            let message = "no version is the baseline: add `baseline: true` to the one that serves today";
+            place.problem(problems, message);
+        }
+        read.refuse_same_routes(&items, problems);
+        read
+    }
+
+    /// One version. `undecided` becomes true when its `baseline` cannot be read.
+    fn version(&mut self, index: usize, item: &Place<'_>, undecided: &mut bool, problems: &mut Vec<Problem>) {
+        let Some(fields) = item.fields(&["name", "baseline", "headers"], "a version such as `{name: v2}`", problems)
+        else {
+            *undecided = true;
+            self.versions.push(None);
+            return;
+        };
+        let name_place = fields.require("name", "the version's name, as `name: v2`", problems);
+        let name = name_place.as_ref().and_then(|place| place.name(problems));
+        if let (Some(place), Some(name)) = (&name_place, &name) {
+            if self.names.contains(name) {
+                place.problem(problems, format!("a version named {} is already above", shown(name)));
+            }
+            self.names.push(name.clone());
+        }
+        let mut baseline = false;
+        if let Some(place) = fields.get("baseline") {
+            match (place.truth(problems), self.baseline) {
+                (Some(true), Some(first)) => {
+                    place.problem(problems, format!("`spec.versions[{first}]` is the baseline already: keep one"));
+                }
+                (Some(true), None) => {
+                    self.baseline = Some(index);
+                    baseline = true;
+                }
+                (Some(false), _) => {}
+                (None, _) => *undecided = true,
+            }
+        }
+        let headers = match fields.get("headers") {
+            Some(place) => headers(&place, baseline, problems),
+            None => name.clone().map(|value| vec![Header { name: ROUTING_HEADER.to_owned(), value }]),
+        };
+        self.versions.push(name.zip(headers).map(|(name, headers)| Version { name, headers }));
+    }
+
+    /// Two versions with the same headers would be one to Envoy.
+    fn refuse_same_routes(&self, items: &[Place<'_>], problems: &mut Vec<Problem>) {
+        let sorted = |version: &Version| {
+            let mut headers = version.headers.clone();
+            headers.sort();
+            headers
+        };
+        for (index, version) in self.versions.iter().enumerate() {
+            let Some(version) = version else { continue };
+            let same = self
+                .versions
+                .iter()
+                .take(index)
+                .flatten()
+                .find(|other| other.name != version.name && sorted(other) == sorted(version));
+            if let (Some(other), Some(item)) = (same, items.get(index)) {
+                let place = item.quiet("headers").unwrap_or_else(|| item.clone());
+                let message = format!(
+                    "these routing headers are also those of {}: requests could not be told apart",
+                    shown(&other.name)
+                );
+                place.problem(problems, message);
+            }
+        }
+        let names: std::collections::BTreeSet<&str> =
+            self.versions.iter().flatten().flat_map(|version| &version.headers).map(|header| header.name.as_str()).collect();
+        if let Some(first) = items.first()
+            && names.len() > MAX_ROUTING_HEADERS
+        {
+            let message = format!(
+                "the versions use {} different routing headers; at most {MAX_ROUTING_HEADERS}: each costs every request time",
+                names.len()
+            );
+            first.problem(problems, message);
+        }
+    }
+
+    fn known(&self) -> Versions<'_> {
+        Versions { names: &self.names, count: self.count, baseline: self.baseline.unwrap_or(0) }
+    }
+
+    fn routes_by(&self, name: &str) -> bool {
+        self.versions.iter().flatten().flat_map(|version| &version.headers).any(|header| header.name == name)
+    }
+
+    fn whole(self) -> Option<(Vec<Version>, usize)> {
+        let versions: Option<Vec<Version>> = self.versions.into_iter().collect();
+        versions.zip(self.baseline)
+    }
+}
+
+fn headers(place: &Place<'_>, baseline: bool, problems: &mut Vec<Problem>) -> Option<Vec<Header>> {
+    let entries = place.entries("headers and their values, as `{x-weir-version: v2}`", problems)?;
+    if entries.is_empty() && !baseline {
+        let message = "only the baseline may go without a routing header: leave `headers` out for the usual one";
+        place.problem(problems, message);
+        return None;
+    }
+    if entries.len() > MAX_ROUTING_HEADERS {
+        place.problem(problems, format!("{} headers; at most {MAX_ROUTING_HEADERS}", entries.len()));
+        return None;
+    }
+    let mut headers: Vec<Header> = Vec::with_capacity(entries.len());
+    let mut whole = true;
+    for entry in entries {
+        let value_place = place.entry(entry);
+        let name = checked_header_name(&entry.key);
+        match &name {
+            None => value_place.problem(problems, not_a_header_name(&entry.key)),
+            Some(name) if headers.iter().any(|header| header.name == *name) => {
+                value_place.problem(problems, format!("the header {} is already there in another case", shown(name)));
+                whole = false;
+            }
+            Some(_) => {}
+        }
+        let value = value_place.value("a header's value", problems);
+        match name.zip(value) {
+            Some((name, value)) => headers.push(Header { name, value: value.to_owned() }),
+            None => whole = false,
+        }
+    }
+    whole.then_some(headers)
+}
+
+fn objectives(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Vec<Objective>> {
+    let asked = "a list of objectives such as `[{name: errors, errorRate: {max: 2%}}]`";
+    let items = place.items(0..=MAX_OBJECTIVES, asked, problems)?;
+    let mut names: Vec<String> = Vec::with_capacity(items.len());
+    let mut read = Vec::with_capacity(items.len());
+    for item in &items {
+        let asked = "an objective such as `{name: errors, errorRate: {max: 2%}}`";
+        let Some(fields) = item.fields(&["name", "errorRate"], asked, problems) else {
+            read.push(None);
+            continue;
+        };
+        let name = fields.require("name", "the objective's name, as `name: errors`", problems).and_then(|place| {
+            let name = place.name(problems)?;
+            if names.contains(&name) {
+                place.problem(problems, format!("an objective named {} is already above", shown(&name)));
+            }
+            names.push(name.clone());
+            Some(name)
+        });
+        let limit = fields.require("errorRate", "the most errors it allows, as `errorRate: {max: 2%}`", problems);
+        let limit = limit.and_then(|place| {
+            let fields = place.fields(&["max"], "`{max: 2%}`", problems)?;
+            let place = fields.require("max", "the most errors it allows, as `max: 2%`", problems)?;
+            place.rate(WHOLE, true, problems).map(|max| Limit::ErrorRate { max })
+        });
+        read.push(name.zip(limit).map(|(name, limit)| Objective { name, limit }));
+    }
+    read.into_iter().collect()
+}
+
+fn reward(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Reward> {
+    let asked = "a reward such as `{responseHeader: x-weir-reward, direction: maximize}`";
+    let fields = place.fields(&["responseHeader", "direction"], asked, problems)?;
+    let source = fields.require("responseHeader", "the response header that carries it", problems);
+    let source = source.and_then(|place| place.header_name(problems)).map(RewardSource::ResponseHeader);
+    let words = [("maximize", Direction::Maximize), ("minimize", Direction::Minimize)];
+    let direction = fields.require("direction", "which way is better: `maximize` or `minimize`", problems);
+    let direction = direction.and_then(|place| {
+        let text = place.as_text();
+        if let Some(text) = text
+            && !words.iter().any(|(word, _)| *word == text)
+        {
+            let hint = nearest(text, words.iter().map(|(word, _)| *word));
+            place.problem(problems, format!("unknown direction {}{hint}", shown(text)));
+            return None;
+        }
+        place.word(&words, problems)
+    });
+    Some(Reward { source: source?, direction: direction? })
+}
+
+fn alpha(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Alpha> {
+    let half = WHOLE / 2;
+    if place.as_text().is_some() {
+        return place.rate(half, false, problems).map(|alpha| Alpha { roll_back: alpha, promotion: alpha });
+    }
+    let asked = "a probability of error such as `0.05`, or `{rollBack: 0.05, promotion: 0.01}`";
+    let fields = place.fields(&["rollBack", "promotion"], asked, problems)?;
+    let mut budget = |name: &str| {
+        fields.get(name).map_or(Some(DEFAULT_ALPHA), |place| place.rate(half, false, problems))
+    };
+    let (roll_back, promotion) = (budget("rollBack"), budget("promotion"));
+    Some(Alpha { roll_back: roll_back?, promotion: promotion? })
+}
+
+fn override_header(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<String> {
+    let fields = place.fields(&["header"], "`{header: x-weir-override}`", problems)?;
+    fields.require("header", "the header by which testers choose a version", problems)?.header_name(problems)
+}

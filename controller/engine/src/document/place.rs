@@ -1,0 +1,320 @@
+//! One node of a document and its path: reads it as this or that, and notes what is wrong in words a person can act on.
+//!
+//! A reader returns `None` only after it has noted why. Knows no field of an experiment.
+
+use super::quantity::{self, percentage};
+use super::tree::{Entry, Node, Value};
+use super::Problem;
+use std::ops::RangeInclusive;
+use weir_core::duration::{format_milliseconds, parse_milliseconds};
+use weir_core::plan::{MAX_NAME, MAX_VALUE, is_header_name};
+
+/// A node and its path.
+#[derive(Debug, Clone)]
+pub(super) struct Place<'t> {
+    node: &'t Node,
+    path: String,
+}
+
+/// The fields of a mapping.
+#[derive(Debug, Clone)]
+pub(super) struct Fields<'t> {
+    place: Place<'t>,
+    entries: &'t [Entry],
+}
+
+/// User text in a message: quoted, short, no control character.
+pub(super) fn shown(text: &str) -> String {
+    let short: String = text.chars().take(40).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(40).is_some() { format!("`{short}…`") } else { format!("`{short}`") }
+}
+
+/// `; did you mean …?` with the nearest of the known names, or the list of them when none is near.
+pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
+    let name: String = name.chars().take(64).collect::<String>().to_lowercase();
+    let far = (name.chars().count() / 3).max(2);
+    known
+        .clone()
+        .map(|known| (strsim::damerau_levenshtein(&name, &known.to_lowercase()), known))
+        .filter(|(distance, known)| *distance <= far && *distance < known.chars().count())
+        .min_by_key(|(distance, _)| *distance)
+        .map_or_else(
+            || format!("; known here: {}", known.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+            |(_, known)| format!("; did you mean `{known}`?"),
+        )
+}
+
+impl<'t> Place<'t> {
+    /// The top of a document.
+    pub(super) fn root(node: &'t Node) -> Self {
+        Self { node, path: String::new() }
+    }
+
+    /// Notes a problem here.
+    pub(super) fn problem(&self, problems: &mut Vec<Problem>, message: impl Into<String>) {
+        problems.push(self.node.at.problem(&self.path, message));
+    }
+
+    /// Notes that this is not what is asked for.
+    fn unfit(&self, problems: &mut Vec<Problem>, asked: &str) {
+        let found = match &self.node.value {
+            Value::Text(text) => shown(text),
+            Value::Nothing => {
+                return self.problem(problems, format!("there is no value: write {asked}, or leave the field out"));
+            }
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a mapping".to_owned(),
+            Value::Broken => return,
+        };
+        self.problem(problems, format!("expected {asked}, found {found}"));
+    }
+
+    /// The text, if it is text; notes nothing.
+    pub(super) fn as_text(&self) -> Option<&'t str> {
+        match &self.node.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Text; `asked` says what should stand here, as in "a name".
+    pub(super) fn text(&self, asked: &str, problems: &mut Vec<Problem>) -> Option<&'t str> {
+        let text = self.as_text();
+        if text.is_none() {
+            self.unfit(problems, asked);
+        }
+        text
+    }
+
+    /// The fields of a mapping, of which only those known are allowed.
+    pub(super) fn fields(&self, known: &[&str], asked: &str, problems: &mut Vec<Problem>) -> Option<Fields<'t>> {
+        let entries = self.entries(asked, problems)?;
+        for entry in entries {
+            if !known.contains(&entry.key.as_str()) {
+                let hint = nearest(&entry.key, known.iter().copied());
+                problems.push(entry.at.problem(&self.path, format!("unknown field {}{hint}", shown(&entry.key))));
+            }
+        }
+        Some(Fields { place: self.clone(), entries })
+    }
+
+    /// The entries of a mapping with names of the user's own.
+    pub(super) fn entries(&self, asked: &str, problems: &mut Vec<Problem>) -> Option<&'t [Entry]> {
+        if let Value::Map(entries) = &self.node.value {
+            return Some(entries);
+        }
+        self.unfit(problems, asked);
+        None
+    }
+
+    /// A field of this mapping, if it is one and has it; notes nothing.
+    pub(super) fn quiet(&self, name: &str) -> Option<Self> {
+        let Value::Map(entries) = &self.node.value else { return None };
+        entries.iter().find(|entry| entry.key == name).map(|entry| self.entry(entry))
+    }
+
+    /// The items of this list, if it is one; notes nothing.
+    pub(super) fn quiet_items(&self) -> Vec<Self> {
+        let Value::List(items) = &self.node.value else { return Vec::new() };
+        items.iter().enumerate().map(|(index, node)| Self { node, path: format!("{}[{index}]", self.path) }).collect()
+    }
+
+    /// Whether this is a list without items.
+    pub(super) fn is_empty_list(&self) -> bool {
+        matches!(&self.node.value, Value::List(items) if items.is_empty())
+    }
+
+    /// The place of an entry of this mapping.
+    pub(super) fn entry(&self, entry: &'t Entry) -> Self {
+        let path = if self.path.is_empty() { entry.key.clone() } else { format!("{}.{}", self.path, entry.key) };
+        Self { node: &entry.value, path }
+    }
+
+    /// The items of a list.
+    pub(super) fn items(
+        &self,
+        count: RangeInclusive<usize>,
+        asked: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Vec<Self>> {
+        let Value::List(items) = &self.node.value else {
+            self.unfit(problems, asked);
+            return None;
+        };
+        if !count.contains(&items.len()) {
+            let (least, most) = count.into_inner();
+            self.problem(problems, format!("{} entries; {least} to {most} are allowed", items.len()));
+            // What is in them is still looked at, as far as it is allowed.
+        }
+        Some(self.quiet_items())
+    }
+
+    /// Milliseconds of a duration within bounds.
+    pub(super) fn duration(&self, bounds: RangeInclusive<u64>, problems: &mut Vec<Problem>) -> Option<u64> {
+        let text = self.text("a duration such as `250ms` or `15s`", problems)?;
+        match parse_milliseconds(text) {
+            Ok(milliseconds) if bounds.contains(&milliseconds) => Some(milliseconds),
+            Ok(_) => {
+                let (least, most) = bounds.into_inner();
+                let (least, most) = (format_milliseconds(least), format_milliseconds(most));
+                self.problem(problems, format!("{} is not within {least} to {most}", shown(text)));
+                None
+            }
+            Err(error) => {
+                self.problem(problems, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// A share in multiples of `unit` billionths, within bounds (in billionths).
+    pub(super) fn share(&self, unit: u64, bounds: RangeInclusive<u64>, problems: &mut Vec<Problem>) -> Option<u32> {
+        let value = self.billionths(problems)?;
+        let text = self.as_text().unwrap_or_default();
+        if !bounds.contains(&value) {
+            let (least, most) = bounds.into_inner();
+            let message = format!("{} is not within {} to {}", shown(text), percentage(least), percentage(most));
+            self.problem(problems, message);
+            return None;
+        }
+        if value % unit != 0 {
+            self.problem(problems, format!("{} is finer than the smallest step, {}", shown(text), percentage(unit)));
+            return None;
+        }
+        u32::try_from(value / unit).ok()
+    }
+
+    /// A rate within (0, most], or within (0, most) when `open`.
+    pub(super) fn rate(&self, most: u64, open: bool, problems: &mut Vec<Problem>) -> Option<f64> {
+        let value = self.billionths(problems)?;
+        if value == 0 || value > most || (open && value == most) {
+            let text = shown(self.as_text().unwrap_or_default());
+            let least = if open { "less than" } else { "at most" };
+            self.problem(problems, format!("{text} must be more than 0% and {least} {}", percentage(most)));
+            return None;
+        }
+        // Both below 2^53: the quotient is the double nearest to the decimal that was written.
+        #[expect(clippy::cast_precision_loss, reason = "at most WHOLE")]
+        Some(value as f64 / quantity::WHOLE as f64)
+    }
+
+    fn billionths(&self, problems: &mut Vec<Problem>) -> Option<u64> {
+        let text = self.text("a percentage such as `2%`, or a fraction below 1 such as `0.02`", problems)?;
+        match quantity::billionths(text) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.problem(problems, format!("{} {problem}", shown(text)));
+                None
+            }
+        }
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn whole(&self, bounds: RangeInclusive<u64>, problems: &mut Vec<Problem>) -> Option<u64> {
+        let text = self.text("a whole number", problems)?;
+        let (least, most) = bounds.clone().into_inner();
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            Ok(number) if digits && bounds.contains(&number) => Some(number),
+            _ => {
+                self.problem(problems, format!("{} is not a whole number within {least} to {most}", shown(text)));
+                None
+            }
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn truth(&self, problems: &mut Vec<Problem>) -> Option<bool> {
+        match self.as_text() {
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            _ => {
+                self.unfit(problems, "`true` or `false`");
+                None
+            }
+        }
+    }
+
+    /// One of several words.
+    pub(super) fn word<T: Copy>(&self, words: &[(&str, T)], problems: &mut Vec<Problem>) -> Option<T> {
+        let asked = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(" or ");
+        let text = self.text(&asked, problems)?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            self.unfit(problems, &asked);
+        }
+        found
+    }
+
+    /// A name of 1 to [`MAX_NAME`] visible ASCII characters.
+    pub(super) fn name(&self, problems: &mut Vec<Problem>) -> Option<String> {
+        let text = self.text("a name", problems)?;
+        if text.is_empty() || text.len() > MAX_NAME || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let message = format!("{} is not a name of 1 to {MAX_NAME} visible ASCII characters without blanks", shown(text));
+            self.problem(problems, message);
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    /// A header value, path or host: 1 to [`MAX_VALUE`] printable ASCII characters.
+    pub(super) fn value(&self, asked: &str, problems: &mut Vec<Problem>) -> Option<&'t str> {
+        let text = self.text(asked, problems)?;
+        if text.is_empty() || text.len() > MAX_VALUE || !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            self.problem(problems, format!("{} must be 1 to {MAX_VALUE} printable ASCII characters", shown(text)));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// The name of a header, in lower case: HTTP does not mind the case, people do.
+    pub(super) fn header_name(&self, problems: &mut Vec<Problem>) -> Option<String> {
+        let text = self.text("the name of a header", problems)?;
+        let name = checked_header_name(text);
+        if name.is_none() {
+            self.problem(problems, not_a_header_name(text));
+        }
+        name
+    }
+}
+
+/// The name of a header in lower case, if it is one that may be used.
+pub(super) fn checked_header_name(text: &str) -> Option<String> {
+    let name = text.to_ascii_lowercase();
+    is_header_name(&name).then_some(name)
+}
+
+/// What to say of a text that is no such name.
+pub(super) fn not_a_header_name(text: &str) -> String {
+    format!(
+        "{} is not the name of a header that may be used: write letters, digits, `-`, `_` or `.`, \
+         and none that carries the request itself (as `host` does)",
+        shown(text)
+    )
+}
+
+impl<'t> Fields<'t> {
+    /// The mapping itself.
+    pub(super) fn place(&self) -> &Place<'t> {
+        &self.place
+    }
+
+    /// A field, if it is there.
+    pub(super) fn get(&self, name: &str) -> Option<Place<'t>> {
+        self.entries.iter().find(|entry| entry.key == name).map(|entry| self.place.entry(entry))
+    }
+
+    /// A field that must be there; `write` says what to write.
+    pub(super) fn require(&self, name: &str, write: &str, problems: &mut Vec<Problem>) -> Option<Place<'t>> {
+        let found = self.get(name);
+        if found.is_none() {
+            self.place.problem(problems, format!("the field `{name}` is missing: write {write}"));
+        }
+        found
+    }
+
+    /// How many fields there are, known or not.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
