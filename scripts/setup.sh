@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Gets what building and testing need, or says in one list what is missing. Safe to repeat; quick when nothing is to do.
 #
-#   scripts/setup.sh [wasm] [envoy] [node]      the parts wanted; none named: all of them
+#   scripts/setup.sh [wasm] [envoy] [node] [lint]      the parts wanted; none named: all of them
 #
 # Writes only into the clone (.weir, target), except what cargo, rustup and, as root, apt keep for themselves.
 source "$(dirname "$0")/lib.sh"
 
-parts=${*:-wasm envoy node}
+parts=${*:-wasm envoy node lint}
 wants() { case " $parts " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
 
 # The log, the tools and the package database bear one set-up at a time.
@@ -25,6 +25,14 @@ if [ -z "$have_rust" ]; then rust_missing="Rust $need_rust or newer: https://rus
 elif ! at_least "${have_rust%%-*}" "$need_rust"; then rust_missing="Rust $need_rust or newer (here: $have_rust): \`rustup update\`"
 fi
 [ -z "$rust_missing" ] || missing+=("$rust_missing")
+
+if wants lint && [ -z "$rust_missing" ] && ! { cargo clippy --version && cargo fmt --version; } >/dev/null 2>&1; then
+    # As with the Wasm target below: rustup asks for no rights.
+    if command -v rustup >/dev/null && step 'clippy and rustfmt, by rustup' quietly rustup-lint rustup component add clippy rustfmt
+    then :
+    else missing+=('clippy and rustfmt: `rustup component add clippy rustfmt`')
+    fi
+fi
 
 # SQLite is compiled in; Rust links with it too.
 command -v cc >/dev/null || lacks 'a C compiler' gcc libc6-dev
@@ -47,7 +55,7 @@ if wants envoy; then
     fi
 fi
 
-node_ready() { node -e 'process.exit(parseInt(process.versions.node) < 18)' 2>/dev/null; }
+node_ready() { node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null; }
 if wants node; then node_ready || lacks 'Node 18 or newer' nodejs; fi
 
 if wants wasm && [ -z "$rust_missing" ] && [ -z "$(wasm_toolchain)" ]; then

@@ -1,0 +1,51 @@
+# One word per task; the work is in scripts/. Everything made stays in target/ and .weir/, and is safe to repeat.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup wasm demo test check e2e wasm-test bench fmt clean
+.NOTPARALLEL:
+
+# Which Envoy: a version to fetch (others: 1.36.4), or a binary of your own with ENVOY=/path/to/envoy.
+ENVOY_VERSION ?= 1.40.0
+export ENVOY_VERSION ENVOY KEEP BENCH
+
+help: ## Says what there is to make
+	@echo 'Weir: splits traffic over versions of a service, measures, and moves it to the best.'
+	@echo
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-17s %s\n", $$1, $$2 }'
+	@echo
+	@echo '  ENVOY_VERSION=1.36.4   another Envoy      ENVOY=/path/to/envoy   your own'
+
+demo: ## Shows the main job on a real Envoy, in about a minute (KEEP=1: leaves it running)
+	@scripts/setup.sh wasm envoy
+	@scripts/wasm.sh
+	@scripts/demo.sh
+
+test: ## Everything that CI asks: unit, end to end, as Wasm, checks
+	@scripts/test.sh setup wasm build unit e2e wasm-test check
+
+e2e: ## Only the tests on a real Envoy
+	@scripts/test.sh setup wasm build e2e
+
+wasm-test: ## Only the pure crates' golden tests, as Wasm under Node
+	@scripts/test.sh setup wasm-test
+
+check: ## Format, lints, documentation, dependency rules
+	@scripts/test.sh setup check
+
+bench: ## Benchmarks: a table, and target/bench/results.json
+	@scripts/setup.sh wasm envoy
+	@scripts/wasm.sh
+	@scripts/bench.sh
+
+setup: ## Gets the tools, or says in one list what to install
+	@scripts/setup.sh
+
+wasm: ## Builds the filter: target/weir-filter.wasm
+	@scripts/setup.sh wasm
+	@scripts/wasm.sh
+
+fmt: ## Formats the code
+	@cargo fmt --all
+
+clean: ## Removes what was built, but not the tools (.weir)
+	@rm -rf target

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Builds optimised programs and runs the benchmarks: a table here, and target/bench/results.json.
+source "$(dirname "$0")/lib.sh"
+
+step 'Optimised programs' cargo build --release -p weir-controller -p weir-bench --bins
+export ENVOY=${ENVOY:-$TOOLS/envoy-$ENVOY_VERSION} ENVOY_VERSION
+export WEIR_FILTER=$CARGO_TARGET_DIR/weir-filter.wasm WEIR_NOOP=$CARGO_TARGET_DIR/weir-noop.wasm
+export WEIR_BIN=$CARGO_TARGET_DIR/release/weir
+# shellcheck disable=SC2086 # A list of words.
+exec "$CARGO_TARGET_DIR/release/weir-bench" --output "$CARGO_TARGET_DIR/bench/results.json" ${BENCH:-}

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Builds the programs and runs the demo. KEEP=1 leaves everything running when the experiment has ended, until Ctrl-C.
+source "$(dirname "$0")/lib.sh"
+
+step 'The controller and the demo' cargo build --release -p weir-controller -p weir-demo --bins
+export ENVOY=${ENVOY:-$TOOLS/envoy-$ENVOY_VERSION} ENVOY_VERSION
+export WEIR_FILTER=$CARGO_TARGET_DIR/weir-filter.wasm WEIR_BIN=$CARGO_TARGET_DIR/release/weir
+arguments=()
+case ${KEEP:-} in '' | 0) ;; *) arguments+=(--keep) ;; esac
+# In place of this shell, so that Ctrl-C and the exit status are the demo's own.
+exec "$CARGO_TARGET_DIR/release/weir-demo" run ${arguments[@]+"${arguments[@]}"}

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Runs stages of the test, each with a heading and the time it took, and adds up what the runners say.
+#
+#   scripts/test.sh STAGE…      setup wasm build unit e2e wasm-test check
+#
+# Later stages run although an earlier one failed, except where they would only fail for the same reason.
+source "$(dirname "$0")/lib.sh"
+
+[ $# -gt 0 ] || set -- setup wasm build unit e2e wasm-test check
+logs=$CARGO_TARGET_DIR/test-logs
+rm -rf "$logs" && mkdir -p "$logs"
+[ -t 1 ] && export CARGO_TERM_COLOR=always
+
+# Integration tests of the end-to-end crate, or of all others, as cargo's arguments. Everything is chosen by target and never by package:
+# another set of packages is another set of features, for which tokio, axum and SQLite would be compiled once more.
+integration_tests() {
+    cargo metadata --format-version 1 --no-deps | python3 -c '
+import json, sys
+metadata, end_to_end = json.load(sys.stdin), sys.argv[1] == "e2e"
+for package in metadata["packages"]:
+    if package["id"] in metadata["workspace_default_members"] and (package["name"] == "weir-tests") == end_to_end:
+        for target in package["targets"]:
+            if "test" in target["kind"]:
+                print("--test", target["name"])
+' "$1"
+}
+
+# Which parts of the set-up the other stages need.
+setup() {
+    local parts=wasm
+    case " $stages " in *' e2e '*) parts+=' envoy' ;; esac
+    case " $stages " in *' wasm-test '*) parts+=' node' ;; esac
+    case " $stages " in *' check '*) parts+=' lint' ;; esac
+    # shellcheck disable=SC2086 # A list of words.
+    scripts/setup.sh $parts
+}
+wasm() { scripts/wasm.sh; }
+build() { cargo build --bins --tests; }
+# shellcheck disable=SC2046 # Lists of words.
+unit() { cargo test --no-fail-fast --lib --bins $(integration_tests unit) && documented; }
+documented() { cargo test --no-fail-fast --doc; }
+e2e() {
+    export ENVOY=${ENVOY:-$TOOLS/envoy-$ENVOY_VERSION} ENVOY_VERSION
+    export WEIR_FILTER=$CARGO_TARGET_DIR/weir-filter.wasm WEIR_NOOP=$CARGO_TARGET_DIR/weir-noop.wasm
+    export WEIR_BIN=$CARGO_TARGET_DIR/debug/weir
+    say "Envoy: $ENVOY"
+    local tests
+    tests=$(integration_tests e2e)
+    [ -n "$tests" ] || { say 'no end-to-end test found'; return 1; }
+    # shellcheck disable=SC2086 # A list of words.
+    cargo test --no-fail-fast $tests
+}
+wasm_test() { scripts/wasm-test.sh; }
+check() { scripts/check.sh; }
+
+title() {
+    case $1 in
+        setup) echo 'Set-up' ;;
+        wasm) echo 'The filter' ;;
+        build) echo 'Programs and tests' ;;
+        unit) echo 'Unit and property tests' ;;
+        e2e) echo "End to end, on Envoy $ENVOY_VERSION" ;;
+        wasm-test) echo 'Pure crates as Wasm, under Node' ;;
+        check) echo 'Checks' ;;
+        *) fail "no stage \`$1\`; there are: setup wasm build unit e2e wasm-test check" ;;
+    esac
+}
+
+stages=$* summary='' exit_code=0 passed=0 failed=0 stopped=
+for stage in "$@"; do title "$stage" >/dev/null; done
+for stage in "$@"; do
+    text=$(title "$stage")
+    if [ -n "$stopped" ]; then
+        summary+="  not run  $text"$'\n'
+        continue
+    fi
+    heading "$text"
+    begin=$SECONDS log=$logs/$stage.log
+    # A subshell with errors still fatal in it: as a condition they would be ignored.
+    set +e
+    (set -e; "${stage//-/_}") 2>&1 | tee "$log"
+    code=${PIPESTATUS[0]}
+    set -e
+    read -r stage_passed stage_failed < <(sed 's/\x1b\[[0-9;]*m//g' "$log" | awk '
+        /^test result:/ { for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i - 1); if ($i ~ /^failed/) f += $(i - 1) } }
+        END { print p + 0, f + 0 }')
+    # What failed without a failed test (a compiler, a check, a crash) counts as one: "0 failed" always means success.
+    if [ "$code" -ne 0 ] && [ "$stage_failed" -eq 0 ]; then stage_failed=1; fi
+    if [ "$stage_failed" -ne 0 ]; then
+        exit_code=1 word="${RED}FAILED ${PLAIN}"
+        case $stage in setup | wasm | build) stopped=yes ;; esac
+    else word="${GREEN}ok     ${PLAIN}"
+    fi
+    passed=$((passed + stage_passed)) failed=$((failed + stage_failed))
+    summary+="  $word  $text  ${DIM}$(elapsed $((SECONDS - begin)))${PLAIN}"$'\n'
+done
+
+heading 'Summary'
+printf '%s' "$summary"
+say "  in all $(elapsed $SECONDS); the output of each stage: target/test-logs"
+if [ "$failed" -gt 0 ]; then
+    # Names, so that nobody has to search the output.
+    sed 's/\x1b\[[0-9;]*m//g' "$logs"/*.log | grep -E '^test .* \.\.\. FAILED$' | sort -u || true
+fi
+printf '\n%s passed, %s failed\n' "$passed" "$failed"
+exit $exit_code
