@@ -143,7 +143,7 @@ impl<'t> Place<'t> {
         };
         if !count.contains(&items.len()) {
             let (least, most) = count.into_inner();
-            self.problem(problems, format!("{} entries; {least} to {most} are allowed", items.len()));
+            self.problem(problems, format!("a list of {}; {least} to {most} entries are allowed", items.len()));
             // What is in them is still looked at, as far as it is allowed.
         }
         Some(self.quiet_items())

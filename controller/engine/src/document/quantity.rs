@@ -51,7 +51,7 @@ fn shift(digits: u64, scale: i64) -> Result<u64, String> {
         ten(scale).and_then(|ten| digits.checked_mul(ten)).ok_or_else(|| "is too large".to_owned())
     } else {
         match ten(-scale) {
-            Some(ten) if digits % ten == 0 => Ok(digits / ten),
+            Some(ten) if digits.is_multiple_of(ten) => Ok(digits / ten),
             _ => Err("is finer than one part in a billion: round it".to_owned()),
         }
     }

@@ -152,9 +152,8 @@ fn canary(place: &Place<'_>, versions: Versions<'_>, problems: &mut Vec<Problem>
         if step > most {
             let (most, least) = (u64::from(most) * BASIS_POINT, u64::from(BASELINE_LEAST) * BASIS_POINT);
             let message = format!(
-                "{} is too much: each of {} candidates gets it and the baseline keeps at least {}, so write at most {}",
+                "{} is too much: every candidate gets it, and the baseline keeps at least {}; write at most {}",
                 shown(item.as_text().unwrap_or_default()),
-                versions.candidates(),
                 percentage(least),
                 percentage(most),
             );

@@ -173,7 +173,11 @@ impl Builder<'_> {
             }
             Some(Open::List { items, .. }) => items.push(node),
             Some(Open::Map { entries, key, .. }) => match key.take() {
-                Some(Key::Text(name, at)) => entries.push(Entry { key: name, at, value: node }),
+                Some(Key::Text(name, at)) => {
+                    // An empty value has no place of its own; the parser names that of whatever comes next.
+                    let here = if matches!(node.value, Value::Nothing) { at } else { node.at };
+                    entries.push(Entry { key: name, at, value: Node { at: here, ..node } });
+                }
                 Some(Key::Refused) => {}
                 None => *key = Some(as_key(node, entries, self.problems)),
             },
