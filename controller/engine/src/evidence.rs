@@ -82,7 +82,8 @@ pub(crate) fn beaten(experiment: &Experiment, state: &State, stretches: &[Stretc
                 .filter(|b| *b != k && !state.is_out(*b))
                 .map(|b| if experiment.requests_are_units() { log_e_better(stretches, reward.direction, k, b) } else { 0.0 })
                 .collect();
-            Some(best::log_mean_e(&log_es, versions))
+            // Without anyone to compare with it is −∞, which JSON cannot say.
+            Some(best::log_mean_e(&log_es, versions).clamp(f64::MIN, f64::MAX))
         })
         .collect()
 }
