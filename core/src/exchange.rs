@@ -114,6 +114,10 @@ impl Exchange {
             self.announce(host);
         }
         self.judge_staleness(host, now);
+        if let Some(fresh) = self.fetcher.fresh() {
+            let random = host.random_u64();
+            self.sender.hurry(now, fresh, random);
+        }
         self.report(host, now);
     }
 

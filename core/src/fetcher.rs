@@ -101,6 +101,12 @@ impl PlanFetcher {
         self.plan.as_ref()
     }
 
+    /// When the controller last gave a valid answer to any VM of this Envoy.
+    #[must_use]
+    pub const fn fresh(&self) -> Option<u64> {
+        self.fresh
+    }
+
     /// Whether the controller has been silent for too long.
     #[must_use]
     pub fn is_stale(&self, now: u64, limit_ms: u64) -> bool {

@@ -36,6 +36,8 @@ struct Outstanding {
     token: Option<u32>,
     /// When to send it (again): the retry's time, or when the call under way has to be given up.
     again_at: u64,
+    /// When it last failed.
+    failed_at: Option<u64>,
 }
 
 /// What to do now.
@@ -101,7 +103,7 @@ impl ReportSender {
         self.sequence = self.sequence.saturating_add(1);
         self.last_frozen = now;
         self.next_at = now.saturating_add(self.interval);
-        self.outstanding = Some(Outstanding { body, assigned, more, failures: 0, token: None, again_at: now });
+        self.outstanding = Some(Outstanding { body, assigned, more, failures: 0, token: None, again_at: now, failed_at: None });
     }
 
     /// A call has begun with this token, or (`None`) could not begin.
@@ -156,6 +158,18 @@ impl ReportSender {
         }
     }
 
+    /// The controller has given some worker an answer at `fresh`: a report that failed before then need not sit out its
+    /// retry, and goes within an interval, at a random time, so that a fleet does not send at once.
+    pub fn hurry(&mut self, now: u64, fresh: u64, random: u64) {
+        if let Some(outstanding) = &mut self.outstanding
+            && outstanding.token.is_none()
+            && outstanding.failed_at.take_if(|failed| *failed < fresh).is_some()
+        {
+            let soon = now.saturating_add(random.checked_rem(self.interval).unwrap_or(0));
+            outstanding.again_at = outstanding.again_at.min(soon);
+        }
+    }
+
     /// Counts from 1 again: the worker has begun another incarnation.
     pub const fn restart(&mut self) {
         self.sequence = 1;
@@ -187,6 +201,7 @@ impl Outstanding {
     fn fail(&mut self, now: u64, random: u64) {
         self.again_at = now.saturating_add(backoff(self.failures, random));
         self.failures = self.failures.saturating_add(1);
+        self.failed_at = Some(now);
     }
 }
 
@@ -195,4 +210,132 @@ fn backoff(failures: u32, random: u64) -> u64 {
     let whole = FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(LAST_RETRY);
     let half = whole / 2;
     half.saturating_add(random.checked_rem(half).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn holding(now: u64) -> ReportSender {
+        let mut sender = ReportSender::new(now, 1_000, 0);
+        assert!(matches!(sender.step(now), Step::Freeze { sequence: 1, heartbeat: false }));
+        sender.hold(now, b"one".to_vec(), 7, false);
+        sender
+    }
+
+    fn acknowledge(sequence: u64) -> Vec<u8> {
+        format!(r#"{{"acknowledged":{sequence}}}"#).into_bytes()
+    }
+
+    #[test]
+    fn a_report_is_sent_byte_for_byte_until_it_is_acknowledged() {
+        let mut sender = holding(0);
+        let mut now = 0;
+        for (status, body) in [
+            (0, &b""[..]),
+            (500, b""),
+            (401, b""),
+            (404, b""),
+            (200, b""),
+            (200, b"{}"),
+            (200, br#"{"acknowledged":0}"#),
+        ] {
+            assert_eq!(sender.step(now), Step::Send(b"one"));
+            sender.sent(now, Some(1), 0);
+            assert_eq!(sender.step(now + MS), Step::Wait, "one call at a time");
+            assert_eq!(sender.answered(now + MS, status, body, 0), Answered::Failed, "{status}");
+            assert_eq!(sender.step(now + MS), Step::Wait, "not at once");
+            now += 31 * SECOND;
+        }
+        sender.sent(now, Some(2), 0);
+        assert_eq!(sender.answered(now, 200, &acknowledge(1), 0), Answered::Acknowledged);
+        assert!(matches!(sender.step(now), Step::Freeze { sequence: 2, heartbeat: true }));
+    }
+
+    #[test]
+    fn retries_back_off_to_half_a_minute_at_most() {
+        for random in [0, u64::MAX] {
+            let mut before = 0;
+            for failures in 0..40 {
+                let pause = backoff(failures, random);
+                assert!(pause >= before.min(LAST_RETRY / 2) && (FIRST_RETRY / 2..LAST_RETRY).contains(&pause));
+                before = pause;
+            }
+            assert!(before >= LAST_RETRY / 2);
+        }
+    }
+
+    #[test]
+    fn a_call_back_that_never_comes_is_given_up() {
+        let mut sender = holding(0);
+        sender.sent(0, Some(1), 0);
+        assert_eq!(sender.step(TIMEOUT_NANOS), Step::Wait);
+        assert_eq!(sender.step(TIMEOUT_NANOS + SECOND), Step::Send(b"one"));
+    }
+
+    #[test]
+    fn a_call_whose_context_is_gone_is_made_again_at_once() {
+        let mut sender = holding(0);
+        sender.sent(0, Some(1), 0);
+        sender.forget_call(MS);
+        assert!(!sender.awaits(1));
+        assert_eq!(sender.step(MS), Step::Send(b"one"));
+    }
+
+    #[test]
+    fn a_call_that_cannot_begin_is_a_failure() {
+        let mut sender = holding(0);
+        sender.sent(0, None, 0);
+        assert_eq!(sender.step(0), Step::Wait);
+        assert_eq!(sender.step(FIRST_RETRY), Step::Send(b"one"));
+    }
+
+    #[test]
+    fn a_refused_report_is_never_sent_again() {
+        for status in [400, 413, 422] {
+            let mut sender = holding(0);
+            sender.sent(0, Some(1), 0);
+            assert_eq!(sender.answered(0, status, b"", 0), Answered::Refused(7));
+            sender.restart();
+            assert_eq!(sender.step(0), Step::Wait, "a controller that refuses is not flooded");
+            assert!(matches!(sender.step(SECOND), Step::Freeze { sequence: 1, .. }));
+        }
+    }
+
+    #[test]
+    fn the_controller_can_stretch_the_interval() {
+        let mut sender = holding(0);
+        sender.sent(0, Some(1), 0);
+        sender.answered(MS, 200, br#"{"acknowledged":1,"intervalMs":5000}"#, 0);
+        assert_eq!(sender.step(4_999 * MS), Step::Wait);
+        assert!(matches!(sender.step(5_000 * MS), Step::Freeze { sequence: 2, .. }));
+    }
+
+    #[test]
+    fn what_found_no_room_follows_at_once() {
+        let mut sender = ReportSender::new(0, 1_000, 0);
+        sender.hold(0, b"full".to_vec(), 1, true);
+        sender.sent(0, Some(1), 0);
+        sender.answered(MS, 200, &acknowledge(1), 0);
+        assert!(matches!(sender.step(MS), Step::Freeze { sequence: 2, .. }));
+    }
+
+    #[test]
+    fn a_sign_of_life_shortens_a_long_retry() {
+        let mut sender = holding(0);
+        let mut now = 0;
+        for _ in 0..10 {
+            sender.sent(now, Some(1), 0);
+            sender.answered(now, 503, b"", u64::MAX);
+            sender.hurry(now, now.saturating_sub(1), 0);
+            assert_eq!(sender.step(now), Step::Wait, "an older sign says nothing");
+            now += 31 * SECOND;
+        }
+        sender.sent(now, Some(1), 0);
+        sender.answered(now, 503, b"", u64::MAX);
+        sender.hurry(now + SECOND, now + SECOND, 0);
+        assert_eq!(sender.step(now + SECOND), Step::Send(b"one"));
+    }
 }

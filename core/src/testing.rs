@@ -35,8 +35,10 @@ pub struct FakeHost {
     pub reads: Vec<String>,
     /// Lines logged.
     pub lines: Vec<String>,
-    tokens: u32,
-    versions: u32,
+    /// Calls begun so far.
+    pub tokens: u32,
+    /// Entries written so far.
+    pub versions: u32,
 }
 
 impl FakeHost {

@@ -135,8 +135,8 @@ impl Host for Envoy {
 
     fn log(&mut self, level: Level, message: &str) {
         match level {
-            Level::Info => log::info!("weir: {message}"),
-            Level::Warn => log::warn!("weir: {message}"),
+            Level::Info => log::info!("{message}"),
+            Level::Warn => log::warn!("{message}"),
         }
     }
 }

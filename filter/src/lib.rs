@@ -48,7 +48,7 @@ impl RootContext for Root {
                 true
             }
             Err(error) => {
-                log::error!("weir: {error}");
+                log::error!("{error}");
                 false
             }
         }
