@@ -5,6 +5,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -144,6 +145,37 @@ impl Client {
     }
 }
 
+/// Sends so many GETs for a host down one connection without waiting for answers in between; how many each version gave.
+/// For shares, which need many requests and no details.
+///
+/// # Panics
+/// When the connection ends before every request was answered by a version.
+pub async fn pipelined(address: SocketAddr, host: &str, requests: u64) -> BTreeMap<String, u64> {
+    const AT_ONCE: u64 = 50;
+    const MARK: &str = "x-served-by: ";
+    let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n");
+    let mut stream = TcpStream::connect(address).await.expect("connect to Envoy");
+    let mut versions = BTreeMap::<String, u64>::new();
+    let mut left = requests;
+    while left > 0 {
+        let batch = left.min(AT_ONCE);
+        stream.write_all(request.repeat(usize::try_from(batch).expect("a small number")).as_bytes()).await.expect("sent");
+        let mut answers = Vec::new();
+        // Every answer ends with the body that an upstream gives for `/`.
+        while answers.windows(6).filter(|window| window == b"\r\n\r\nok").count() as u64 != batch {
+            assert!(stream.read_buf(&mut answers).await.expect("an answer") > 0, "Envoy closed the connection");
+        }
+        for line in String::from_utf8_lossy(&answers).lines() {
+            if let Some(version) = line.strip_prefix(MARK) {
+                *versions.entry(version.to_owned()).or_default() += 1;
+            }
+        }
+        left -= batch;
+    }
+    assert_eq!(versions.values().sum::<u64>(), requests, "every request is answered by a version");
+    versions
+}
+
 /// Sends bytes on a connection of their own and reads until the other side closes it.
 pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.expect("connect to Envoy");
@@ -154,7 +186,7 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// A request to any HTTP server on a connection of its own, with a body: status, headers and body.
+/// A request to any HTTP server on a connection of its own; without a `host` among the headers, its address is that.
 ///
 /// # Errors
 /// When no answer comes.
@@ -168,7 +200,10 @@ pub async fn call(
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let mut request = Request::builder().method(method).uri(path).header("host", address.to_string());
+    let mut request = Request::builder().method(method).uri(path);
+    if headers.iter().all(|(name, _)| *name != "host") {
+        request = request.header("host", address.to_string());
+    }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

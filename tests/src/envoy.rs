@@ -287,6 +287,25 @@ impl Envoy {
         connections
     }
 
+    /// Connects to every worker and waits until each uses a plan that [`crate::plans::plan`] made.
+    pub async fn workers_with_plan(&self, revision: &str) -> Vec<client::Client> {
+        let mut workers = self.connect_to_every_worker().await;
+        self.wait_for_plan(&mut workers, revision).await;
+        workers
+    }
+
+    /// Waits until the workers behind connections use a plan.
+    pub async fn wait_for_plan(&self, workers: &mut [client::Client], revision: &str) {
+        let marker = format!("{}: {revision}", crate::plans::MARKER_HEADER);
+        for (at, worker) in workers.iter_mut().enumerate() {
+            eventually(PATIENCE, &format!("worker {at} uses plan {revision}"), async || {
+                let reply = worker.get("/echo", &[("host", crate::plans::MARKER_HOST)]).await;
+                holds(reply.text().lines().any(|line| line == marker))
+            })
+            .await;
+        }
+    }
+
     /// Kills it and starts another with the same configuration, on other ports.
     pub async fn restart(&mut self) {
         self.process = None;

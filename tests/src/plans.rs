@@ -55,8 +55,19 @@ pub fn version(name: &str, weight: u32) -> PlannedVersion {
     }
 }
 
-/// A plan of experiments.
+/// Requests to this host show in [`MARKER_HEADER`] which plan the worker uses.
+pub const MARKER_HOST: &str = "marker.test";
+/// The revision, as the upstream receives it.
+pub const MARKER_HEADER: &str = "x-weir-plan";
+
+/// A plan of experiments, and a concluded one more by which a test sees that a worker uses it.
 #[must_use]
-pub fn plan(revision: &str, experiments: Vec<PlannedExperiment>) -> Plan {
+pub fn plan(revision: &str, mut experiments: Vec<PlannedExperiment>) -> Plan {
+    let mut marker = on_host(MARKER_HOST, &[("marker", 1), ("unused", 0)]);
+    marker.status = Status::Concluded;
+    for version in &mut marker.versions {
+        version.headers = vec![Header { name: MARKER_HEADER.to_owned(), value: revision.to_owned() }];
+    }
+    experiments.insert(0, marker);
     Plan { experiments, ..Plan::empty(revision) }
 }

@@ -37,6 +37,12 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, output: output.to_owned(), gone: false })
     }
 
+    /// What it is called in messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The process id, which is the group's too.
     #[must_use]
     pub fn id(&self) -> u32 {

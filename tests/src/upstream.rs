@@ -1,7 +1,7 @@
 //! A version of a service: HTTP/1.1 and HTTP/2 on one port, misbehaving as the request's path asks.
 //!
 //! `/status/503`, `/delay/250` (milliseconds), `/reset` (no answer), `/truncate` (half a body), `/hang` (until the other
-//! side gives up), `/grpc/13` (status in trailers), `/reward/1`, `/echo` (the request's headers); anything else: 200.
+//! side gives up), `/stall` (half a body, then the same), `/grpc/13` (status in trailers), `/reward/1`, `/echo` (the request's headers); anything else: 200.
 
 use crate::wait::PATIENCE;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -35,6 +36,17 @@ impl Upstream {
         let received = Arc::<Mutex<BTreeMap<String, u64>>>::default();
         let mut server = JoinSet::new();
         server.spawn(serve(listener, name.to_owned(), Arc::clone(&received)));
+        Self { name: name.to_owned(), address, received, _server: server }
+    }
+
+    /// The same with one canned answer for requests without a body, at a tenth of the cost: for shares, which need
+    /// many requests. Counts them all under `/`.
+    pub async fn canned(name: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let received = Arc::<Mutex<BTreeMap<String, u64>>>::default();
+        let mut server = JoinSet::new();
+        server.spawn(serve_canned(listener, name.to_owned(), Arc::clone(&received)));
         Self { name: name.to_owned(), address, received, _server: server }
     }
 
@@ -82,6 +94,28 @@ async fn serve(listener: TcpListener, name: String, received: Arc<Mutex<BTreeMap
     }
 }
 
+async fn serve_canned(listener: TcpListener, name: String, received: Arc<Mutex<BTreeMap<String, u64>>>) {
+    let mut connections = JoinSet::new();
+    let answer = format!("HTTP/1.1 200 OK\r\nx-served-by: {name}\r\ncontent-length: 2\r\n\r\nok");
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let (answer, received) = (answer.clone(), Arc::clone(&received));
+        let _ = stream.set_nodelay(true);
+        connections.spawn(async move {
+            let mut request = Vec::new();
+            while stream.read_buf(&mut request).await.is_ok_and(|count| count > 0) {
+                // Envoy sends one request at a time on a connection.
+                if request.ends_with(b"\r\n\r\n") {
+                    request.clear();
+                    *received.lock().expect("no panic while counting").entry("/".to_owned()).or_default() += 1;
+                    if stream.write_all(answer.as_bytes()).await.is_err() {
+                        break;
+                    }
+                }
+            }
+        });
+    }
+}
+
 async fn answer(name: Arc<str>, request: Request<Incoming>) -> Result<Response<Frames>, io::Error> {
     let path = request.uri().path().to_owned();
     let mut parts = path.trim_start_matches('/').split('/');
@@ -103,6 +137,10 @@ async fn answer(name: Arc<str>, request: Request<Incoming>) -> Result<Response<F
             Ok(Frame::data(Bytes::from_static(b"half of it"))),
             Err(io::Error::other("asked to truncate")),
         ])),
+        "stall" => response.header("content-length", "1000").body(Frames {
+            stalls: true,
+            ..stream(vec![Ok(Frame::data(Bytes::from_static(b"half of it")))])
+        }),
         "grpc" => {
             let mut trailers = HeaderMap::new();
             trailers.insert("grpc-status", argument.parse().expect("a status"));
@@ -129,7 +167,7 @@ fn full(text: &str) -> Frames {
 }
 
 fn stream(frames: Vec<Result<Frame<Bytes>, io::Error>>) -> Frames {
-    Frames { frames: frames.into_iter(), rested: true }
+    Frames { frames: frames.into_iter(), rested: true, stalls: false }
 }
 
 /// A body of frames and errors, with a rest before each but the first: hyper flushes then, so that what comes before an
@@ -137,6 +175,8 @@ fn stream(frames: Vec<Result<Frame<Bytes>, io::Error>>) -> Frames {
 struct Frames {
     frames: std::vec::IntoIter<Result<Frame<Bytes>, io::Error>>,
     rested: bool,
+    /// Never ends.
+    stalls: bool,
 }
 
 impl Body for Frames {
@@ -147,6 +187,9 @@ impl Body for Frames {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.stalls && self.frames.len() == 0 {
+            return Poll::Pending;
+        }
         if std::mem::replace(&mut self.rested, false) || self.frames.len() == 0 {
             return Poll::Ready(self.frames.next());
         }
@@ -156,12 +199,12 @@ impl Body for Frames {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.frames.len() == 0
+        self.frames.len() == 0 && !self.stalls
     }
 
     fn size_hint(&self) -> SizeHint {
         match self.frames.as_slice() {
-            [Ok(frame)] => frame.data_ref().map_or_else(SizeHint::default, |data| SizeHint::with_exact(data.len() as u64)),
+            [Ok(frame)] if !self.stalls => frame.data_ref().map_or_else(SizeHint::default, |data| SizeHint::with_exact(data.len() as u64)),
             _ => SizeHint::default(),
         }
     }

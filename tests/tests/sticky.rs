@@ -1,0 +1,145 @@
+//! Sticky users: one version from every worker and every Envoy, and only the necessary moves when weights change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use weir_core::plan::{PlannedExperiment, Unit};
+use weir_tests::bounds::assert_share;
+use weir_tests::envoy::CONTROLLER;
+use weir_tests::plans::{plan, sticky};
+use weir_tests::wait::{PATIENCE, holds};
+use weir_tests::{Client, Envoy, FakeController, Upstream, eventually};
+
+/// Which version a user gets on a connection.
+async fn version_of(client: &mut Client, user: &str) -> String {
+    client.get("/", &[("x-user", user)]).await.version().to_owned()
+}
+
+/// Which version each of so many users gets.
+async fn versions_of(client: &mut Client, users: u32) -> BTreeMap<u32, String> {
+    let mut versions = BTreeMap::new();
+    for user in 0..users {
+        versions.insert(user, version_of(client, &format!("user-{user}")).await);
+    }
+    versions
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_gets_one_version_from_every_worker_before_and_after_a_restart() {
+    let (one, two, three) = (Upstream::start("v1").await, Upstream::start("v2").await, Upstream::start("v3").await);
+    let by_header = sticky("by-header", &[("v1", 5), ("v2", 3), ("v3", 2)]);
+    let mut by_cookie = sticky("by-cookie", &[("v1", 1), ("v2", 1), ("v3", 1)]);
+    by_cookie.matching.hosts = vec!["cookie.test".to_owned()];
+    by_cookie.unit = Unit::Cookie("uid".to_owned());
+    let mut envoy = Envoy::builder()
+        .version(&one)
+        .version(&two)
+        .version(&three)
+        .concurrency(4)
+        .plugin(&serde_json::json!({"plan": plan("static", vec![by_cookie, by_header])}))
+        .start()
+        .await;
+    let mut first: Option<(BTreeMap<u32, String>, Vec<String>)> = None;
+    for round in ["before the restart", "after it"] {
+        for (at, worker) in envoy.connect_to_every_worker().await.iter_mut().enumerate() {
+            let by_header = versions_of(worker, 100).await;
+            let mut by_cookie = Vec::new();
+            for user in 0..30 {
+                let cookies = format!("a=b; uid=user-{user}; uid2=x");
+                let reply = worker.get("/", &[("host", "cookie.test"), ("cookie", &cookies)]).await;
+                by_cookie.push(reply.version().to_owned());
+            }
+            let got = (by_header, by_cookie);
+            assert_eq!(got, *first.get_or_insert_with(|| got.clone()), "worker {at}, {round}");
+        }
+        // Browsers split cookies over several headers in HTTP/2.
+        let mut http2 = Client::http2(envoy.address()).await;
+        for (user, version) in first.iter().flat_map(|(_, by_cookie)| by_cookie.iter().enumerate()) {
+            let alone = format!("uid=user-{user}");
+            let reply = http2.get("/", &[("host", "cookie.test"), ("cookie", "z=1"), ("cookie", &alone)]).await;
+            assert_eq!(reply.version(), version, "HTTP/2, {round}");
+        }
+        if round == "before the restart" {
+            envoy.restart().await;
+        }
+    }
+    let (by_header, by_cookie) = first.expect("there were workers");
+    for versions in [by_header.into_values().collect(), by_cookie] {
+        let distinct: BTreeSet<String> = versions.into_iter().collect();
+        assert_eq!(distinct, BTreeSet::from(["v1", "v2", "v3"].map(str::to_owned)), "users are on every version");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_weights_move_only_the_necessary_share_of_users_moves() {
+    const USERS: u32 = 1_500;
+    let (one, two, three) = (Upstream::start("v1").await, Upstream::start("v2").await, Upstream::start("v3").await);
+    let at = |epoch: u32, weights: &[(&str, u32)]| {
+        plan(&format!("e{epoch}"), vec![PlannedExperiment { epoch, ..sticky("users", weights) }])
+    };
+    let fake = FakeController::start(at(1, &[("v1", 5_000), ("v2", 3_000), ("v3", 2_000)])).await;
+    let envoy = Envoy::builder()
+        .version(&one)
+        .version(&two)
+        .version(&three)
+        .controller(fake.address())
+        .plugin(&serde_json::json!({"controller": {"cluster": CONTROLLER}}))
+        .start()
+        .await;
+    let mut workers = envoy.workers_with_plan("e1").await;
+    let before = versions_of(&mut workers[0], USERS).await;
+    for (version, share) in [("v1", 0.5), ("v2", 0.3), ("v3", 0.2)] {
+        let hits = before.values().filter(|got| *got == version).count() as u64;
+        assert_share(version, hits, u64::from(USERS), share);
+    }
+
+    // v3 gains a tenth from v1; v2 keeps its share, and so its users.
+    fake.publish(at(2, &[("v1", 4_000), ("v2", 3_000), ("v3", 3_000)]));
+    envoy.wait_for_plan(&mut workers, "e2").await;
+    let after = versions_of(&mut workers[1], USERS).await;
+    let mut moves = BTreeMap::<(&str, &str), u64>::new();
+    for (user, version) in &before {
+        if after[user] != *version {
+            *moves.entry((version, &after[user])).or_default() += 1;
+        }
+    }
+    assert!(
+        moves.keys().all(|(from, to)| *to == "v3" || (*from == "v1" && *to == "v2")),
+        "nobody moves to a version whose weight did not rise against its own: {moves:?}"
+    );
+    let moved: u64 = moves.values().sum();
+    let to_v3: u64 = moves.iter().filter(|((_, to), _)| *to == "v3").map(|(_, count)| count).sum();
+    assert_share("users who moved to v3", to_v3, u64::from(USERS), 0.1);
+    assert!(moved < u64::from(USERS) / 4, "{moved} of {USERS} users moved: {moves:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_two_versions_the_share_that_moves_is_the_change() {
+    const USERS: u32 = 1_500;
+    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let at = |revision: &str, v2: u32| plan(revision, vec![sticky("users", &[("v1", 10_000 - v2), ("v2", v2)])]);
+    let fake = FakeController::start(at("1", 2_000)).await;
+    let envoy = Envoy::builder()
+        .version(&one)
+        .version(&two)
+        .controller(fake.address())
+        .plugin(&serde_json::json!({"controller": {"cluster": CONTROLLER}}))
+        .start()
+        .await;
+    let mut workers = envoy.workers_with_plan("1").await;
+    let before = versions_of(&mut workers[0], USERS).await;
+    fake.publish(at("2", 3_500));
+    envoy.wait_for_plan(&mut workers, "2").await;
+    let after = versions_of(&mut workers[0], USERS).await;
+    assert!(before.iter().all(|(user, version)| version != "v2" || after[user] == "v2"), "nobody leaves v2");
+    let moved = before.iter().filter(|(user, version)| after[user] != **version).count() as u64;
+    assert_share("users who moved", moved, u64::from(USERS), 0.15);
+
+    // A request without a user goes to the baseline and is not recorded: the count ends at one per user and round.
+    for _ in 0..20 {
+        assert_eq!(workers[0].get("/", &[]).await.version(), "v1");
+        assert_eq!(workers[0].get("/", &[("x-user", "")]).await.version(), "v1");
+    }
+    version_of(&mut workers[0], "the last user").await;
+    let all = u64::from(2 * USERS) + 1;
+    eventually(PATIENCE, "every request of a user is counted", async || holds(fake.assigned("users") >= all)).await;
+    assert_eq!(fake.assigned("users"), all);
+}
