@@ -1,13 +1,84 @@
-//! `weir apply`.
+//! `weir apply`: sends experiment documents to the server.
 
+use super::client::{ApiError, Server, ServerArgs, Source};
+use super::output::{OutputArgs, print, print_json};
+use super::validate::{Finding, check};
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 /// Arguments of `weir apply`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ApplyArgs {}
+#[command(after_help = "\
+Examples:
+  weir apply -f checkout.yaml
+  weir apply -f checkout.yaml -f search.yaml
+  generate-experiment | weir apply -f -
+
+Every file is checked before the first is sent. Prints what became of each experiment: created, configured (changed) or
+unchanged. What changes the meaning of the evidence is refused while an experiment runs.")]
+pub(crate) struct ApplyArgs {
+    /// File with one or more experiments, YAML or JSON; `-` is the standard input. May be given several times.
+    #[arg(long = "file", short, value_name = "FILE", required = true)]
+    files: Vec<String>,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
 
 /// Runs `weir apply`.
 pub(crate) fn run(args: ApplyArgs) -> anyhow::Result<ExitCode> {
-    let ApplyArgs {} = args;
-    anyhow::bail!("`weir apply` is not written yet")
+    let sources = args.files.iter().map(|path| Source::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let findings: Vec<Finding> = sources.iter().flat_map(|source| check(source).1).collect();
+    if !findings.is_empty() {
+        return refused(&findings, args.output);
+    }
+    let server = Server::new(args.server);
+    let mut applied = Vec::new();
+    for source in &sources {
+        let answer = match server.post("/v1/experiments", &source.text) {
+            Err(ApiError::Invalid { problems, .. }) => {
+                let findings: Vec<Finding> =
+                    problems.into_iter().map(|problem| Finding { file: source.name.clone(), problem }).collect();
+                return refused(&findings, args.output);
+            }
+            answer => answer?,
+        };
+        for (name, result) in results(&server, &answer)? {
+            if !args.output.json() {
+                print(&format!("experiment {name} {result}\n"))?;
+            }
+            applied.push(json!({ "name": name, "result": result }));
+        }
+    }
+    if args.output.json() {
+        print_json(&json!({ "experiments": applied }))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn refused(findings: &[Finding], output: OutputArgs) -> anyhow::Result<ExitCode> {
+    if output.json() {
+        print_json(&json!({ "experiments": [], "problems": findings }))?;
+    } else {
+        for finding in findings {
+            eprintln!("{finding}");
+        }
+        eprintln!("weir: nothing of this was applied");
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// What became of each experiment, from the server's answer: one object or several under `experiments`.
+fn results(server: &Server, answer: &Value) -> Result<Vec<(String, String)>, ApiError> {
+    let one = std::slice::from_ref(answer);
+    let items = answer.get("experiments").and_then(Value::as_array).map_or(one, Vec::as_slice);
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    items
+        .iter()
+        .map(|item| {
+            let name = text(item.get("name")).or_else(|| text(item.pointer("/experiment/name")));
+            name.zip(text(item.get("result"))).ok_or_else(|| server.strange("no name or no result".to_owned()))
+        })
+        .collect()
 }

@@ -1,1 +1,251 @@
-//! The HTTP client of the client commands: where the server is, and how its problems are shown.
+//! The HTTP client of the client commands: where the server is, and how its problems are shown. Knows no command.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::io;
+use std::time::Duration;
+use weir_engine::assess::Assessment;
+use weir_engine::decide::Decision;
+use weir_engine::document::Problem;
+use weir_engine::spec::Experiment;
+use weir_engine::state::State;
+
+/// A request that takes longer than this has no answer: every one of them is short.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Most bytes of an answer that are read.
+const MOST: u64 = 64 * 1024 * 1024;
+
+/// Where the server is, and what it is told.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ServerArgs {
+    /// Where `weir serve` listens.
+    #[arg(long, env = "WEIR_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8181", value_parser = base_url)]
+    server: String,
+    /// Token for a server that asks for one (role viewer to look, operator to change).
+    #[arg(long, env = "WEIR_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token_value: Option<String>,
+}
+
+/// A server's address without its last slash.
+fn base_url(text: &str) -> Result<String, String> {
+    let Some(authority) = text.strip_prefix("http://") else {
+        return Err("write it as `http://127.0.0.1:8181` (https is not spoken in this release)".to_owned());
+    };
+    let authority = authority.trim_end_matches('/');
+    if authority.is_empty() || authority.contains(['/', '?', '#', ' ']) {
+        return Err("write a host and a port alone, as `http://127.0.0.1:8181`".to_owned());
+    }
+    Ok(format!("http://{authority}"))
+}
+
+/// The name of an experiment, as it may stand in a URL.
+pub(crate) fn experiment_name(text: &str) -> Result<String, String> {
+    let fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if text.is_empty() || text.len() > 63 || !text.bytes().all(fine) {
+        return Err("names have 1 to 63 lower-case letters, digits and dashes".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Why the server did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// No answer.
+    #[error("no answer from {server} ({source}): is `weir serve` running there? If it is elsewhere, use --server or WEIR_SERVER")]
+    Unreachable {
+        server: String,
+        #[source]
+        source: Box<ureq::Error>,
+    },
+    /// It wants a token, or another one.
+    #[error("{server} refuses ({status}): {detail}. Give a token with --token-value or WEIR_TOKEN")]
+    Forbidden { server: String, status: u16, detail: String },
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// The document has problems.
+    #[error("{detail}")]
+    Invalid { detail: String, problems: Vec<Problem> },
+    /// Anything else that it says.
+    #[error("{server} answered {status}: {detail}")]
+    Refused { server: String, status: u16, detail: String },
+    /// It answered with something else than asked for.
+    #[error("{server} answered with something that this `weir` does not understand ({reason}): are both of the same release?")]
+    Strange { server: String, reason: String },
+}
+
+impl ApiError {
+    /// Whether trying again may help.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => *status >= 500,
+            _ => false,
+        }
+    }
+}
+
+/// An error answer (RFC 9457), as far as it is shown.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ProblemDetails {
+    title: String,
+    detail: String,
+    /// What is wrong with a document.
+    problems: Vec<Problem>,
+}
+
+impl ProblemDetails {
+    fn sentence(&self) -> String {
+        match (self.title.trim(), self.detail.trim()) {
+            ("", "") => "without saying why".to_owned(),
+            ("", text) | (text, "") => text.to_owned(),
+            (title, detail) if title == detail => title.to_owned(),
+            (title, detail) => format!("{title}: {detail}"),
+        }
+    }
+}
+
+/// One experiment, as the server shows it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct View {
+    pub(crate) experiment: Experiment,
+    pub(crate) state: State,
+    pub(crate) assessment: Option<Assessment>,
+    pub(crate) decision: Option<Decision>,
+}
+
+/// A server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    agent: ureq::Agent,
+    args: ServerArgs,
+}
+
+impl Server {
+    pub(crate) fn new(args: ServerArgs) -> Self {
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(PATIENCE))
+            .max_redirects(0)
+            // The server is named outright; an environment's proxy would not reach a loopback address.
+            .proxy(None)
+            .build()
+            .into();
+        Self { agent, args }
+    }
+
+    /// Reads a resource: its text as it came, and what it says.
+    pub(crate) fn get(&self, path: &str) -> Result<serde_json::Value, ApiError> {
+        let request = self.agent.get(self.url(path)).header("accept", "application/json");
+        self.understand(self.authorized(request).call())
+    }
+
+    /// Sends a document.
+    pub(crate) fn post(&self, path: &str, document: &str) -> Result<serde_json::Value, ApiError> {
+        let request = self.agent.post(self.url(path)).header("content-type", "application/yaml");
+        self.understand(self.authorized(request).send(document))
+    }
+
+    /// Deletes a resource.
+    pub(crate) fn delete(&self, path: &str) -> Result<serde_json::Value, ApiError> {
+        self.understand(self.authorized(self.agent.delete(self.url(path))).call())
+    }
+
+    /// One part of an answer as a type.
+    pub(crate) fn typed<T: DeserializeOwned>(&self, value: &serde_json::Value) -> Result<T, ApiError> {
+        T::deserialize(value).map_err(|error| self.strange(error.to_string()))
+    }
+
+    /// That an answer is not what was asked for.
+    pub(crate) fn strange(&self, reason: String) -> ApiError {
+        ApiError::Strange { server: self.args.server.clone(), reason }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.args.server)
+    }
+
+    fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.args.token_value {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
+    fn understand(
+        &self,
+        answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<serde_json::Value, ApiError> {
+        let unreachable =
+            |source| ApiError::Unreachable { server: self.args.server.clone(), source: Box::new(source) };
+        let mut answer = answer.map_err(unreachable)?;
+        let status = answer.status().as_u16();
+        let body = answer.body_mut().with_config().limit(MOST).read_to_vec().map_err(unreachable)?;
+        if (200..300).contains(&status) {
+            if body.is_empty() {
+                return Ok(serde_json::Value::Null);
+            }
+            return serde_json::from_slice(&body).map_err(|error| self.strange(error.to_string()));
+        }
+        let details: ProblemDetails = serde_json::from_slice(&body).unwrap_or_default();
+        let (server, detail) = (self.args.server.clone(), details.sentence());
+        Err(match status {
+            401 | 403 => ApiError::Forbidden { server, status, detail },
+            404 => ApiError::NotFound(detail),
+            _ if !details.problems.is_empty() => ApiError::Invalid { detail, problems: details.problems },
+            _ => ApiError::Refused { server, status, detail },
+        })
+    }
+}
+
+/// A document to send: the name that people know it by, and its text.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+impl Source {
+    /// Reads a file; `-` is the standard input.
+    pub(crate) fn read(path: &str) -> anyhow::Result<Self> {
+        use anyhow::Context;
+        // One byte more than a document may have: enough to see that it is too long.
+        let most = u64::try_from(weir_engine::document::MAX_TEXT)?.saturating_add(1);
+        let mut bytes = Vec::new();
+        let name = if path == "-" {
+            io::Read::read_to_end(&mut io::Read::take(io::stdin().lock(), most), &mut bytes)
+                .context("the standard input cannot be read")?;
+            "(standard input)".to_owned()
+        } else {
+            let file = std::fs::File::open(path).with_context(|| format!("{path} cannot be opened"))?;
+            io::Read::read_to_end(&mut io::Read::take(file, most), &mut bytes)
+                .with_context(|| format!("{path} cannot be read"))?;
+            path.to_owned()
+        };
+        let text = String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8 text"))?;
+        Ok(Self { name, text })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_host_and_a_port_over_http() {
+        assert_eq!(base_url("http://localhost:8181/").as_deref(), Ok("http://localhost:8181"));
+        for text in ["localhost:8181", "https://a", "http://", "http://a/b", "http://a?b"] {
+            assert!(base_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_would_change_the_url_is_refused() {
+        assert!(experiment_name("checkout-2").is_ok());
+        for text in ["", "a/b", "..", "a?b", "A", "é"] {
+            assert!(experiment_name(text).is_err(), "{text}");
+        }
+    }
+}

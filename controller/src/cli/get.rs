@@ -1,13 +1,43 @@
-//! `weir get`.
+//! `weir get`: shows experiments once.
 
+use super::client::{Server, ServerArgs, View, experiment_name};
+use super::output::{OutputArgs, now, print, print_json};
+use super::show;
 use std::process::ExitCode;
 
 /// Arguments of `weir get`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct GetArgs {}
+#[command(after_help = "\
+Examples:
+  weir get                          every experiment, one a line
+  weir get checkout                 one in detail: versions, rates with intervals, verdicts, the last decision
+  weir get checkout --output json   everything that is known of it
+  weir get --server http://weir.example:8181")]
+pub(crate) struct GetArgs {
+    /// The experiment's name; every experiment without it.
+    #[arg(value_name = "NAME", value_parser = experiment_name)]
+    name: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
 
 /// Runs `weir get`.
 pub(crate) fn run(args: GetArgs) -> anyhow::Result<ExitCode> {
-    let GetArgs {} = args;
-    anyhow::bail!("`weir get` is not written yet")
+    let server = Server::new(args.server);
+    let path = match &args.name {
+        Some(name) => format!("/v1/experiments/{name}"),
+        None => "/v1/experiments".to_owned(),
+    };
+    let answer = server.get(&path)?;
+    if args.output.json() {
+        print_json(&answer)?;
+    } else if args.name.is_some() {
+        print(&show::detail(&server.typed::<View>(&answer)?, now()))?;
+    } else {
+        let views: Vec<View> = server.typed(answer.get("experiments").unwrap_or(&answer))?;
+        print(&show::list(&views, now()))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,9 @@ mod apply;
 mod client;
 mod delete;
 mod get;
+mod output;
 mod serve;
+mod show;
 mod validate;
 mod watch;
 

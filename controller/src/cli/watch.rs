@@ -1,13 +1,123 @@
-//! `weir watch`.
+//! `weir watch`: follows one experiment.
 
+use super::client::{ApiError, Server, ServerArgs, View, experiment_name};
+use super::output::{OutputArgs, now, print};
+use super::show;
+use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How often the server is asked.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Arguments of `weir watch`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct WatchArgs {}
+#[command(after_help = "\
+Examples:
+  weir watch checkout                      in place in a terminal; otherwise a line whenever weights or verdicts change
+  weir watch checkout --until-concluded    ends when the experiment does
+  weir watch checkout --output json        one JSON object a line whenever anything changes
+
+Ctrl-C ends it; the experiment runs on.")]
+pub(crate) struct WatchArgs {
+    /// The experiment's name.
+    #[arg(value_name = "NAME", value_parser = experiment_name)]
+    name: String,
+    /// End, with exit code 0, when the experiment has concluded.
+    #[arg(long)]
+    until_concluded: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
 
 /// Runs `weir watch`.
 pub(crate) fn run(args: WatchArgs) -> anyhow::Result<ExitCode> {
-    let WatchArgs {} = args;
-    anyhow::bail!("`weir watch` is not written yet")
+    let server = Server::new(args.server);
+    let path = format!("/v1/experiments/{}", args.name);
+    let mut screen = Screen::new(args.output);
+    let mut seen = false;
+    loop {
+        match server.get(&path) {
+            Ok(answer) => {
+                let view: View = server.typed(&answer)?;
+                screen.show(&answer, &view)?;
+                seen = true;
+                if args.until_concluded && !view.state.is_running() {
+                    return Ok(ExitCode::SUCCESS);
+                }
+            }
+            // A server that restarts is no reason to stop watching; one that was never there is.
+            Err(error) if seen && error.may_pass() => screen.away(&error)?,
+            Err(error) => return Err(error.into()),
+        }
+        std::thread::sleep(INTERVAL);
+    }
+}
+
+/// How what is watched is shown.
+enum Screen {
+    /// In place: how many lines the last picture had.
+    Terminal { lines: usize, last: String },
+    /// A line per change: what the last line stood for.
+    Lines { standing: String, away: bool },
+    /// One object per change: the last one.
+    Json { last: serde_json::Value },
+}
+
+impl Screen {
+    fn new(output: OutputArgs) -> Self {
+        if output.json() {
+            Self::Json { last: serde_json::Value::Null }
+        } else if std::io::stdout().is_terminal() {
+            Self::Terminal { lines: 0, last: String::new() }
+        } else {
+            Self::Lines { standing: String::new(), away: false }
+        }
+    }
+
+    fn show(&mut self, answer: &serde_json::Value, view: &View) -> std::io::Result<()> {
+        match self {
+            Self::Terminal { lines, last } => {
+                *last = show::detail(view, now());
+                draw(lines, last)
+            }
+            Self::Lines { standing, away } => {
+                let new = show::standing(view);
+                if *standing == new && !*away {
+                    return Ok(());
+                }
+                (*standing, *away) = (new, false);
+                print(&format!("{}\n", show::line(view, now())))
+            }
+            Self::Json { last } => {
+                if last == answer {
+                    return Ok(());
+                }
+                *last = answer.clone();
+                print(&format!("{answer}\n"))
+            }
+        }
+    }
+
+    /// The server does not answer: said once, in a picture as long as it lasts.
+    fn away(&mut self, error: &ApiError) -> std::io::Result<()> {
+        match self {
+            Self::Terminal { lines, last } => draw(lines, &format!("{last}\nnot up to date: {error}\n")),
+            Self::Lines { away, .. } if !*away => {
+                *away = true;
+                eprintln!("weir: {error}; still trying");
+                Ok(())
+            }
+            Self::Lines { .. } | Self::Json { .. } => Ok(()),
+        }
+    }
+}
+
+/// Draws over the last picture. Long lines are cut by the terminal, so that a picture has as many rows as lines.
+fn draw(lines: &mut usize, text: &str) -> std::io::Result<()> {
+    let up = if *lines > 0 { format!("\x1b[{lines}F") } else { String::new() };
+    *lines = text.lines().count();
+    print(&format!("{up}\x1b[J\x1b[?7l{text}\x1b[?7h"))
 }
