@@ -5,6 +5,7 @@
 //! involved, however concentrated; they agree with high-precision references to 1e-9.
 
 use crate::beta::{Beta, Curve, PANELS, Side};
+use crate::kernel::is_propensity;
 use crate::quadrature::{NODES, nodes, running_weights};
 use libm::exp;
 use serde::{Deserialize, Serialize};
@@ -36,8 +37,8 @@ pub struct Standardised {
 /// Standardises a version's rate over strata of different propensity, and gives its posterior.
 ///
 /// Give it only strata in which **all** compared versions had weight, or the versions answer for different traffic. The
-/// prior Beta(½, ½) is applied once, not per stratum. Strata without exposures or with a propensity outside (0, 1] are
-/// skipped.
+/// prior Beta(½, ½) is applied once, not per stratum. Strata without exposures or with a propensity outside \[10⁻⁹, 1\]
+/// are skipped.
 ///
 /// Source: inverse propensity weighting as in Waudby-Smith et al. (2024); effective size after Kish (1965); Jeffreys'
 /// prior.
@@ -46,7 +47,7 @@ pub fn standardised(strata: &[Stratum]) -> Standardised {
     let (mut events, mut exposures, mut squares) = (0.0, 0.0, 0.0);
     for stratum in strata {
         let w = stratum.propensity;
-        if stratum.exposures == 0 || !(w > 0.0 && w <= 1.0) {
+        if stratum.exposures == 0 || !is_propensity(w) {
             continue;
         }
         let n = stratum.exposures as f64;
@@ -54,8 +55,7 @@ pub fn standardised(strata: &[Stratum]) -> Standardised {
         exposures += n / w;
         squares += n / w / w;
     }
-    // Propensities near the smallest float overflow the sums; such a stratum has no exposures in practice.
-    let usable = exposures > 0.0 && squares.is_finite() && (exposures * exposures).is_finite();
+    let usable = exposures > 0.0;
     let (rate, effective) =
         if usable { ((events / exposures).min(1.0), exposures * exposures / squares) } else { (0.0, 0.0) };
     let alpha = Beta::JEFFREYS.alpha + effective * rate;

@@ -111,7 +111,9 @@ impl Beta {
         }
         let curve = Curve::new(*self);
         let end = |side| curve.value_at(curve.offset_with_mass(side, outside));
-        (end(Side::Below), end(Side::Above))
+        let (low, high) = (end(Side::Below), end(Side::Above));
+        // Equal but for rounding where almost no mass is asked for.
+        (low.min(high), high.max(low))
     }
 
     /// The distribution of 1 − X.
@@ -261,13 +263,14 @@ impl Curve {
         if relative.abs() < 0.5 { log1p(relative) } else { log(x) - log1p(-x) - self.mode }
     }
 
-    /// The value in \[0, 1\] at an offset.
+    /// The value in \[0, 1\] at an offset: from the smaller of mean and complement, as the other has lost digits.
     fn value_at(&self, u: f64) -> f64 {
-        let mean = self.alpha / self.total;
-        if u > 30.0 {
-            return 1.0 / (1.0 + self.beta / self.alpha * exp(-u));
-        }
-        (mean * exp(u) / (1.0 + mean * expm1(u))).clamp(0.0, 1.0)
+        let v = self.orientation * u;
+        let odds = self.share / (1.0 - self.share) * exp(v);
+        let value =
+            if v > 30.0 { 1.0 / (1.0 + 1.0 / odds) } else { self.share * exp(v) / (1.0 + self.share * expm1(v)) };
+        let value = value.clamp(0.0, 1.0);
+        if self.orientation > 0.0 { value } else { 1.0 - value }
     }
 
     fn mass_below(&self, x: f64) -> f64 {

@@ -1,7 +1,7 @@
 //! Evidence about the ratio of two versions' rates (card A): given that an event happened, whose was it?
 //! Counts events only; no exposures, no absolute limits.
 
-use crate::kernel::{kernel, mix_tilts};
+use crate::kernel::{is_propensity, kernel, mix_tilts};
 use serde::{Deserialize, Serialize};
 
 /// Settled events of a baseline `a` and a candidate `b` in one epoch.
@@ -22,7 +22,7 @@ pub struct PairEpoch {
 ///
 /// **Null hypothesis:** p_b(t) ≤ ratio·p_a(t) at all times, with any predictable weights and any common drift. Given that
 /// an event happened it is then the candidate's with probability at most ratio·w_b/(ratio·w_b + w_a), whatever the rates.
-/// Without restarts. Epochs with a propensity that is zero or not a probability are skipped; a `ratio` that is not
+/// Without restarts. Epochs with a propensity that is zero (or anything outside \[10⁻⁹, 1\]) are skipped; a `ratio` that is not
 /// positive and finite gives 0 (no evidence).
 ///
 /// Source: Lindon & Malek (2022), anytime-valid inference for multinomial counts; Lindon, Sanden & Shirikian (2022).
@@ -56,6 +56,5 @@ fn mixed(epochs: &[PairEpoch], ratio: f64, sign: f64) -> f64 {
 }
 
 fn usable(epoch: &PairEpoch) -> bool {
-    let share = |w: f64| w > 0.0 && w <= 1.0;
-    share(epoch.baseline_propensity) && share(epoch.candidate_propensity)
+    is_propensity(epoch.baseline_propensity) && is_propensity(epoch.candidate_propensity)
 }

@@ -25,7 +25,8 @@ pub struct Tilt {
 /// an e-value tilted by `delta`.
 ///
 /// Null hypothesis it serves: each trial is an event with probability at most `theta` (δ > 0) or at least `theta`
-/// (δ < 0). Then exp K has expectation at most one. `theta` is clamped to \[0, 1\] and NaN gives 0 (no evidence); `s` to `m`.
+/// (δ < 0). Then exp K has expectation at most one. `s` is clamped to `m`, `theta` to \[0, 1\], `delta` to ±700; NaN gives 0
+/// (no evidence).
 ///
 /// Source: Howard, Ramdas, McAuliffe & Sekhon (2021), the sub-Bernoulli boundary's exponential supermartingale.
 #[must_use]
@@ -33,9 +34,10 @@ pub fn kernel(delta: f64, s: u64, m: u64, theta: f64) -> f64 {
     if delta.is_nan() || theta.is_nan() {
         return 0.0;
     }
-    let trials = m as f64;
+    // Beyond ±700 expm1 overflows, and no effect is that large.
+    let delta = delta.clamp(-700.0, 700.0);
     let spent = log1p(theta.clamp(0.0, 1.0) * expm1(delta));
-    if m == 0 { 0.0 } else { s.min(m) as f64 * delta - trials * spent }
+    s.min(m) as f64 * delta - m as f64 * spent
 }
 
 /// The grid of tilts: δⱼ = 0.05 + 3.45·j/39 for j = 0…39 with prior πⱼ ∝ exp(−½(δⱼ/1.2)²).
@@ -68,7 +70,13 @@ pub fn bets() -> [f64; BETS] {
     grid
 }
 
-/// ln Σⱼ πⱼ·exp(total(j, δⱼ)): mixes one log factor per tilt.
+/// Whether a propensity can carry evidence or belief: in \[10⁻⁹, 1\]. Weights go down to 10⁻⁴; what is smaller is zero or a
+/// mistake, and dividing by it could overflow.
+pub(crate) fn is_propensity(w: f64) -> bool {
+    (1e-9..=1.0).contains(&w)
+}
+
+/// ln Σⱼ πⱼ·exp(total(δⱼ)): mixes one log factor per tilt.
 pub(crate) fn mix_tilts(mut total: impl FnMut(f64) -> f64) -> f64 {
     let mut terms = [0.0; TILTS];
     for (term, tilt) in terms.iter_mut().zip(tilts()) {

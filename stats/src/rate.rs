@@ -88,3 +88,63 @@ fn totals(epochs: &[EpochRate]) -> (u64, u64) {
         (bad.saturating_add(epoch.bad.min(epoch.exposures)), exposures.saturating_add(epoch.exposures))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libm::exp;
+
+    fn epoch(bad: u64, exposures: u64) -> EpochRate {
+        EpochRate { bad, exposures }
+    }
+
+    /// M from its definition, every restart on its own: O(n²).
+    fn restarts_one_by_one(epochs: &[EpochRate], limit: f64) -> f64 {
+        let n = epochs.len() as f64;
+        let mut sum = 1.0 / (n + 1.0);
+        for start in 0..epochs.len() {
+            let s = start as f64 + 1.0;
+            sum += exp(log_e_broken_plain(&epochs[start..], limit)) / (s * (s + 1.0));
+        }
+        log(sum)
+    }
+
+    #[test]
+    fn the_linear_time_restart_mixture_is_the_sum_over_restarts() {
+        let mut epochs = Vec::new();
+        for i in 0..60_u64 {
+            epochs.push(epoch((i * i) % 7, 40 + (i * 13) % 90));
+            let (fast, slow) = (log_e_broken(&epochs, 0.03), restarts_one_by_one(&epochs, 0.03));
+            assert!((fast - slow).abs() < 1e-11 * (1.0 + slow.abs()), "{i}: {fast} and {slow}");
+        }
+    }
+
+    #[test]
+    fn an_epoch_without_exposures_changes_nothing_at_the_end() {
+        let mut epochs = vec![epoch(3, 100), epoch(9, 120)];
+        let before = log_e_broken(&epochs, 0.03);
+        epochs.push(epoch(0, 0));
+        assert!((log_e_broken(&epochs, 0.03) - before).abs() < 1e-13);
+    }
+
+    #[test]
+    fn a_long_healthy_history_does_not_hide_a_regression() {
+        let mut epochs = vec![epoch(15, 5000); 60];
+        assert!(log_e_broken(&epochs, 0.01) < 0.0);
+        epochs.extend([epoch(50, 1000); 2]);
+        assert!(log_e_broken(&epochs, 0.01) > log(20.0), "found with restarts");
+        assert!(log_e_broken_plain(&epochs, 0.01) < 0.0, "and not without");
+    }
+
+    #[test]
+    fn nothing_seen_is_no_evidence() {
+        for limit in [0.0, 0.02, 1.0, -3.0, 7.0, f64::NAN] {
+            assert!(log_e_broken(&[], limit).abs() < 1e-15);
+            assert!(log_e_met(&[epoch(0, 0)], limit).abs() < 1e-14);
+            assert!(log_e_broken_plain(&[epoch(4, 0)], limit).abs() < 1e-14, "bad without exposures");
+        }
+        // No limit, no claim; one mixture's prior sums to one only up to rounding.
+        assert!(log_e_broken(&[epoch(5, 9)], f64::NAN).abs() < 1e-14);
+        assert!(log_e_met(&[epoch(5, 9)], f64::NAN).abs() < 1e-14);
+    }
+}

@@ -1,7 +1,7 @@
 //! Evidence that one version earns more than another, for rewards that are 0 or 1 per exposure (card G).
 //! Knows no third version: its requests are steps of the experiment on which nothing is bet.
 
-use crate::kernel::{BETS, bets};
+use crate::kernel::{BETS, bets, is_propensity};
 use crate::special::log_sum_exp;
 use libm::{log, log1p};
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ pub struct RewardEpoch {
 ///
 /// Each request multiplies wealth by 1 + g·(Y − y₀)(1_b/w_b − 1_a/w_a), whose expectation is 1 + g(p_b − p_a); the bet
 /// g = c·min(w_b/y₀, w_a/(1 − y₀)) cannot go broke for c < 1, and c is mixed over [`bets`]. In one epoch only four factors
-/// occur, hence counts suffice. Epochs in which either propensity is zero (or not a probability) are skipped.
+/// occur, hence counts suffice. Epochs in which either propensity is zero (or anything outside \[10⁻⁹, 1\]) are skipped.
 /// No epochs give 0.
 ///
 /// Source: Waudby-Smith & Ramdas (2024), betting; Waudby-Smith et al. (2024), inverse-propensity-weighted differences
@@ -49,10 +49,11 @@ pub fn log_e_better(epochs: &[RewardEpoch]) -> f64 {
     let grid = bets();
     for epoch in epochs {
         let (a, b) = (epoch.a, epoch.b);
-        if !is_share(a.propensity) || !is_share(b.propensity) || epoch.centre.is_nan() {
+        if !is_propensity(a.propensity) || !is_propensity(b.propensity) || epoch.centre.is_nan() {
             continue;
         }
-        let centre = epoch.centre.clamp(0.0, 1.0);
+        // Adding 0 turns a clamped −0 into 0, by which a division gives +∞.
+        let centre = epoch.centre.clamp(0.0, 1.0) + 0.0;
         // One of the two quotients may be infinite, never both.
         let largest = (b.propensity / centre).min(a.propensity / (1.0 - centre));
         let (a_paid, a_unpaid) = split(a);
@@ -72,9 +73,4 @@ pub fn log_e_better(epochs: &[RewardEpoch]) -> f64 {
 fn split(arm: Arm) -> (f64, f64) {
     let rewarded = arm.rewarded.min(arm.exposures);
     (rewarded as f64, (arm.exposures - rewarded) as f64)
-}
-
-/// A propensity that can be divided by.
-fn is_share(propensity: f64) -> bool {
-    propensity > 0.0 && propensity <= 1.0
 }
