@@ -223,3 +223,274 @@ impl Exchange {
 fn incarnation(host: &mut impl Host) -> String {
     format!("{:016x}{:016x}", host.random_u64(), host.random_u64())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matching::Compiled;
+    use crate::plan::Status;
+    use crate::report::Counts;
+    use crate::request::Request;
+    use crate::testing::{FakeHost, plan};
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const MS: u64 = 1_000_000;
+
+    fn controller() -> Controller {
+        serde_json::from_str(r#"{"cluster":"ctl","reportInterval":"500ms","stalenessLimit":"30s"}"#).unwrap()
+    }
+
+    /// A controller in memory that counts each report once, and checks what the contract promises it.
+    #[derive(Default)]
+    struct FakeController {
+        sequences: BTreeMap<String, u64>,
+        watermarks: BTreeMap<(String, String), u64>,
+        counts: BTreeMap<(String, String), Counts>,
+        dropped: u64,
+        incarnations: BTreeSet<String>,
+    }
+
+    impl FakeController {
+        fn receive(&mut self, body: &[u8]) -> Vec<u8> {
+            let report = Report::from_json(body).expect("a filter sends valid reports");
+            let last = self.sequences.entry(report.incarnation.clone()).or_default();
+            if report.sequence > *last {
+                assert_eq!(report.sequence, *last + 1, "without a gap");
+                *last = report.sequence;
+                self.dropped += report.dropped;
+                self.incarnations.insert(report.incarnation.clone());
+                for experiment in report.experiments {
+                    let key = (report.incarnation.clone(), experiment.id.clone());
+                    let watermark = self.watermarks.entry(key).or_default();
+                    assert!(experiment.watermark >= *watermark, "a watermark goes back");
+                    for cell in experiment.cells {
+                        assert!(cell.bin >= *watermark, "a bin below the watermark");
+                        let key = (format!("{}/{}/{}", experiment.id, cell.epoch, cell.version), report.incarnation.clone());
+                        self.counts.entry(key).or_default().merge(&cell.counts);
+                    }
+                    *watermark = experiment.watermark;
+                }
+            }
+            format!(r#"{{"acknowledged":{}}}"#, report.sequence).into_bytes()
+        }
+
+        fn total(&self) -> Counts {
+            let mut total = Counts::default();
+            self.counts.values().for_each(|counts| total.merge(counts));
+            total
+        }
+    }
+
+    struct Vm {
+        host: FakeHost,
+        exchange: Exchange,
+        in_flight: Vec<(u64, Request)>,
+    }
+
+    impl Vm {
+        fn new(seed: u64) -> Self {
+            let mut host = FakeHost { seed, code: Some(200), ..FakeHost::default() };
+            let exchange = Exchange::new(&mut host, controller(), "node".to_owned(), 1_700_000_000_000);
+            Self { host, exchange, in_flight: Vec::new() }
+        }
+
+        fn arrive(&mut self, plan: &Compiled, ends: u64) -> bool {
+            let request = Request::on_request_headers(&mut self.host, plan, self.exchange.worker());
+            let recorded = request.is_recorded();
+            self.in_flight.push((ends, request));
+            recorded
+        }
+
+        /// Ends what ends by now; says how many did so by the deadline of 2 s, given when they began.
+        fn end(&mut self) {
+            let now = self.host.now;
+            for (_, mut request) in self.in_flight.extract_if(.., |(ends, _)| *ends <= now) {
+                request.on_log(&mut self.host, self.exchange.recorder());
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Over lost requests, lost acknowledgements, outages and configuration pushes, what was recorded is reported once.
+        #[test]
+        fn what_was_recorded_is_counted_exactly_once(
+            seed: u64,
+            steps in proptest::collection::vec((0..4_u8, 0..3_000_u64, 0..10_u8), 50..200),
+        ) {
+            let mut vm = Vm::new(seed);
+            let mut far = FakeController::default();
+            let mut planned = plan(&[5, 3, 2]);
+            let (mut assigned, mut on_time) = (0, 0);
+            for (requests, lasts, luck) in steps {
+                vm.host.now += 100 * MS;
+                vm.end();
+                if luck == 9 {
+                    planned.experiments[0].epoch += 1;
+                }
+                let compiled = Compiled::new(&planned, &[]);
+                for _ in 0..requests {
+                    if vm.arrive(&compiled, vm.host.now + lasts * MS) {
+                        assigned += 1;
+                        // Ends are seen every 100 ms.
+                        on_time += u64::from(lasts.div_ceil(100) * 100 <= 2_000);
+                    }
+                }
+                vm.exchange.on_tick(&mut vm.host);
+                for (token, path, body) in std::mem::take(&mut vm.host.calls) {
+                    if path != "/v1/reports" {
+                        vm.exchange.on_answer(&mut vm.host, token, 304, b"");
+                        continue;
+                    }
+                    match luck {
+                        0 => vm.exchange.on_answer(&mut vm.host, token, 0, b""),
+                        1 => {
+                            far.receive(&body);
+                            vm.exchange.on_answer(&mut vm.host, token, 504, b"");
+                        }
+                        2 => {
+                            far.receive(&body);
+                        }
+                        3 => {
+                            far.receive(&body);
+                            vm.exchange.reconfigure(&mut vm.host, controller(), "node".to_owned());
+                        }
+                        _ => {
+                            let answer = far.receive(&body);
+                            vm.exchange.on_answer(&mut vm.host, token, 200, &answer);
+                        }
+                    }
+                }
+            }
+            // Nothing is lost any more: within a minute everything has arrived and every bin is final.
+            for _ in 0..600 {
+                vm.host.now += 100 * MS;
+                vm.end();
+                vm.exchange.on_tick(&mut vm.host);
+                for (token, path, body) in std::mem::take(&mut vm.host.calls) {
+                    let answer = if path == "/v1/reports" { far.receive(&body) } else { Vec::new() };
+                    let status = if path == "/v1/reports" { 200 } else { 304 };
+                    vm.exchange.on_answer(&mut vm.host, token, status, &answer);
+                }
+            }
+            let total = far.total();
+            prop_assert_eq!(total.assigned, assigned);
+            prop_assert_eq!(total.completed, on_time);
+            prop_assert_eq!(far.dropped, 0);
+            prop_assert_eq!(far.incarnations.len(), usize::from(assigned > 0));
+            let now = vm.exchange.clock.at(vm.host.now);
+            prop_assert!(far.watermarks.values().all(|watermark| *watermark + 61_000 > now - 60_000));
+        }
+    }
+
+    #[test]
+    fn after_a_refusal_a_new_incarnation_begins_and_says_what_was_lost() {
+        let mut vm = Vm::new(1);
+        let compiled = Compiled::new(&plan(&[1, 1]), &[]);
+        let mut far = FakeController::default();
+        assert!(vm.arrive(&compiled, 0));
+        let before = vm.exchange.incarnation().to_owned();
+        let mut refused = false;
+        for _ in 0..100 {
+            vm.host.now += 100 * MS;
+            vm.exchange.on_tick(&mut vm.host);
+            for (token, path, body) in std::mem::take(&mut vm.host.calls) {
+                if path != "/v1/reports" {
+                    vm.exchange.on_answer(&mut vm.host, token, 304, b"");
+                } else if refused {
+                    let answer = far.receive(&body);
+                    vm.exchange.on_answer(&mut vm.host, token, 200, &answer);
+                } else {
+                    refused = true;
+                    vm.exchange.on_answer(&mut vm.host, token, 422, b"unknown experiment");
+                    assert!(vm.arrive(&compiled, 0));
+                }
+            }
+        }
+        vm.end();
+        assert_ne!(vm.exchange.incarnation(), before);
+        assert!(!far.incarnations.contains(&before));
+        assert_eq!((far.total().assigned, far.dropped), (1, 1));
+        assert!(vm.host.lines.iter().any(|line| line.contains("unknown experiment")), "{:?}", vm.host.lines);
+    }
+
+    #[test]
+    fn a_worker_without_traffic_says_nothing_and_one_with_traffic_says_that_it_lives() {
+        let reports = |vm: &mut Vm, ticks: u32| {
+            let mut count = 0;
+            for _ in 0..ticks {
+                vm.host.now += 100 * MS;
+                vm.exchange.on_tick(&mut vm.host);
+                for (token, path, body) in std::mem::take(&mut vm.host.calls) {
+                    let is_report = path == "/v1/reports";
+                    count += u32::from(is_report);
+                    let sequence = is_report.then(|| Report::from_json(&body).unwrap().sequence).unwrap_or(0);
+                    let answer = format!(r#"{{"acknowledged":{sequence}}}"#);
+                    vm.exchange.on_answer(&mut vm.host, token, if is_report { 200 } else { 304 }, answer.as_bytes());
+                }
+            }
+            count
+        };
+        let mut vm = Vm::new(1);
+        assert_eq!(reports(&mut vm, 200), 0);
+        let compiled = Compiled::new(&plan(&[1, 1]), &[]);
+        vm.arrive(&compiled, 0);
+        assert!(reports(&mut vm, 60) >= 2, "the counts, then the watermark");
+        let heartbeats = reports(&mut vm, 200);
+        assert!((3..=5).contains(&heartbeats), "{heartbeats} in 20 s, one every ten intervals of 500 ms");
+    }
+
+    #[test]
+    fn the_plan_goes_stale_and_comes_back_with_one_line_each() {
+        let mut vm = Vm::new(1);
+        vm.host.unreachable = true;
+        for _ in 0..700 {
+            vm.host.now += 100 * MS;
+            vm.exchange.on_tick(&mut vm.host);
+        }
+        assert!(vm.exchange.worker().stale);
+        let lines = |vm: &Vm, text: &str| vm.host.lines.iter().filter(|line| line.contains(text)).count();
+        assert_eq!(lines(&vm, "stale"), 1);
+        vm.host.unreachable = false;
+        for _ in 0..100 {
+            vm.host.now += 100 * MS;
+            vm.exchange.on_tick(&mut vm.host);
+            for (token, ..) in std::mem::take(&mut vm.host.calls) {
+                vm.exchange.on_answer(&mut vm.host, token, 304, b"");
+            }
+        }
+        assert!(!vm.exchange.worker().stale);
+        assert_eq!(lines(&vm, "answers again"), 1);
+    }
+
+    #[test]
+    fn reports_name_the_plan_in_use() {
+        let mut vm = Vm::new(1);
+        vm.exchange.set_static_revision("static-1");
+        let mut planned = plan(&[1, 1]);
+        planned.experiments[0].status = Status::Running;
+        vm.arrive(&Compiled::new(&planned, &[]), 0);
+        planned.revision = "r7".to_owned();
+        let mut plans = Vec::new();
+        for _ in 0..60 {
+            vm.host.now += 100 * MS;
+            vm.exchange.on_tick(&mut vm.host);
+            for (token, path, body) in std::mem::take(&mut vm.host.calls) {
+                if path == "/v1/reports" {
+                    let report = Report::from_json(&body).unwrap();
+                    plans.push(report.plan);
+                    let answer = format!(r#"{{"acknowledged":{}}}"#, report.sequence);
+                    vm.exchange.on_answer(&mut vm.host, token, 200, answer.as_bytes());
+                } else if plans.is_empty() {
+                    vm.exchange.on_answer(&mut vm.host, token, 304, b"");
+                } else {
+                    let plan = serde_json::to_vec(&planned).unwrap();
+                    vm.exchange.on_answer(&mut vm.host, token, 200, &plan);
+                }
+            }
+        }
+        assert_eq!(plans.first().map(String::as_str), Some("static-1"));
+        assert_eq!(plans.last().map(String::as_str), Some("r7"));
+    }
+}

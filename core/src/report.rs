@@ -199,7 +199,7 @@ pub struct Acknowledgement {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
 pub struct InvalidReport {
-    /// As in `experiments[0].cells[3].failed`.
+    /// As in `experiments[0].cells[3].counts.failed`.
     pub path: String,
     /// What is wrong and what is asked for.
     pub problem: String,
@@ -271,38 +271,38 @@ impl Cell {
         check(!self.version.is_empty() && self.version.len() <= MAX_NAME, "version", "is not a version's name")?;
         check(self.bin < 1 << 53, "bin", "is not a time")?;
         for (field, count) in [
-            ("assigned", counts.assigned),
-            ("completed", counts.completed),
-            ("failed", counts.failed),
-            ("aborted", counts.aborted),
-            ("rewarded", counts.rewarded),
-            ("newUnits", counts.new_units),
-            ("latency", counts.latency.total()),
-            ("abortAge", counts.abort_age.total()),
+            ("counts.assigned", counts.assigned),
+            ("counts.completed", counts.completed),
+            ("counts.failed", counts.failed),
+            ("counts.aborted", counts.aborted),
+            ("counts.rewarded", counts.rewarded),
+            ("counts.newUnits", counts.new_units),
+            ("counts.latency", counts.latency.total()),
+            ("counts.abortAge", counts.abort_age.total()),
         ] {
             check(count <= MAX_COUNT, field, "is more than 2^40")?;
         }
-        check(counts.failed <= counts.completed, "failed", "is more than completed")?;
-        check(counts.latency.is_canonical(), "latency", "must be sorted, non-empty, known buckets")?;
-        check(counts.abort_age.is_canonical(), "abortAge", "must be sorted, non-empty, known buckets")?;
+        check(counts.failed <= counts.completed, "counts.failed", "is more than completed")?;
+        check(counts.latency.is_canonical(), "counts.latency", "must be sorted, non-empty, known buckets")?;
+        check(counts.abort_age.is_canonical(), "counts.abortAge", "must be sorted, non-empty, known buckets")?;
         check(
             counts.latency.total() == counts.completed.saturating_sub(counts.failed),
-            "latency",
+            "counts.latency",
             "must count every completed exposure that did not fail",
         )?;
-        check(counts.abort_age.total() == counts.aborted, "abortAge", "must count every aborted exposure")?;
+        check(counts.abort_age.total() == counts.aborted, "counts.abortAge", "must count every aborted exposure")?;
         for (field, sum) in [
-            ("latencySum", counts.latency_sum),
-            ("latencySumSquares", counts.latency_sum_squares),
-            ("rewardSumSquares", counts.reward_sum_squares),
+            ("counts.latencySum", counts.latency_sum),
+            ("counts.latencySumSquares", counts.latency_sum_squares),
+            ("counts.rewardSumSquares", counts.reward_sum_squares),
         ] {
             check(sum.is_finite() && sum >= 0.0, field, "must be a finite number, not negative")?;
         }
-        check(counts.reward_sum.is_finite(), "rewardSum", "must be a finite number")?;
+        check(counts.reward_sum.is_finite(), "counts.rewardSum", "must be a finite number")?;
         for (field, buckets) in [
-            ("failedBuckets", &counts.failed_buckets),
-            ("slowBuckets", &counts.slow_buckets),
-            ("rewardedBuckets", &counts.rewarded_buckets),
+            ("counts.failedBuckets", &counts.failed_buckets),
+            ("counts.slowBuckets", &counts.slow_buckets),
+            ("counts.rewardedBuckets", &counts.rewarded_buckets),
         ] {
             check(
                 buckets.is_sorted_by(|a, b| a < b) && buckets.last().is_none_or(|last| *last < UNIT_BUCKETS),
