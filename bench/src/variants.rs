@@ -1,0 +1,201 @@
+//! What is compared: the same Envoy, routes and versions, with another way to split each time.
+
+use crate::load::{HOST, Upstream};
+use anyhow::Context;
+use serde_json::{Value, json};
+use weir_core::plan::{Match, PathMatch, Plan, PlannedExperiment, Unit};
+use weir_tests::envoy::CONTROLLER;
+use weir_tests::{Envoy, EnvoyBuilder, FakeController, plans};
+
+/// The versions and their shares, in every variant that splits.
+pub(crate) const VERSIONS: [(&str, u32); 3] = [("v1", 34), ("v2", 33), ("v3", 33)];
+
+/// A way to split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// Everything to the first version.
+    None,
+    /// Envoy's own `weighted_clusters`.
+    Native,
+    /// A Wasm filter that does nothing; everything to the first version.
+    Noop,
+    /// Our filter, with a plan that no request matches.
+    Unmatched,
+    /// Our filter on a static plan: splits, records nothing.
+    Splitting,
+    /// Our filter at its whole work: splits by request, records, reports each second, polls.
+    Whole,
+    /// The same, sticky on a header.
+    StickyHeader,
+    /// The same, sticky on a cookie.
+    StickyCookie,
+}
+
+impl Variant {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::None,
+        Self::Native,
+        Self::Noop,
+        Self::Unmatched,
+        Self::Splitting,
+        Self::Whole,
+        Self::StickyHeader,
+        Self::StickyCookie,
+    ];
+
+    /// Those with our filter in them.
+    pub(crate) const OURS: [Self; 5] =
+        [Self::Unmatched, Self::Splitting, Self::Whole, Self::StickyHeader, Self::StickyCookie];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::None => "no filter",
+            Self::Native => "native weighted_clusters",
+            Self::Noop => "Wasm filter that does nothing",
+            Self::Unmatched => "Weir, no experiment matches",
+            Self::Splitting => "Weir, static plan, splits only",
+            Self::Whole => "Weir, splits, records, reports",
+            Self::StickyHeader => "Weir, the same, sticky on a header",
+            Self::StickyCookie => "Weir, the same, sticky on a cookie",
+        }
+    }
+
+    const fn splits(self) -> bool {
+        !matches!(self, Self::None | Self::Noop | Self::Unmatched)
+    }
+
+    const fn records(self) -> bool {
+        matches!(self, Self::Unmatched | Self::Whole | Self::StickyHeader | Self::StickyCookie)
+    }
+
+    fn experiment(self) -> PlannedExperiment {
+        let host = if self == Self::Unmatched { "another.example" } else { HOST };
+        let unit = match self {
+            Self::StickyHeader => Unit::Header("x-user".to_owned()),
+            Self::StickyCookie => Unit::Cookie("uid".to_owned()),
+            _ => Unit::Request,
+        };
+        let matching = Match {
+            hosts: vec![host.to_owned()],
+            paths: vec![PathMatch::Prefix("/checkout".to_owned())],
+            ..Match::default()
+        };
+        PlannedExperiment { matching, unit, bin_ms: 1_000, ..plans::experiment("checkout", &VERSIONS) }
+    }
+
+    fn plan(self) -> Plan {
+        Plan { experiments: vec![self.experiment()], ..Plan::empty("bench") }
+    }
+}
+
+/// A variant at work. Ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) variant: Variant,
+    pub(crate) envoy: Envoy,
+    controller: Option<FakeController>,
+    versions: Vec<Upstream>,
+}
+
+impl Running {
+    /// Starts versions, controller and an Envoy with one worker, and waits until they serve.
+    pub(crate) async fn start(variant: Variant) -> anyhow::Result<Self> {
+        let mut versions = Vec::new();
+        let mut builder = Envoy::builder().concurrency(1);
+        for (name, _) in VERSIONS {
+            let upstream = Upstream::start().await?;
+            builder = builder.version_at(name, upstream.address);
+            versions.push(upstream);
+        }
+        let controller = if variant.records() { Some(FakeController::start(variant.plan()).await) } else { None };
+        let envoy = configure(variant, builder, controller.as_ref())?.start().await;
+        let running = Self { variant, envoy, controller, versions };
+        running.warm_up().await?;
+        Ok(running)
+    }
+
+    /// Serves until the plan is in force, connections to versions are open and code is compiled.
+    async fn warm_up(&self) -> anyhow::Result<()> {
+        let begin = std::time::Instant::now();
+        loop {
+            crate::load::drive(self.envoy.address(), 2_000).await?;
+            let ready = match &self.controller {
+                Some(controller) if self.variant.splits() => controller.assigned("checkout") > 0,
+                Some(controller) => controller.received().iter().any(|(report, _)| report.plan == "bench"),
+                None => true,
+            };
+            if ready {
+                return Ok(());
+            }
+            anyhow::ensure!(
+                begin.elapsed() < weir_tests::wait::PATIENCE,
+                "{}: no report came:\n{}",
+                self.variant.name(),
+                self.envoy.log()
+            );
+        }
+    }
+
+    /// What every version has answered so far.
+    pub(crate) fn served(&self) -> Vec<u64> {
+        self.versions.iter().map(Upstream::served).collect()
+    }
+
+    /// Whether the load went where the variant should send it: a benchmark of something that does not work is worthless.
+    pub(crate) fn check(&self, before: &[u64]) -> anyhow::Result<()> {
+        let counts: Vec<u64> = self.served().iter().zip(before).map(|(now, then)| now - then).collect();
+        let all: u64 = counts.iter().sum();
+        let right = if self.variant.splits() {
+            // A third each; a quarter is far outside what chance does to hundreds of requests and users.
+            counts.iter().all(|count| count * 4 > all)
+        } else {
+            counts.contains(&all)
+        };
+        anyhow::ensure!(right, "{}: the versions answered {counts:?} requests", self.variant.name());
+        Ok(())
+    }
+}
+
+fn configure(
+    variant: Variant,
+    builder: EnvoyBuilder,
+    controller: Option<&FakeController>,
+) -> anyhow::Result<EnvoyBuilder> {
+    Ok(match variant {
+        Variant::None => builder,
+        Variant::Native => builder.route(native()),
+        Variant::Noop => builder.http_filter(noop()?),
+        Variant::Splitting => builder.plugin(&json!({"plan": variant.plan()})),
+        _ => {
+            let controller = controller.context("recording needs a controller")?;
+            builder.controller(controller.address()).plugin(&json!({"controller": {"cluster": CONTROLLER}}))
+        }
+    })
+}
+
+fn native() -> Value {
+    let clusters: Vec<Value> =
+        VERSIONS.iter().map(|(name, weight)| json!({"name": name, "weight": weight})).collect();
+    json!({
+        "match": {"prefix": "/"},
+        "route": {"weighted_clusters": {"clusters": clusters}, "timeout": "15s"},
+    })
+}
+
+fn noop() -> anyhow::Result<Value> {
+    let default = weir_tests::paths::repository().join("target/weir-noop.wasm");
+    let path = std::env::var_os("WEIR_NOOP").map_or(default, Into::into);
+    anyhow::ensure!(path.is_file(), "{} is not there: run `make wasm`, or set WEIR_NOOP", path.display());
+    Ok(json!({"name": "noop", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": {
+            "name": "noop",
+            "root_id": "noop",
+            "vm_config": {
+                "vm_id": "noop",
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": path}},
+            },
+        },
+    }}))
+}
