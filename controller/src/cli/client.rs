@@ -51,12 +51,8 @@ pub(crate) fn experiment_name(text: &str) -> Result<String, String> {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     /// No answer.
-    #[error("no answer from {server} ({source}): is `weir serve` running there? If it is elsewhere, use --server or WEIR_SERVER")]
-    Unreachable {
-        server: String,
-        #[source]
-        source: Box<ureq::Error>,
-    },
+    #[error("no answer from {server} ({reason}): is `weir serve` running there? If it is elsewhere, use --server or WEIR_SERVER")]
+    Unreachable { server: String, reason: String },
     /// It wants a token, or another one.
     #[error("{server} refuses ({status}): {detail}. Give a token with --token-value or WEIR_TOKEN")]
     Forbidden { server: String, status: u16, detail: String },
@@ -178,8 +174,14 @@ impl Server {
         &self,
         answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<serde_json::Value, ApiError> {
-        let unreachable =
-            |source| ApiError::Unreachable { server: self.args.server.clone(), source: Box::new(source) };
+        let unreachable = |error: ureq::Error| {
+            // The client's own prefix says nothing to a person.
+            let reason = match error {
+                ureq::Error::Io(error) => error.to_string(),
+                error => error.to_string(),
+            };
+            ApiError::Unreachable { server: self.args.server.clone(), reason }
+        };
         let mut answer = answer.map_err(unreachable)?;
         let status = answer.status().as_u16();
         let body = answer.body_mut().with_config().limit(MOST).read_to_vec().map_err(unreachable)?;

@@ -102,8 +102,8 @@ fn read_spec(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Experim
     let (kind, strategy) = match fields.get("strategy") {
         Some(place) => strategy::read(&place, versions.known(), problems),
         None => {
-            let (kind, strategy) = strategy::usual(reward_place.is_some(), versions.known());
-            (Some(kind), strategy)
+            let (kind, strategy) = strategy::usual(fields.mentions("reward"), versions.known());
+            ((!fields.mentions("strategy")).then_some(kind), strategy)
         }
     };
     let alpha = fields
@@ -165,7 +165,7 @@ fn require_something_to_decide_by(
 ) {
     const WRITE_REWARD: &str = "write `reward: {responseHeader: …, direction: maximize}`";
     // A field that is there but wrong has been complained about already.
-    let (rewarded, limited) = (fields.get("reward").is_some(), fields.get("objectives").is_some());
+    let (rewarded, limited) = (fields.mentions("reward"), fields.mentions("objectives"));
     let place = fields.get("strategy").unwrap_or_else(|| fields.place().clone());
     match kind {
         Some(Kind::Bandit) if !rewarded => {
@@ -265,6 +265,7 @@ impl ReadVersions {
             self.names.push(name.clone());
         }
         let mut baseline = false;
+        *undecided |= fields.get("baseline").is_none() && fields.mentions("baseline");
         if let Some(place) = fields.get("baseline") {
             match (place.truth(problems), self.baseline) {
                 (Some(true), Some(first)) => {

@@ -21,6 +21,8 @@ pub(super) struct Place<'t> {
 pub(super) struct Fields<'t> {
     place: Place<'t>,
     entries: &'t [Entry],
+    /// What unknown fields were probably meant to be: said once, they are not missing as well.
+    meant: Vec<String>,
 }
 
 /// User text in a message: quoted, short, no control character.
@@ -29,19 +31,23 @@ pub(super) fn shown(text: &str) -> String {
     if text.chars().nth(40).is_some() { format!("`{short}…`") } else { format!("`{short}`") }
 }
 
-/// `; did you mean …?` with the nearest of the known names, or the list of them when none is near.
-pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
+/// The known name that was probably meant.
+fn meant<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let name: String = name.chars().take(64).collect::<String>().to_lowercase();
     let far = (name.chars().count() / 3).max(2);
     known
-        .clone()
         .map(|known| (strsim::damerau_levenshtein(&name, &known.to_lowercase()), known))
         .filter(|(distance, known)| *distance <= far && *distance < known.chars().count())
         .min_by_key(|(distance, _)| *distance)
-        .map_or_else(
-            || format!("; known here: {}", known.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
-            |(_, known)| format!("; did you mean `{known}`?"),
-        )
+        .map(|(_, known)| known)
+}
+
+/// `; did you mean …?` with the nearest of the known names, or the list of them when none is near.
+pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
+    match meant(name, known.clone()) {
+        Some(known) => format!("; did you mean `{known}`?"),
+        None => format!("; known here: {}", known.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+    }
 }
 
 impl<'t> Place<'t> {
@@ -89,13 +95,15 @@ impl<'t> Place<'t> {
     /// The fields of a mapping, of which only those known are allowed.
     pub(super) fn fields(&self, known: &[&str], asked: &str, problems: &mut Vec<Problem>) -> Option<Fields<'t>> {
         let entries = self.entries(asked, problems)?;
+        let mut guesses = Vec::new();
         for entry in entries {
             if !known.contains(&entry.key.as_str()) {
                 let hint = nearest(&entry.key, known.iter().copied());
+                guesses.extend(meant(&entry.key, known.iter().copied()).map(str::to_owned));
                 problems.push(entry.at.problem(&self.path, format!("unknown field {}{hint}", shown(&entry.key))));
             }
         }
-        Some(Fields { place: self.clone(), entries })
+        Some(Fields { place: self.clone(), entries, meant: guesses })
     }
 
     /// The entries of a mapping with names of the user's own.
@@ -304,10 +312,15 @@ impl<'t> Fields<'t> {
         self.entries.iter().find(|entry| entry.key == name).map(|entry| self.place.entry(entry))
     }
 
+    /// Whether a field is there, or was meant to be: then it is not missing.
+    pub(super) fn mentions(&self, name: &str) -> bool {
+        self.get(name).is_some() || self.meant.iter().any(|meant| meant == name)
+    }
+
     /// A field that must be there; `write` says what to write.
     pub(super) fn require(&self, name: &str, write: &str, problems: &mut Vec<Problem>) -> Option<Place<'t>> {
         let found = self.get(name);
-        if found.is_none() {
+        if !self.mentions(name) {
             self.place.problem(problems, format!("the field `{name}` is missing: write {write}"));
         }
         found

@@ -210,7 +210,6 @@ spec:
 1:13: apiVersion: `weir.dev/v1` is not known here: write `weir.dev/v1alpha1`
 3:18: metadata.name: `Checkout` is not a name of 1 to 63 lower-case letters, digits and dashes that begins and ends with a letter or a digit
 5:3: spec: unknown field `servise`; did you mean `service`?
-5:3: spec: the field `service` is missing: write the name of the service, as `service: checkout`
 7:18: spec.versions[0]: unknown field `baselin`; did you mean `baseline`?
 8:14: spec.versions[1].name: a version named `v1` is already above
 9:7: spec.versions[2]: the field `name` is missing: write the version's name, as `name: v2`
@@ -277,6 +276,17 @@ const BAD: &[(&str, &str)] = &[
     ("? [a]\n: b", "14:5: the name of a field must be plain text"),
     ("guardrails: []", "14:3: spec: unknown field `guardrails`; known here: `service`, `match`, `unit`, `versions`, `strategy`, `objectives`, `reward`, `alpha`, `deadline`, `bin`, `minExposures`, `maxDuration`, `measure`, `failure`, `override`"),
 ];
+
+#[test]
+fn what_is_misspelt_is_not_called_missing_as_well() {
+    let text = LEAST.replace("baseline", "baseLine").replace("objectives", "objective").replace("service", "Service");
+    let expected = "\
+6:3: spec: unknown field `Service`; did you mean `service`?
+9:7: spec.versions[0]: unknown field `baseLine`; did you mean `baseline`?
+11:3: spec: unknown field `objective`; did you mean `objectives`?
+";
+    assert_eq!(told(&problems(&text)), expected);
+}
 
 #[test]
 fn each_bad_field_gets_its_message() {
@@ -426,5 +436,16 @@ proptest::proptest! {
             let plan = weir_core::plan::Plan { experiments: vec![planned], ..weir_core::plan::Plan::empty("r") };
             assert_eq!(plan.validate(), Ok(()), "{damaged}");
         }
+    }
+}
+
+#[test]
+fn every_example_of_the_reference_is_an_experiment() {
+    let reference = include_str!("../../../../docs/experiment.md");
+    let examples: Vec<&str> =
+        reference.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 3, "{}", examples.len());
+    for example in examples {
+        one(example);
     }
 }
