@@ -61,9 +61,8 @@ impl Assigner {
         let mut best: Option<(f64, &Slot, usize)> = None;
         for (index, slot) in self.slots.iter().enumerate().filter(|(_, slot)| slot.weight > 0) {
             let score = -f64::from(slot.weight) / libm::log(unit_interval(slot.hash.hash(key)));
-            let better = best.is_none_or(|(highest, holder, _)| {
-                score > highest || (score >= highest && slot.name < holder.name)
-            });
+            let better = best
+                .is_none_or(|(highest, holder, _)| score > highest || (score >= highest && slot.name < holder.name));
             if better {
                 best = Some((score, slot, index));
             }
@@ -84,8 +83,7 @@ pub fn takes_part(random: u64, share_ppm: u32) -> bool {
     below(random, u64::from(PARTS)) < u64::from(share_ppm)
 }
 
-/// A number below `bound`, by multiply-shift.
-#[expect(clippy::cast_possible_truncation, reason = "the high half of a product with a 64-bit number is below it")]
+/// A number below `bound`, by multiply-shift: the high half of the product, which always fits.
 fn below(random: u64, bound: u64) -> u64 {
     ((u128::from(random) * u128::from(bound)) >> 64) as u64
 }

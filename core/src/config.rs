@@ -89,9 +89,8 @@ impl Config {
 
     fn validate(&self) -> Result<(), InvalidConfig> {
         let check = |holds: bool, path: &str, problem: &str| if holds { Ok(()) } else { Err(invalid(path, problem)) };
-        let token = |text: &str| {
-            !text.is_empty() && text.len() <= 1_024 && text.bytes().all(|byte| byte.is_ascii_graphic())
-        };
+        let token =
+            |text: &str| !text.is_empty() && text.len() <= 1_024 && text.bytes().all(|byte| byte.is_ascii_graphic());
         check(
             self.controller.is_some() || self.plan.is_some(),
             ".",

@@ -7,8 +7,7 @@ use serde::{Deserialize, Deserializer, Serializer};
 #[error("`{0}` is not a duration: write a whole number and a unit, as in `250ms`, `15s`, `2m`, `1h` or `7d`")]
 pub struct InvalidDuration(String);
 
-const UNITS: [(&str, u64); 5] =
-    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Milliseconds of a duration such as `250ms` or `15s`.
 ///
@@ -72,7 +71,8 @@ mod tests {
 
     #[test]
     fn what_is_not_a_duration_is_refused() {
-        for text in ["", "s", "15", "1.5s", "-1s", "15 s", "9us", "99999999999999999999s", "99999999999999999d", "1é"] {
+        for text in ["", "s", "15", "1.5s", "-1s", "15 s", "9us", "99999999999999999999s", "99999999999999999d", "1é"]
+        {
             assert!(parse_milliseconds(text).is_err(), "{text}");
         }
     }

@@ -266,7 +266,8 @@ mod tests {
                     assert!(experiment.watermark >= *watermark, "a watermark goes back");
                     for cell in experiment.cells {
                         assert!(cell.bin >= *watermark, "a bin below the watermark");
-                        let key = (format!("{}/{}/{}", experiment.id, cell.epoch, cell.version), report.incarnation.clone());
+                        let key =
+                            (format!("{}/{}/{}", experiment.id, cell.epoch, cell.version), report.incarnation.clone());
                         self.counts.entry(key).or_default().merge(&cell.counts);
                     }
                     *watermark = experiment.watermark;
@@ -425,7 +426,7 @@ mod tests {
                 for (token, path, body) in std::mem::take(&mut vm.host.calls) {
                     let is_report = path == "/v1/reports";
                     count += u32::from(is_report);
-                    let sequence = is_report.then(|| Report::from_json(&body).unwrap().sequence).unwrap_or(0);
+                    let sequence = if is_report { Report::from_json(&body).unwrap().sequence } else { 0 };
                     let answer = format!(r#"{{"acknowledged":{sequence}}}"#);
                     vm.exchange.on_answer(&mut vm.host, token, if is_report { 200 } else { 304 }, answer.as_bytes());
                 }

@@ -464,7 +464,10 @@ mod tests {
             assert_eq!(vms.host.calls.len(), 1, "one VM alone");
             pauses.push(now - failed);
         }
-        assert!(pauses[0] <= 300 * MS && pauses[7] >= 2_500 * MS && pauses.iter().all(|pause| *pause <= 5_050 * MS), "{pauses:?}");
+        assert!(
+            pauses[0] <= 300 * MS && pauses[7] >= 2_500 * MS && pauses.iter().all(|pause| *pause <= 5_050 * MS),
+            "{pauses:?}"
+        );
     }
 
     #[test]

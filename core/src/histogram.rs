@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn golden_buckets_of_the_wire_format_never_move() {
-        let golden = [(0, 0), (63, 63), (64, 64), (127, 127), (128, 128), (1_000, 317), (250_000, 826), (3_600_000_000, 1_707)];
+        let golden =
+            [(0, 0), (63, 63), (64, 64), (127, 127), (128, 128), (1_000, 317), (250_000, 826), (3_600_000_000, 1_707)];
         for (microseconds, bucket) in golden {
             assert_eq!(bucket_of(microseconds), bucket, "{microseconds} µs");
         }

@@ -172,13 +172,15 @@ mod tests {
     fn at_the_headers_the_status_header_speaks() {
         let rules = FailureRules::default();
         let with = |headers: &[(&str, &str)]| {
-            let mut host = FakeHost::default();
-            host.response = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
-            host
+            let bytes = |(name, value): &(&str, &str)| ((*name).to_owned(), value.as_bytes().to_vec());
+            FakeHost { response: headers.iter().map(bytes).collect(), ..FakeHost::default() }
         };
         assert_eq!(at_headers(&mut with(&[(":status", "200")]), &rules), Outcome::Ok);
         assert_eq!(at_headers(&mut with(&[(":status", "503")]), &rules), Outcome::Failed);
         assert_eq!(at_headers(&mut grpc(with(&[(":status", "200")]), None), &rules), Outcome::Ok);
-        assert_eq!(at_headers(&mut grpc(with(&[(":status", "200"), ("grpc-status", "14")]), None), &rules), Outcome::Failed);
+        assert_eq!(
+            at_headers(&mut grpc(with(&[(":status", "200"), ("grpc-status", "14")]), None), &rules),
+            Outcome::Failed
+        );
     }
 }

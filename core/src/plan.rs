@@ -138,7 +138,7 @@ const fn whole() -> u32 {
     PARTS
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 const fn is_whole(share: &u32) -> bool {
     *share == PARTS
 }
@@ -262,7 +262,9 @@ impl Plan {
     /// [`InvalidPlan`] for the first limit exceeded.
     pub fn validate(&self) -> Result<(), InvalidPlan> {
         let check = Check { path: String::new() };
-        check.that(self.format == FORMAT, "format", || format!("this code speaks format {FORMAT}, not {}", self.format))?;
+        check.that(self.format == FORMAT, "format", || {
+            format!("this code speaks format {FORMAT}, not {}", self.format)
+        })?;
         check.token(&self.revision, "revision", 64)?;
         check.count(self.experiments.len(), 0, MAX_EXPERIMENTS, "experiments")?;
         let mut ids = std::collections::BTreeSet::new();
@@ -355,9 +357,11 @@ impl Match {
         for host in &self.hosts {
             check.value(host, "hosts")?;
             let rest = host.strip_prefix("*.").unwrap_or(host);
-            check.that(host == "*" || (!rest.is_empty() && !rest.contains('*') && !rest.contains(':')), "hosts", || {
-                format!("`{host}` is not a host without port, `*.` and a host, or `*`")
-            })?;
+            check.that(
+                host == "*" || (!rest.is_empty() && !rest.contains('*') && !rest.contains(':')),
+                "hosts",
+                || format!("`{host}` is not a host without port, `*.` and a host, or `*`"),
+            )?;
         }
         for path in &self.paths {
             let (PathMatch::Exact(path) | PathMatch::Prefix(path)) = path;

@@ -141,7 +141,8 @@ impl Recorder {
         if *bin < recorded.watermark {
             return;
         }
-        let counts = recorded.groups.get_mut(&(*bin, experiment.epoch)).and_then(|group| group.counts.get_mut(*version));
+        let counts =
+            recorded.groups.get_mut(&(*bin, experiment.epoch)).and_then(|group| group.counts.get_mut(*version));
         let Some(counts) = counts else { return };
         let before = buckets_of(counts);
         observe(counts, observation);
@@ -154,7 +155,11 @@ impl Recorder {
     /// that found no room.
     pub fn drain(&mut self, now_ms: u64) -> Drained {
         let mut drained = Drained { dropped: std::mem::take(&mut self.dropped), ..Drained::default() };
-        let mut room = Room { bytes: MAX_REPORT_BYTES.saturating_sub(REPORT_OVERHEAD), cells: MAX_CELLS, experiments: MAX_EXPERIMENTS };
+        let mut room = Room {
+            bytes: MAX_REPORT_BYTES.saturating_sub(REPORT_OVERHEAD),
+            cells: MAX_CELLS,
+            experiments: MAX_EXPERIMENTS,
+        };
         let mut cells_of = self.take_cells(&mut drained, &mut room);
         for (id, recorded) in &mut self.experiments {
             let cells = cells_of.remove(id).unwrap_or_default();
@@ -198,7 +203,8 @@ impl Recorder {
                 if is_nothing(counts) {
                     continue;
                 }
-                let fits = (cells_of.contains_key(&id) || room.take_experiment(&id)) && room.take_cell(counts, &version.name);
+                let fits =
+                    (cells_of.contains_key(&id) || room.take_experiment(&id)) && room.take_cell(counts, &version.name);
                 if !fits {
                     drained.more = true;
                     return cells_of;
@@ -428,7 +434,8 @@ mod tests {
     fn the_end_after_the_deadline_changes_nothing() {
         let mut recorder = Recorder::default();
         let experiment = experiment(2);
-        let (on_time, late) = (recorder.assign(&experiment, 0, 0).unwrap(), recorder.assign(&experiment, 0, 0).unwrap());
+        let (on_time, late) =
+            (recorder.assign(&experiment, 0, 0).unwrap(), recorder.assign(&experiment, 0, 0).unwrap());
         recorder.complete(&on_time, ok(2_000));
         recorder.complete(&late, Observation { age_nanos: 2_000_000_001, ..ok(0) });
         let drained = recorder.drain(2_000);

@@ -118,9 +118,10 @@ fn choose<H: Host>(experiment: &Rc<Experiment>, stale: bool, reader: &mut Reader
     if stale && experiment.running {
         return baseline;
     }
-    let named = experiment.override_header.and_then(|header| reader.get(header)).and_then(|value| {
-        experiment.versions.iter().position(|version| version.name.as_bytes() == value)
-    });
+    let named = experiment
+        .override_header
+        .and_then(|header| reader.get(header))
+        .and_then(|value| experiment.versions.iter().position(|version| version.name.as_bytes() == value));
     if let Some(version) = named {
         return unrecorded(version);
     }
@@ -235,10 +236,9 @@ mod tests {
 
     #[test]
     fn a_unit_gets_one_version_and_no_key_means_the_baseline_unrecorded() {
-        for (unit, header) in [
-            (Unit::Header("x-user".to_owned()), "x-user"),
-            (Unit::Cookie("uid".to_owned()), "cookie"),
-        ] {
+        for (unit, header) in
+            [(Unit::Header("x-user".to_owned()), "x-user"), (Unit::Cookie("uid".to_owned()), "cookie")]
+        {
             let mut path = Path::new(&sticky(unit));
             let value = |user: u32| if header == "cookie" { format!("a=b; uid={user}") } else { user.to_string() };
             let mut seen = std::collections::BTreeSet::new();

@@ -58,11 +58,8 @@ pub(crate) fn answer(headers: usize, body: usize) -> (u32, Vec<u8>) {
         .flatten()
         .and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok())
         .unwrap_or(0);
-    let body = if body == 0 {
-        None
-    } else {
-        hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body).ok().flatten()
-    };
+    let body =
+        if body == 0 { None } else { hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body).ok().flatten() };
     (status, body.unwrap_or_default())
 }
 
