@@ -1,6 +1,6 @@
 //! `weir apply`: sends experiment documents to the server.
 
-use super::client::{ApiError, Server, ServerArgs, Source};
+use super::client::{ApiError, Detail, Server, ServerArgs, Source};
 use super::output::{OutputArgs, print, print_json};
 use super::validate::{Finding, check};
 use serde_json::{Value, json};
@@ -14,8 +14,8 @@ Examples:
   weir apply -f checkout.yaml -f search.yaml
   generate-experiment | weir apply -f -
 
-Every file is checked before the first is sent. Prints what became of each experiment: created, configured (changed) or
-unchanged. What changes the meaning of the evidence is refused while an experiment runs.")]
+Every file is checked before the first is sent, and each is applied whole or not at all. Prints what became of each
+experiment: created, changed or unchanged. What changes the meaning of the evidence is refused while an experiment runs.")]
 pub(crate) struct ApplyArgs {
     /// File with one or more experiments, YAML or JSON; `-` is the standard input. May be given several times.
     #[arg(long = "file", short, value_name = "FILE", required = true)]
@@ -31,7 +31,7 @@ pub(crate) fn run(args: ApplyArgs) -> anyhow::Result<ExitCode> {
     let sources = args.files.iter().map(|path| Source::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let findings: Vec<Finding> = sources.iter().flat_map(|source| check(source).1).collect();
     if !findings.is_empty() {
-        return refused(&findings, args.output);
+        return refused(&[], &findings, args.output);
     }
     let server = Server::new(args.server);
     let mut applied = Vec::new();
@@ -39,8 +39,8 @@ pub(crate) fn run(args: ApplyArgs) -> anyhow::Result<ExitCode> {
         let answer = match server.post("/v1/experiments", &source.text) {
             Err(ApiError::Invalid { problems, .. }) => {
                 let findings: Vec<Finding> =
-                    problems.into_iter().map(|problem| Finding { file: source.name.clone(), problem }).collect();
-                return refused(&findings, args.output);
+                    problems.into_iter().map(|detail| finding(&source.name, detail)).collect();
+                return refused(&applied, &findings, args.output);
             }
             answer => answer?,
         };
@@ -57,16 +57,22 @@ pub(crate) fn run(args: ApplyArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn refused(findings: &[Finding], output: OutputArgs) -> anyhow::Result<ExitCode> {
+/// `applied`: what earlier files did before one was refused.
+fn refused(applied: &[Value], findings: &[Finding], output: OutputArgs) -> anyhow::Result<ExitCode> {
     if output.json() {
-        print_json(&json!({ "experiments": [], "problems": findings }))?;
+        print_json(&json!({ "experiments": applied, "problems": findings }))?;
     } else {
         for finding in findings {
             eprintln!("{finding}");
         }
-        eprintln!("weir: nothing of this was applied");
+        eprintln!("weir: {}", if applied.is_empty() { "nothing was applied" } else { "nothing of this file was applied" });
     }
     Ok(ExitCode::FAILURE)
+}
+
+fn finding(file: &str, detail: Detail) -> Finding {
+    let Detail { line, column, path, message } = detail;
+    Finding { file: file.to_owned(), line, column, path, message }
 }
 
 /// What became of each experiment, from the server's answer: one object or several under `experiments`.

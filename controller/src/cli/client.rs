@@ -6,7 +6,6 @@ use std::io;
 use std::time::Duration;
 use weir_engine::assess::Assessment;
 use weir_engine::decide::Decision;
-use weir_engine::document::Problem;
 use weir_engine::spec::Experiment;
 use weir_engine::state::State;
 
@@ -59,9 +58,9 @@ pub(crate) enum ApiError {
     /// There is no such thing.
     #[error("{0}")]
     NotFound(String),
-    /// The document has problems.
+    /// It says what is wrong with what was sent, place by place.
     #[error("{detail}")]
-    Invalid { detail: String, problems: Vec<Problem> },
+    Invalid { detail: String, problems: Vec<Detail> },
     /// Anything else that it says.
     #[error("{server} answered {status}: {detail}")]
     Refused { server: String, status: u16, detail: String },
@@ -87,18 +86,24 @@ impl ApiError {
 struct ProblemDetails {
     title: String,
     detail: String,
-    /// What is wrong with a document.
-    problems: Vec<Problem>,
+    problems: Vec<Detail>,
+}
+
+/// One thing that is wrong with what was sent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Detail {
+    /// Absent where lines mean nothing, as for a conflict with what is already there.
+    pub(crate) line: Option<usize>,
+    pub(crate) column: Option<usize>,
+    pub(crate) path: String,
+    pub(crate) message: String,
 }
 
 impl ProblemDetails {
     fn sentence(&self) -> String {
-        match (self.title.trim(), self.detail.trim()) {
-            ("", "") => "without saying why".to_owned(),
-            ("", text) | (text, "") => text.to_owned(),
-            (title, detail) if title == detail => title.to_owned(),
-            (title, detail) => format!("{title}: {detail}"),
-        }
+        let said = [self.detail.trim(), self.title.trim()].into_iter().find(|text| !text.is_empty());
+        said.unwrap_or("it does not say why").trim_end_matches('.').to_owned()
     }
 }
 

@@ -24,13 +24,37 @@ pub(crate) struct ValidateArgs {
     output: OutputArgs,
 }
 
-/// A problem and the file it is in.
-#[derive(Debug, Serialize, thiserror::Error)]
-#[error("{file}:{problem}")]
+/// One thing that is wrong, and where.
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
     pub(crate) file: String,
-    #[serde(flatten)]
-    pub(crate) problem: Problem,
+    /// From 1; absent when the problem is not in a line, as a conflict with what the server already has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) column: Option<usize>,
+    pub(crate) path: String,
+    pub(crate) message: String,
+}
+
+impl Finding {
+    fn new(file: &str, problem: Problem) -> Self {
+        let Problem { line, column, path, message } = problem;
+        Self { file: file.to_owned(), line: Some(line), column: Some(column), path, message }
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "{}:", self.file)?;
+        if let (Some(line), Some(column)) = (self.line, self.column) {
+            write!(to, "{line}:{column}:")?;
+        }
+        if !self.path.is_empty() {
+            write!(to, " {}:", self.path)?;
+        }
+        write!(to, " {}", self.message)
+    }
 }
 
 /// The names of a document's experiments, and everything that is wrong with it.
@@ -38,8 +62,7 @@ pub(crate) fn check(source: &Source) -> (Vec<String>, Vec<Finding>) {
     match document::read(&source.text) {
         Ok(experiments) => (experiments.into_iter().map(|experiment| experiment.name).collect(), Vec::new()),
         Err(problems) => {
-            let finding = |problem| Finding { file: source.name.clone(), problem };
-            (Vec::new(), problems.into_iter().map(finding).collect())
+            (Vec::new(), problems.into_iter().map(|problem| Finding::new(&source.name, problem)).collect())
         }
     }
 }
@@ -67,4 +90,20 @@ pub(crate) fn run(args: ValidateArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_names_the_file_and_as_much_of_the_place_as_is_known() {
+        let problem = Problem { line: 3, column: 7, path: "spec.bin".to_owned(), message: "no".to_owned() };
+        let mut finding = Finding::new("a.yaml", problem);
+        assert_eq!(finding.to_string(), "a.yaml:3:7: spec.bin: no");
+        finding.path.clear();
+        assert_eq!(finding.to_string(), "a.yaml:3:7: no");
+        finding.line = None;
+        assert_eq!(finding.to_string(), "a.yaml: no");
+    }
 }
