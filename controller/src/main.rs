@@ -1,6 +1,16 @@
 //! Binary `weir`: parses the command line and starts what it names; owns nothing else.
 
+mod apply;
 mod cli;
+mod clock;
+mod ingest;
+mod keeper;
+mod ledger;
+mod metrics;
+mod mirror;
+mod publish;
+mod server;
+mod steward;
 
 use clap::Parser;
 use std::process::ExitCode;

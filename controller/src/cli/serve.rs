@@ -1,13 +1,147 @@
-//! `weir serve`.
+//! `weir serve`: raw arguments to one running controller, and its orderly end.
 
+use crate::clock::Clock;
+use crate::keeper::Keeper;
+use crate::metrics::Metrics;
+use crate::server::auth::Auth;
+use crate::server::{self, App};
+use crate::steward;
+use anyhow::Context;
+use clap::ValueEnum;
+use std::io::{IsTerminal, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+use weir_core::duration::parse_milliseconds;
 
 /// Arguments of `weir serve`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ServeArgs {}
+pub(crate) struct ServeArgs {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8181", env = "WEIR_LISTEN")]
+    listen: String,
+    /// The ledger's file; made if it is not there
+    #[arg(long, value_name = "FILE", default_value = "weir.db", env = "WEIR_LEDGER")]
+    ledger: PathBuf,
+    /// A token and its role: proxy (plan and reports), viewer (reads) or operator (reads and changes). May be repeated
+    #[arg(long, value_name = "ROLE=TOKEN", env = "WEIR_TOKENS", value_delimiter = ',', hide_env_values = true)]
+    token: Vec<String>,
+    /// A file of tokens, one ROLE=TOKEN a line
+    #[arg(long, value_name = "FILE", env = "WEIR_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// Let everybody who can reach the address do everything
+    #[arg(long)]
+    allow_unauthenticated: bool,
+    /// How often experiments are assessed and decided, from 100ms to 1h
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_interval)]
+    decision_interval: Duration,
+    /// What to log, as in `info` or `weir=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "WEIR_LOG")]
+    log: String,
+    /// How to log
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "WEIR_LOG_FORMAT")]
+    log_format: LogFormat,
+}
 
-/// Runs `weir serve`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    match parse_milliseconds(text) {
+        Ok(milliseconds @ 100..=3_600_000) => Ok(Duration::from_millis(milliseconds)),
+        Ok(_) => Err("must be 100ms to 1h".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Runs `weir serve` until SIGTERM or SIGINT.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let ServeArgs {} = args;
-    anyhow::bail!("`weir serve` is not written yet")
+    start_log(&args)?;
+    let auth = read_auth(&args)?;
+    let addresses: Vec<SocketAddr> = args
+        .listen
+        .to_socket_addrs()
+        .with_context(|| format!("--listen {}: not an address to listen on", args.listen))?
+        .collect();
+    auth.check_listen(&addresses, args.allow_unauthenticated)?;
+    if auth.is_open() {
+        tracing::warn!("no tokens: whoever can reach {} may do everything", args.listen);
+    }
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(serve(&args, &addresses, auth))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(args: &ServeArgs, addresses: &[SocketAddr], auth: Auth) -> anyhow::Result<()> {
+    // First: a signal from here on ends things in order.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
+    let (clock, metrics) = (Clock::system(), Metrics::new());
+    let (keeper, plan) = Keeper::open(&args.ledger, clock.clone(), metrics.clone())?;
+    let (keeper, thread) = keeper.spawn()?;
+    let (stop, stopped) = watch::channel(false);
+
+    let listener = TcpListener::bind(addresses).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let address = listener.local_addr().context("cannot tell the address")?;
+    let app = App::new(keeper.clone(), plan, metrics.clone(), auth, stopped.clone());
+    let steward = tokio::spawn(steward::run(keeper, clock, metrics, args.decision_interval, stopped.clone()));
+    let server = tokio::spawn(server::serve(listener, app.router(), stopped));
+    announce(address)?;
+    tracing::info!(%address, ledger = %args.ledger.display(), "serving");
+
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: shutting down"),
+    }
+    stop.send_replace(true);
+    server.await.context("the server ended badly")?;
+    steward.await.context("the steward ended badly")?;
+    // Every handle is gone now, unless a connection was cut off: the keeper does what is left to do and ends.
+    let joined = tokio::task::spawn_blocking(move || thread.join());
+    match tokio::time::timeout(Duration::from_secs(5), joined).await {
+        Ok(Ok(Ok(()))) => tracing::info!("the ledger is closed"),
+        Ok(_) => anyhow::bail!("the ledger's thread ended badly; its log says why"),
+        Err(_) => tracing::warn!("the ledger is still in use; what was acknowledged is durable all the same"),
+    }
+    Ok(())
+}
+
+/// Tells whoever started this that it can be called, and where.
+fn announce(address: SocketAddr) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush()).context("cannot write to stdout")
+}
+
+fn read_auth(args: &ServeArgs) -> anyhow::Result<Auth> {
+    let file = match &args.token_file {
+        Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+        None => String::new(),
+    };
+    let lines = file.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let given = args.token.iter().map(|token| token.trim()).filter(|token| !token.is_empty());
+    let auth = Auth::parse(given.chain(lines))?;
+    if args.token_file.is_some() && auth.is_open() {
+        anyhow::bail!("the token file holds no token: write ROLE=TOKEN lines, with role proxy, viewer or operator");
+    }
+    Ok(auth)
+}
+
+fn start_log(args: &ServeArgs) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&args.log).with_context(|| format!("--log {}: not a filter", args.log))?;
+    // stdout carries the one line that programs read.
+    let colour = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+    let started = match args.log_format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
 }

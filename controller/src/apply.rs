@@ -1,0 +1,79 @@
+//! Editing: what applying a document to an experiment that is there already means. Pure.
+//!
+//! While an experiment runs, nothing that changes the meaning of its evidence may change; bounds and durations may, and
+//! begin a new epoch.
+
+use weir_engine::policy::canary_weights;
+use weir_engine::spec::{Experiment, Strategy};
+use weir_engine::state::{Epoch, State};
+
+/// What applying does.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Edit {
+    /// Nothing: it is there already.
+    Unchanged,
+    /// The new specification, and the state with its new epoch.
+    Changed(Box<State>),
+}
+
+/// Why a document cannot be applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Conflict {
+    /// It changes what evidence means.
+    #[error("{field} cannot change while the experiment runs: what was counted so far would mean something else")]
+    ChangesEvidence {
+        /// As in the document.
+        field: &'static str,
+    },
+    /// It is over.
+    #[error("the experiment has concluded; delete it first to begin another of the same name")]
+    Concluded,
+}
+
+/// Applies `wanted` to an experiment.
+///
+/// # Errors
+/// The first [`Conflict`].
+pub(crate) fn edit(current: &Experiment, state: &State, wanted: &Experiment, now: u64) -> Result<Edit, Conflict> {
+    if current == wanted {
+        return Ok(Edit::Unchanged);
+    }
+    if !state.is_running() {
+        return Err(Conflict::Concluded);
+    }
+    let strategy_kind = std::mem::discriminant(&current.strategy) == std::mem::discriminant(&wanted.strategy);
+    let frozen = [
+        ("spec.service", current.service == wanted.service),
+        ("spec.match", current.matching == wanted.matching),
+        ("spec.unit", current.unit == wanted.unit),
+        ("spec.versions", current.versions == wanted.versions && current.baseline == wanted.baseline),
+        ("spec.strategy", strategy_kind),
+        ("spec.objectives", current.objectives == wanted.objectives),
+        ("spec.reward", current.reward == wanted.reward),
+        ("spec.alpha", current.alpha == wanted.alpha),
+        ("spec.deadline", current.deadline_ms == wanted.deadline_ms),
+        ("spec.bin", current.bin_ms == wanted.bin_ms),
+        ("spec.measure", current.measure == wanted.measure),
+        ("spec.failure", current.failure == wanted.failure),
+    ];
+    if let Some((field, _)) = frozen.into_iter().find(|(_, same)| !same) {
+        return Err(Conflict::ChangesEvidence { field });
+    }
+    Ok(Edit::Changed(Box::new(next_epoch(wanted, state, now))))
+}
+
+fn next_epoch(wanted: &Experiment, state: &State, now: u64) -> State {
+    let mut next = state.clone();
+    let weights = match &wanted.strategy {
+        // New bounds hold from the next step on.
+        Strategy::Bandit { .. } => state.weights().to_vec(),
+        Strategy::Canary { steps } => {
+            next.rung = state.rung.min(steps.len().saturating_sub(1));
+            canary_weights(wanted, steps.get(next.rung).copied().unwrap_or(0), &state.out)
+        }
+        Strategy::Ab { weights } => weir_engine::policy::without_out(weights, &state.out, wanted.baseline),
+    };
+    let (number, centre) = state.epoch().map_or((0, 0.5), |epoch| (epoch.epoch, epoch.centre));
+    next.epochs.push(Epoch { epoch: number.saturating_add(1), began_at: now, weights, centre });
+    next
+}

@@ -1,0 +1,59 @@
+//! What people are shown of an experiment: the engine's own types, side by side.
+
+use crate::mirror::Live;
+use serde::Serialize;
+use std::sync::Arc;
+use weir_engine::assess::Assessment;
+use weir_engine::decide::Decision;
+use weir_engine::spec::Experiment;
+use weir_engine::state::State;
+
+/// An experiment, as the API shows it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ExperimentView {
+    name: String,
+    id: String,
+    service: String,
+    /// `running` or `concluded`; `state` says how.
+    phase: &'static str,
+    /// Unix milliseconds.
+    created_at: u64,
+    /// In the experiment's order, in basis points.
+    weights: Vec<WeightView>,
+    experiment: Arc<Experiment>,
+    state: State,
+    /// The last, on current counts; absent before the first.
+    assessment: Option<Arc<Assessment>>,
+    /// The last; absent before the first.
+    decision: Option<Decision>,
+    /// What the user wrote; absent in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WeightView {
+    version: String,
+    weight: u32,
+}
+
+impl ExperimentView {
+    pub(super) fn new(live: &Live, with_document: bool) -> Self {
+        let names = live.spec.versions.iter().map(|version| version.name.clone());
+        Self {
+            name: live.spec.name.clone(),
+            id: live.id.clone(),
+            service: live.spec.service.clone(),
+            phase: if live.state.is_running() { "running" } else { "concluded" },
+            created_at: live.created_at,
+            weights: names.zip(live.weights()).map(|(version, weight)| WeightView { version, weight }).collect(),
+            experiment: Arc::clone(&live.spec),
+            state: live.state.clone(),
+            assessment: live.assessment.clone(),
+            decision: live.decision.clone(),
+            document: with_document.then(|| live.document.clone()),
+        }
+    }
+}

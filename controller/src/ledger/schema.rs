@@ -1,0 +1,68 @@
+//! The ledger's tables and how older ones become them. Portable SQL; a migration, once released, never changes.
+
+use super::LedgerError;
+use rusqlite::{Connection, params};
+
+/// One entry per version of the schema, the first being version 1.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE experiment (
+        id TEXT NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL,
+        document TEXT NOT NULL,
+        spec TEXT NOT NULL,
+        state TEXT NOT NULL,
+        created_at BIGINT NOT NULL,
+        deleted_at BIGINT
+    );
+    CREATE UNIQUE INDEX experiment_name ON experiment (name) WHERE deleted_at IS NULL;
+
+    CREATE TABLE settled (
+        experiment TEXT NOT NULL,
+        epoch BIGINT NOT NULL,
+        version BIGINT NOT NULL,
+        counts TEXT NOT NULL,
+        PRIMARY KEY (experiment, epoch, version)
+    );
+
+    CREATE TABLE worker (
+        node TEXT NOT NULL,
+        incarnation TEXT NOT NULL,
+        last_sequence BIGINT NOT NULL,
+        last_seen BIGINT NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (node, incarnation)
+    );
+
+    CREATE TABLE decision (
+        experiment TEXT NOT NULL,
+        number BIGINT NOT NULL,
+        at BIGINT NOT NULL,
+        action TEXT NOT NULL,
+        decision TEXT NOT NULL,
+        assessment TEXT NOT NULL,
+        PRIMARY KEY (experiment, number)
+    );
+
+    CREATE TABLE setting (
+        name TEXT NOT NULL PRIMARY KEY,
+        value BIGINT NOT NULL
+    );
+"];
+
+/// Brings the tables to this program's version, in one transaction.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch("CREATE TABLE IF NOT EXISTS migration (version BIGINT NOT NULL PRIMARY KEY)")?;
+    let done: i64 =
+        transaction.query_row("SELECT COALESCE(MAX(version), 0) FROM migration", [], |row| row.get(0))?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if done > known {
+        return Err(LedgerError::TooNew { found: done, known });
+    }
+    for (version, sql) in (1_i64..).zip(MIGRATIONS).filter(|(version, _)| *version > done) {
+        transaction.execute_batch(sql)?;
+        transaction.execute("INSERT INTO migration (version) VALUES (?1)", params![version])?;
+    }
+    transaction.commit()?;
+    Ok(())
+}

@@ -1,0 +1,346 @@
+//! What the ledger holds, in memory: experiments, settled counts, workers. One owner (the keeper) changes it, and writes what
+//! became dirty to the ledger before anybody is told.
+
+use crate::ledger::{DecisionRow, ExperimentRow, Ledger, LedgerError, WorkerBody, WorkerRow};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use weir_core::plan::PlannedExperiment;
+use weir_core::report::Counts;
+use weir_engine::assess::Assessment;
+use weir_engine::decide::Decision;
+use weir_engine::planning::planned;
+use weir_engine::spec::{Experiment, TOTAL_WEIGHT};
+use weir_engine::state::{EpochCounts, Observations, Phase, State};
+
+/// A worker is live when it reported within this many milliseconds: more than the longest interval between reports that a
+/// fleet of [`MAX_WORKERS`] is asked for.
+pub(crate) const LIVE_MS: u64 = 120_000;
+/// Most workers known at a time.
+pub(crate) const MAX_WORKERS: usize = 20_000;
+/// A worker silent for so many milliseconds is forgotten.
+const FORGET_MS: u64 = 86_400_000;
+const HORIZON: &str = "horizon";
+
+/// A worker's node and incarnation.
+pub(crate) type WorkerKey = (String, String);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Mirror {
+    /// By id; none is deleted.
+    pub(crate) experiments: BTreeMap<String, Live>,
+    /// Ids by name.
+    names: BTreeMap<String, String>,
+    /// Ids of what was deleted.
+    deleted: HashSet<String>,
+    workers: HashMap<WorkerKey, Worker>,
+    /// Unsettled cells of all workers.
+    open_cells: usize,
+    /// No worker that was forgotten reported a bin that begins at or after this.
+    horizon: u64,
+    /// When this was loaded: silence while the controller was away is not a worker's fault.
+    loaded_at: u64,
+    dirty_settled: BTreeSet<(String, u32, usize)>,
+    dirty_workers: BTreeSet<WorkerKey>,
+}
+
+/// An experiment that is not deleted.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) id: String,
+    pub(crate) document: String,
+    pub(crate) spec: Arc<Experiment>,
+    pub(crate) state: State,
+    pub(crate) created_at: u64,
+    /// Counts up with every change of specification or state: a decision made on an older one is void.
+    pub(crate) generation: u64,
+    /// Settled counts; the unsettled ones are filled in when they are asked for.
+    observations: Arc<Observations>,
+    /// Whether counts changed since the last assessment.
+    pub(crate) stirred: bool,
+    /// When that was, in Unix milliseconds.
+    pub(crate) assessed_at: u64,
+    pub(crate) assessment: Option<Arc<Assessment>>,
+    pub(crate) decision: Option<Decision>,
+    /// When a decision to hold was last put into the ledger, and why it held.
+    pub(crate) held: Option<(u64, Vec<String>)>,
+}
+
+/// One incarnation of a worker.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Worker {
+    pub(crate) last_sequence: u64,
+    pub(crate) last_seen: u64,
+    pub(crate) body: WorkerBody,
+}
+
+impl Live {
+    /// An experiment without counts.
+    pub(crate) fn new(row: ExperimentRow, last: Option<DecisionRow>) -> Self {
+        let (decision, assessment) =
+            last.map_or((None, None), |last| (Some(last.decision), Some(Arc::new(last.assessment))));
+        Self {
+            id: row.id,
+            document: row.document,
+            spec: Arc::new(row.spec),
+            state: row.state,
+            created_at: row.created_at,
+            generation: 0,
+            observations: Arc::default(),
+            stirred: true,
+            assessed_at: 0,
+            assessment,
+            decision,
+            held: None,
+        }
+    }
+
+    /// Adds settled counts.
+    fn settle(&mut self, epoch: u32, version: usize, counts: &Counts) {
+        let versions = self.spec.versions.len();
+        let epochs = &mut Arc::make_mut(&mut self.observations).epochs;
+        let of_epoch = epochs.entry(epoch).or_insert_with(|| no_counts(versions));
+        if let Some(total) = of_epoch.settled.get_mut(version) {
+            total.merge(counts);
+        }
+        self.stirred = true;
+    }
+
+    fn settled(&self, epoch: u32, version: usize) -> Option<&Counts> {
+        self.observations.epochs.get(&epoch)?.settled.get(version)
+    }
+
+    /// The weights in force, per version; a concluded experiment's are all on its outcome.
+    pub(crate) fn weights(&self) -> Vec<u32> {
+        match self.state.phase {
+            Phase::Running => self.state.weights().to_vec(),
+            Phase::Concluded { version, .. } => (0..self.spec.versions.len())
+                .map(|index| if index == version { TOTAL_WEIGHT } else { 0 })
+                .collect(),
+        }
+    }
+}
+
+fn no_counts(versions: usize) -> EpochCounts {
+    EpochCounts { settled: vec![Counts::default(); versions], unsettled: vec![Counts::default(); versions] }
+}
+
+impl Mirror {
+    /// Reads everything from the ledger.
+    pub(crate) fn load(ledger: &Ledger, now: u64) -> Result<Self, LedgerError> {
+        let mut mirror = Self { loaded_at: now, horizon: ledger.setting(HORIZON)?.unwrap_or(0), ..Self::default() };
+        mirror.deleted.extend(ledger.deleted()?);
+        for row in ledger.experiments()? {
+            let last = ledger.decisions(&row.id, 1)?.into_iter().next();
+            mirror.insert(Live::new(row, last));
+        }
+        for row in ledger.settled()? {
+            if let Some(live) = mirror.experiments.get_mut(&row.experiment) {
+                live.settle(row.epoch, row.version, &row.counts);
+            }
+        }
+        for row in ledger.workers()? {
+            let worker = Worker { last_sequence: row.last_sequence, last_seen: row.last_seen, body: row.body };
+            mirror.open_cells += worker.cells();
+            mirror.workers.insert((row.node, row.incarnation), worker);
+        }
+        Ok(mirror)
+    }
+
+    /// Adds an experiment.
+    pub(crate) fn insert(&mut self, live: Live) {
+        self.names.insert(live.spec.name.clone(), live.id.clone());
+        self.experiments.insert(live.id.clone(), live);
+    }
+
+    /// Removes an experiment; its id stays known.
+    pub(crate) fn remove(&mut self, id: &str) {
+        if let Some(live) = self.experiments.remove(id) {
+            self.names.remove(&live.spec.name);
+            self.deleted.insert(live.id);
+        }
+    }
+
+    /// The experiment of this name.
+    pub(crate) fn named(&self, name: &str) -> Option<&Live> {
+        self.experiments.get(self.names.get(name)?)
+    }
+
+    /// Whether an experiment of this id was deleted.
+    pub(crate) fn was_deleted(&self, id: &str) -> bool {
+        self.deleted.contains(id)
+    }
+
+    /// Every experiment in the order of the plan: oldest first.
+    pub(crate) fn in_order(&self) -> Vec<&Live> {
+        let mut experiments: Vec<&Live> = self.experiments.values().collect();
+        experiments.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        experiments
+    }
+
+    /// The plan's entries.
+    pub(crate) fn planned(&self) -> Vec<PlannedExperiment> {
+        self.in_order().into_iter().map(|live| planned(&live.spec, &live.id, &live.state)).collect()
+    }
+
+    /// A worker, if known.
+    pub(crate) fn worker(&self, key: &WorkerKey) -> Option<&Worker> {
+        self.workers.get(key)
+    }
+
+    /// How many workers are known.
+    pub(crate) fn known_workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// How many of them are live. Looks at each.
+    pub(crate) fn live_workers(&self, now: u64) -> usize {
+        self.workers.values().filter(|worker| worker.is_live(now)).count()
+    }
+
+    /// Unsettled cells of all workers.
+    pub(crate) const fn open_cells(&self) -> usize {
+        self.open_cells
+    }
+
+    /// Before which bins a worker not known yet is ignored.
+    pub(crate) const fn horizon(&self) -> u64 {
+        self.horizon
+    }
+
+    /// Replaces a worker and settles what its report made final.
+    pub(crate) fn put_worker(&mut self, key: WorkerKey, worker: Worker, settled: &[Settled]) {
+        self.open_cells += worker.cells();
+        for id in worker.body.experiments.keys() {
+            if let Some(live) = self.experiments.get_mut(id) {
+                live.stirred = true;
+            }
+        }
+        self.dirty_workers.insert(key.clone());
+        if let Some(before) = self.workers.insert(key, worker) {
+            self.open_cells = self.open_cells.saturating_sub(before.cells());
+        }
+        for Settled { id, epoch, version, counts } in settled {
+            if let Some(live) = self.experiments.get_mut(id) {
+                live.settle(*epoch, *version, counts);
+                self.dirty_settled.insert((id.clone(), *epoch, *version));
+            }
+        }
+    }
+
+    /// Writes what changed since the last call.
+    pub(crate) fn write_dirty(&mut self, ledger: &Ledger) -> Result<(), LedgerError> {
+        for (id, epoch, version) in std::mem::take(&mut self.dirty_settled) {
+            if let Some(counts) = self.experiments.get(&id).and_then(|live| live.settled(epoch, version)) {
+                ledger.put_settled(&id, epoch, version, counts)?;
+            }
+        }
+        for key in std::mem::take(&mut self.dirty_workers) {
+            let Some(worker) = self.workers.get(&key) else { continue };
+            let (node, incarnation) = key;
+            ledger.put_worker(&WorkerRow {
+                node,
+                incarnation,
+                last_sequence: worker.last_sequence,
+                last_seen: worker.last_seen,
+                body: worker.body.clone(),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether anything is to be written.
+    pub(crate) fn is_dirty(&self) -> bool {
+        !(self.dirty_settled.is_empty() && self.dirty_workers.is_empty())
+    }
+
+    /// What was observed of an experiment: settled, and unsettled by live workers.
+    pub(crate) fn observations(&mut self, now: u64) -> BTreeMap<String, Arc<Observations>> {
+        for live in self.experiments.values_mut() {
+            for counts in Arc::make_mut(&mut live.observations).epochs.values_mut() {
+                counts.unsettled.fill_with(Counts::default);
+            }
+        }
+        for worker in self.workers.values().filter(|worker| worker.is_live(now)) {
+            for (id, open) in &worker.body.experiments {
+                let Some(live) = self.experiments.get_mut(id) else { continue };
+                let versions = live.spec.versions.len();
+                let epochs = &mut Arc::make_mut(&mut live.observations).epochs;
+                for cell in &open.cells {
+                    let of_epoch = epochs.entry(cell.epoch).or_insert_with(|| no_counts(versions));
+                    if let Some(counts) = of_epoch.unsettled.get_mut(cell.version) {
+                        counts.merge(&cell.counts);
+                    }
+                }
+            }
+        }
+        self.experiments.iter().map(|(id, live)| (id.clone(), Arc::clone(&live.observations))).collect()
+    }
+
+    /// Forgets workers that have been silent for a day, and, when there is no room for another, the one that has been
+    /// silent longest. What they had not settled is never evidence.
+    pub(crate) fn forget_silent(&mut self, ledger: &Ledger, now: u64) -> Result<(), LedgerError> {
+        let silent_since = |worker: &Worker| worker.last_seen.max(self.loaded_at);
+        let forgotten: Vec<WorkerKey> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| now.saturating_sub(silent_since(worker)) >= FORGET_MS)
+            .map(|(key, _)| key.clone())
+            .collect();
+        self.forget(ledger, &forgotten)
+    }
+
+    /// Makes room for one more worker by forgetting the one that has been silent longest.
+    ///
+    /// # Errors
+    /// The ledger's. `Ok(false)`: all of them are live.
+    pub(crate) fn make_room(&mut self, ledger: &Ledger, now: u64) -> Result<bool, LedgerError> {
+        if self.workers.len() < MAX_WORKERS {
+            return Ok(true);
+        }
+        let oldest = self
+            .workers
+            .iter()
+            // A bin ahead of the clock would move the horizon ahead of everybody.
+            .filter(|(_, worker)| !worker.is_live(now) && worker.body.latest_bin < now.saturating_sub(LIVE_MS / 2))
+            .min_by_key(|(_, worker)| worker.last_seen)
+            .map(|(key, _)| key.clone());
+        let found = oldest.is_some();
+        self.forget(ledger, oldest.as_slice())?;
+        Ok(found)
+    }
+
+    fn forget(&mut self, ledger: &Ledger, keys: &[WorkerKey]) -> Result<(), LedgerError> {
+        for key in keys {
+            let Some(worker) = self.workers.remove(key) else { continue };
+            self.open_cells = self.open_cells.saturating_sub(worker.cells());
+            self.horizon = self.horizon.max(worker.body.latest_bin.saturating_add(1));
+            self.dirty_workers.remove(key);
+            ledger.delete_worker(&key.0, &key.1)?;
+        }
+        if !keys.is_empty() {
+            ledger.put_setting(HORIZON, self.horizon)?;
+        }
+        Ok(())
+    }
+}
+
+/// Counts that became final.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settled {
+    pub(crate) id: String,
+    pub(crate) epoch: u32,
+    pub(crate) version: usize,
+    pub(crate) counts: Counts,
+}
+
+impl Worker {
+    /// How many unsettled cells it has.
+    pub(crate) fn cells(&self) -> usize {
+        self.body.experiments.values().map(|open| open.cells.len()).sum()
+    }
+
+    fn is_live(&self, now: u64) -> bool {
+        now.saturating_sub(self.last_seen) < LIVE_MS
+    }
+}

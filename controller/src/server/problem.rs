@@ -1,0 +1,101 @@
+//! Errors of the API: RFC 9457 problem details. What is wrong, where, and what to do; never the inside of the controller.
+
+use super::auth::Denied;
+use crate::keeper::KeeperError;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// The body of every answer that is not a success.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Problem {
+    status: u16,
+    title: String,
+    detail: String,
+    /// Each thing that is wrong with what was sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<Detail>,
+    #[serde(skip)]
+    retry: bool,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Detail {
+    /// From 1; absent where lines mean nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) line: Option<usize>,
+    /// From 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) column: Option<usize>,
+    /// As in `spec.versions[1].name`.
+    pub(crate) path: String,
+    /// What is wrong, and what to do.
+    pub(crate) message: String,
+}
+
+impl Problem {
+    /// A problem with a sentence about it.
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Problem").to_owned();
+        Self { status: status.as_u16(), title, detail: detail.into(), problems: Vec::new(), retry: false }
+    }
+
+    /// A problem at places in what was sent.
+    pub(crate) fn with(mut self, problems: impl IntoIterator<Item = Detail>) -> Self {
+        self.problems.extend(problems);
+        self
+    }
+
+    /// A problem at one place.
+    pub(crate) fn at(self, path: impl Into<String>, message: impl Into<String>) -> Self {
+        self.with([Detail { line: None, column: None, path: path.into(), message: message.into() }])
+    }
+
+    /// Something that passes: try again.
+    pub(crate) fn passing(detail: impl Into<String>) -> Self {
+        Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+    }
+}
+
+impl From<KeeperError> for Problem {
+    fn from(error: KeeperError) -> Self {
+        Self::passing(match error {
+            KeeperError::Ledger(_) => "The ledger cannot be written; the controller's log says why.".to_owned(),
+            KeeperError::Gone => format!("No answer: {error}."),
+        })
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Unknown => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "Send a token that this controller knows: `Authorization: Bearer TOKEN`.",
+            ),
+            Denied::Role => Self::new(StatusCode::FORBIDDEN, "This token's role does not allow that."),
+            Denied::Origin => Self::new(StatusCode::FORBIDDEN, "A web page of another origin may not do that."),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.retry {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

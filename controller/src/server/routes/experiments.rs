@@ -1,0 +1,153 @@
+//! `/v1/experiments`: applying documents, showing and deleting experiments.
+
+use super::bad_query;
+use crate::apply::Conflict;
+use crate::keeper::{Applied, ApplyError, Change, Command, ExperimentView};
+use crate::ledger::DecisionRow;
+use crate::server::problem::{Detail, Problem};
+use crate::server::{App, body};
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use weir_engine::document;
+
+/// Largest body of documents, in bytes.
+const MAX_DOCUMENT: usize = 1 << 18;
+/// Decisions in one answer, unless asked otherwise.
+const DECISIONS: u32 = 50;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ApplyQuery {
+    /// Only say what would happen.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct DecisionsQuery {
+    limit: Option<u32>,
+}
+
+/// What became of the documents, in their order.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AppliedList {
+    experiments: Vec<Applied>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ExperimentList {
+    experiments: Vec<ExperimentView>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DecisionList {
+    decisions: Vec<DecisionRow>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Deleted {
+    name: String,
+    id: String,
+}
+
+/// 201 when something was created, 200 when not; all documents of the body, or none.
+pub(crate) async fn apply(
+    State(app): State<App>,
+    query: Result<Query<ApplyQuery>, QueryRejection>,
+    request: Request,
+) -> Result<(StatusCode, Json<AppliedList>), Problem> {
+    let Query(ApplyQuery { dry_run }) = query.map_err(|rejection| bad_query(&rejection))?;
+    let bytes = body::read(request.into_body(), MAX_DOCUMENT).await?;
+    let document = std::str::from_utf8(&bytes)
+        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The body is not UTF-8 text."))?
+        .to_owned();
+    let experiments = document::read(&document).map_err(|problems| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The document is not valid.").with(problems.into_iter().map(
+            |problem| Detail {
+                line: Some(problem.line),
+                column: Some(problem.column),
+                path: problem.path,
+                message: problem.message,
+            },
+        ))
+    })?;
+    let applied = app.keeper.ask(|reply| Command::Apply { document, experiments, dry_run, reply }).await??;
+    let created = !dry_run && applied.iter().any(|applied| applied.result == Change::Created);
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(AppliedList { experiments: applied })))
+}
+
+impl From<ApplyError> for Problem {
+    fn from(error: ApplyError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ApplyError::Conflict { name, conflict } => {
+                let path = match conflict {
+                    Conflict::ChangesEvidence { field } => field,
+                    Conflict::Concluded => "metadata.name",
+                };
+                let message = format!("{name}: {conflict}");
+                Self::new(StatusCode::CONFLICT, format!("{detail}.")).at(path, message)
+            }
+            ApplyError::Twice(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{detail}.")),
+            ApplyError::Plan(invalid) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{detail}.")).at(invalid.path, invalid.problem)
+            }
+            ApplyError::Random => Self::passing(format!("{detail}.")),
+        }
+    }
+}
+
+/// Every experiment, without documents.
+pub(crate) async fn list(State(app): State<App>) -> Result<Json<ExperimentList>, Problem> {
+    Ok(Json(ExperimentList { experiments: app.keeper.ask(Command::List).await? }))
+}
+
+/// One experiment.
+pub(crate) async fn get(
+    State(app): State<App>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<ExperimentView>, Problem> {
+    let name = named(name)?;
+    let view = app.keeper.ask(|reply| Command::Get(name.clone(), reply)).await?;
+    view.map(|view| Json(*view)).ok_or_else(|| unknown(&name))
+}
+
+/// An experiment's latest decisions, newest first.
+pub(crate) async fn decisions(
+    State(app): State<App>,
+    name: Result<Path<String>, PathRejection>,
+    query: Result<Query<DecisionsQuery>, QueryRejection>,
+) -> Result<Json<DecisionList>, Problem> {
+    let name = named(name)?;
+    let Query(DecisionsQuery { limit }) = query.map_err(|rejection| bad_query(&rejection))?;
+    let limit = limit.unwrap_or(DECISIONS);
+    let decisions = app.keeper.ask(|reply| Command::Decisions(name.clone(), limit, reply)).await?;
+    decisions.map(|decisions| Json(DecisionList { decisions })).ok_or_else(|| unknown(&name))
+}
+
+/// Deletes one experiment; its id stays known.
+pub(crate) async fn delete(
+    State(app): State<App>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<Deleted>, Problem> {
+    let name = named(name)?;
+    let deleted = app.keeper.ask(|reply| Command::Delete(name.clone(), reply)).await?;
+    deleted.map(|id| Json(Deleted { name: name.clone(), id })).ok_or_else(|| unknown(&name))
+}
+
+fn named(name: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    name.map(|Path(name)| name).map_err(|_| Problem::new(StatusCode::NOT_FOUND, "That is not an experiment's name."))
+}
+
+fn unknown(name: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("There is no experiment `{}`.", name.escape_debug()))
+}

@@ -1,0 +1,45 @@
+//! `/healthz`, `/readyz`, `/metrics`: for whoever runs the controller.
+
+use crate::keeper::Command;
+use crate::server::App;
+use crate::server::problem::Problem;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use std::time::{Duration, Instant};
+
+/// The ledger is tried at most this often, however many ask.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// 200: the process is up.
+pub(crate) async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// 200: a plan is published (there is one from the start) and the ledger can be written.
+pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
+    let mut probed = app.probed.lock().await;
+    let writable = match *probed {
+        Some((at, writable)) if at.elapsed() < PROBE_EVERY => writable,
+        _ => {
+            let writable = app.keeper.ask(Command::Probe).await.is_ok();
+            *probed = Some((Instant::now(), writable));
+            writable
+        }
+    };
+    if writable && !*app.stop.borrow() {
+        Ok("ready\n")
+    } else {
+        Err(Problem::passing("The ledger cannot be written, or the controller is shutting down."))
+    }
+}
+
+/// The controller's own metrics, as OpenMetrics text.
+pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
+    let text = app
+        .metrics
+        .text()
+        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The metrics cannot be written."))?;
+    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+}

@@ -1,0 +1,50 @@
+//! `GET /v1/plan`: the plan, as soon as it is another than the caller's.
+
+use super::bad_query;
+use crate::server::App;
+use crate::server::problem::Problem;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use std::time::Duration;
+use weir_core::duration::parse_milliseconds;
+
+/// Longest wait: a third of the time after which a filter takes its plan for stale, by default.
+const MAX_WAIT: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlanQuery {
+    /// The caller's plan; none: whatever there is.
+    revision: Option<String>,
+    /// As in `20s`; none: answer at once.
+    wait: Option<String>,
+}
+
+/// 200 with a plan other than `revision`, or 304 when there is none within `wait`.
+pub(crate) async fn get(
+    State(mut app): State<App>,
+    query: Result<Query<PlanQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
+    let wait = match &query.wait {
+        None => Duration::ZERO,
+        Some(text) => Duration::from_millis(parse_milliseconds(text).map_err(|error| {
+            Problem::new(StatusCode::BAD_REQUEST, "The query cannot be read.").at("wait", error.to_string())
+        })?),
+    };
+    let plan = tokio::select! {
+        biased;
+        plan = app.plan.other_than(query.revision.as_deref(), wait.min(MAX_WAIT)) => plan,
+        _ = app.stop.wait_for(|stop| *stop) => None,
+    };
+    Ok(match plan {
+        Some(plan) => {
+            ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], plan.json.clone()).into_response()
+        }
+        None => StatusCode::NOT_MODIFIED.into_response(),
+    })
+}
