@@ -100,6 +100,12 @@ impl Beta {
         curve.value_at(curve.offset_with_mass(Side::Below, p))
     }
 
+    /// The x with P(X > x) = `p`, for p in (0, 1): without the rounding of 1 − p.
+    pub(crate) fn upper_quantile(&self, p: f64) -> f64 {
+        let curve = Curve::new(*self);
+        curve.value_at(curve.offset_with_mass(Side::Above, p))
+    }
+
     /// The central interval that holds `mass`: as much probability below it as above it. `mass` is clamped to \[0, 1\]; NaN
     /// counts as 1.
     #[must_use]

@@ -163,6 +163,18 @@ fn the_probability_of_being_greater_agrees_with_the_exact_sum() {
     }
 }
 
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen_test)]
+#[cfg_attr(not(target_arch = "wasm32"), test)]
+fn intervals_of_the_lift_agree_with_scipys_integrals() {
+    let table = Table::new(include_str!("../../tests/golden/stats/lift.csv"), 7, 12);
+    for row in table.rows() {
+        let (b, a) = (beta(row.number(0), row.number(1)), beta(row.number(2), row.number(3)));
+        let (low, high) = belief::lift_interval(b, a, row.number(4));
+        check_relative(row.text, low + 1.0, row.number(5) + 1.0, 1e-7, 0.0);
+        check_relative(row.text, high + 1.0, row.number(6) + 1.0, 1e-7, 0.0);
+    }
+}
+
 /// A decision replays only if Wasm and native agree on every bit. A new libm may change the last ones: then, and only
 /// then, the number below changes, and the changelog says so.
 #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test)]

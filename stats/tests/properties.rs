@@ -6,7 +6,9 @@
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use weir_stats::allocate::thompson;
-use weir_stats::belief::{Contender, Stratum, best_and_feasible, expected_loss, probability_greater, standardised};
+use weir_stats::belief::{
+    Contender, Stratum, best_and_feasible, expected_loss, lift_interval, probability_greater, standardised,
+};
 use weir_stats::best::log_mean_e;
 use weir_stats::beta::Beta;
 use weir_stats::compare::{self, PairEpoch};
@@ -238,6 +240,23 @@ proptest! {
         let (ka, kb) = (ka % na, kb % nb);
         prop_assert!(log_e_better(&epoch(ka, kb + 1)) > log_e_better(&epoch(ka, kb)));
         prop_assert!(log_e_better(&epoch(ka + 1, kb)) < log_e_better(&epoch(ka, kb)));
+    }
+}
+
+proptest! {
+    // Each interval is some thirty integrals: fewer cases.
+    #![proptest_config(ProptestConfig { cases: config().cases / 5, ..config() })]
+
+    #[test]
+    fn an_interval_of_the_lift_is_an_interval_and_mirrors(a in any_beta(), b in any_beta(), mass in any_number()) {
+        let (low, high) = lift_interval(b, a, mass);
+        prop_assert!(-1.0 <= low && low <= high, "{low} {high}");
+        let (mirrored_low, mirrored_high) = lift_interval(a, b, mass);
+        prop_assert!(!mirrored_low.is_nan() && !mirrored_high.is_nan());
+        // A lift next to −1 has lost the digits of the ratio.
+        if low > -0.999 && mirrored_high > -0.999 && high.is_finite() {
+            prop_assert!(((1.0 + low) * (1.0 + mirrored_high) - 1.0).abs() < 1e-6, "{low} {mirrored_high}");
+        }
     }
 }
 

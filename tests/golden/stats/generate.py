@@ -17,7 +17,7 @@ import warnings
 import mpmath as mp
 import numpy
 import scipy
-from scipy import integrate, special, stats
+from scipy import integrate, optimize, special, stats
 
 HERE = pathlib.Path(__file__).resolve().parent
 TOOLS = f"Python {platform.python_version()}, scipy {scipy.__version__}, numpy {numpy.__version__}, mpmath {mp.__version__}"
@@ -187,6 +187,28 @@ def greater_table():
           ["alpha_b", "beta_b", "alpha_a", "beta_a", "probability"], rows)
 
 
+def lift_table():
+    rows = []
+    for ab, bb, aa, ba in [(120.5, 880.5, 100.5, 900.5), (14.5, 86.5, 10.5, 90.5), (3.5, 997.5, 8.5, 992.5), (0.5, 40.5, 2.5, 38.5),
+                           (900.5, 100.5, 950.5, 50.5), (40000.5, 360000.5, 39000.5, 361000.5)]:
+        b, a = stats.beta(ab, bb), stats.beta(aa, ba)
+        def within(log_ratio):
+            """P(B <= rA), over A by its density; the lower of the two directions, to keep small probabilities exact."""
+            r = math.exp(log_ratio)
+            points = sorted(points_of([(aa, ba)]) + [x / r for x in points_of([(ab, bb)]) if x < r])
+            return piecewise(lambda x, y: pdf(aa, ba, x, y) * special.betainc(ab, bb, min(1.0, r * x)), points)
+        for mass in [0.5, 0.95]:
+            outside = (1 - mass) / 2
+            ends = []
+            for p in (outside, 1 - outside):
+                low = math.log(b.ppf(p / 2 if p < 0.5 else 1 - 2 * (1 - p)) / a.isf(p / 2 if p < 0.5 else 1 - 2 * (1 - p))) - 1
+                high = math.log(b.isf((1 - p) / 2) / a.ppf((1 - p) / 2)) + 1
+                ends.append(math.expm1(optimize.brentq(lambda s: within(s) - p, low, high, xtol=1e-13)))
+            rows.append([num(ab), num(bb), num(aa), num(ba), num(mass), num(ends[0]), num(ends[1])])
+    write("lift.csv", "scipy.optimize.brentq on scipy.integrate.quad of pdf_a(x) betainc(b, r x), x = sin^2", "1e-7 relative, of 1 + lift",
+          ["alpha_b", "beta_b", "alpha_a", "beta_a", "mass", "low", "high"], rows)
+
+
 # Evidence ---------------------------------------------------------------------------------------------------------------
 
 
@@ -297,3 +319,4 @@ if __name__ == "__main__":
     quantile_table()
     greater_table()
     best_table()
+    lift_table()
