@@ -2,7 +2,7 @@
 //! decides anything.
 //!
 //! Probabilities are integrals over the log-odds scale by Gauss–Legendre panels whose edges come from all densities
-//! involved, however concentrated; they agree with high-precision references to 1e-9.
+//! involved, however concentrated; they agree with high-precision references to 1e-8.
 
 use crate::beta::{Beta, Curve, Side};
 use crate::kernel::is_propensity;
@@ -91,7 +91,7 @@ pub struct Best {
 
 /// P(best and feasible) of every contender: ∫ f_b φ_b Π_{k≠b}(1 − φ_k + φ_k F_k).
 ///
-/// "Best" is the largest reward with `maximize`, else the smallest. Error below 1e-9. The order of the contenders changes
+/// "Best" is the largest reward with `maximize`, else the smallest. Error below 1e-8. The order of the contenders changes
 /// nothing, not a bit. Meant for up to 16 contenders (then some milliseconds); the time grows with the cube of their
 /// number.
 ///
@@ -147,7 +147,7 @@ pub fn best_and_feasible(contenders: &[Contender], maximize: bool) -> Best {
     out
 }
 
-/// P(B > A) for independent `b` and `a`. Error below 1e-9.
+/// P(B > A) for independent `b` and `a`. Error below 1e-8.
 ///
 /// Source: as [`best_and_feasible`], for two.
 #[must_use]
