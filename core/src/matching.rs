@@ -104,9 +104,11 @@ impl Compiled {
         let experiments =
             plan.experiments.iter().map(|experiment| Rc::new(Experiment::new(experiment, &mut names))).collect();
         let mut strip: Vec<String> = routing_headers.to_vec();
-        strip.extend(plan.routing_headers().into_iter().map(str::to_owned));
-        strip.sort_unstable();
-        strip.dedup();
+        for name in plan.routing_headers() {
+            if !strip.iter().any(|known| known == name) {
+                strip.push(name.to_owned());
+            }
+        }
         Self { revision: plan.revision.clone(), routing_headers: strip, names, experiments }
     }
 

@@ -271,7 +271,7 @@ impl Plan {
         for (index, experiment) in self.experiments.iter().enumerate() {
             let check = check.at(&format!("experiments[{index}]"));
             experiment.validate(&check)?;
-            check.that(ids.insert(&experiment.id), "id", || format!("`{}` is there twice", experiment.id))?;
+            check.that(ids.insert(experiment.id.as_str()), "id", || format!("`{}` is there twice", experiment.id))?;
         }
         let names = self.routing_headers();
         check.that(names.len() <= MAX_ROUTING_HEADERS, "experiments", || {
@@ -282,13 +282,11 @@ impl Plan {
     /// The names of all routing headers, sorted, each once.
     #[must_use]
     pub fn routing_headers(&self) -> Vec<&str> {
-        let names: std::collections::BTreeSet<&str> = self
-            .experiments
-            .iter()
-            .flat_map(|experiment| &experiment.versions)
-            .flat_map(|version| &version.headers)
-            .map(|header| header.name.as_str())
-            .collect();
+        let mut names = std::collections::BTreeSet::new();
+        let versions = self.experiments.iter().flat_map(|experiment| &experiment.versions);
+        for header in versions.flat_map(|version| &version.headers) {
+            names.insert(header.name.as_str());
+        }
         names.into_iter().collect()
     }
 }
@@ -332,7 +330,7 @@ impl PlannedExperiment {
         for (index, version) in self.versions.iter().enumerate() {
             let check = check.at(&format!("versions[{index}]"));
             check.token(&version.name, "name", MAX_NAME)?;
-            check.that(names.insert(&version.name), "name", || format!("`{}` is there twice", version.name))?;
+            check.that(names.insert(version.name.as_str()), "name", || format!("`{}` is there twice", version.name))?;
             check.that(version.weight <= MAX_WEIGHT, "weight", || {
                 format!("{} is more than {MAX_WEIGHT}", version.weight)
             })?;

@@ -41,6 +41,8 @@ struct Recorded {
     reported: Option<u64>,
     /// By bin, then epoch.
     groups: BTreeMap<(u64, u32), Group>,
+    /// Taken for the report that is being drained.
+    taken: Vec<Cell>,
 }
 
 /// The cells of all versions of one (experiment, epoch, bin).
@@ -117,6 +119,7 @@ impl Recorder {
             watermark: 0,
             reported: None,
             groups: BTreeMap::new(),
+            taken: Vec::new(),
         });
         recorded.bin_ms = experiment.bin_ms;
         recorded.deadline_ms = recorded.deadline_ms.max(experiment.deadline_ms);
@@ -160,9 +163,9 @@ impl Recorder {
             cells: MAX_CELLS,
             experiments: MAX_EXPERIMENTS,
         };
-        let mut cells_of = self.take_cells(&mut drained, &mut room);
+        self.take_cells(&mut drained, &mut room);
         for (id, recorded) in &mut self.experiments {
-            let cells = cells_of.remove(id).unwrap_or_default();
+            let cells = std::mem::take(&mut recorded.taken);
             recorded.reported = recorded.reported.max(cells.iter().map(|cell| cell.bin).max());
             let watermark = recorded.final_before(now_ms);
             let settles = watermark > recorded.watermark && recorded.reported >= Some(recorded.watermark);
@@ -186,37 +189,31 @@ impl Recorder {
         drained
     }
 
-    fn take_cells(&mut self, drained: &mut Drained, room: &mut Room) -> BTreeMap<Rc<str>, Vec<Cell>> {
+    fn take_cells(&mut self, drained: &mut Drained, room: &mut Room) {
         let mut order: Vec<(u64, u32, Rc<str>)> = self
             .experiments
             .iter()
             .flat_map(|(id, recorded)| recorded.groups.keys().map(|(bin, epoch)| (*bin, *epoch, Rc::clone(id))))
             .collect();
         order.sort_unstable();
-        let mut cells_of: BTreeMap<Rc<str>, Vec<Cell>> = BTreeMap::new();
         for (bin, epoch, id) in order {
-            let Some(group) = self.experiments.get_mut(&id).and_then(|recorded| recorded.groups.get_mut(&(bin, epoch)))
-            else {
-                continue;
-            };
+            let Some(Recorded { groups, taken, .. }) = self.experiments.get_mut(&id) else { continue };
+            let Some(group) = groups.get_mut(&(bin, epoch)) else { continue };
             for (version, counts) in group.experiment.versions.iter().zip(&mut group.counts) {
                 if is_nothing(counts) {
                     continue;
                 }
-                let fits =
-                    (cells_of.contains_key(&id) || room.take_experiment(&id)) && room.take_cell(counts, &version.name);
+                let fits = (!taken.is_empty() || room.take_experiment(&id)) && room.take_cell(counts, &version.name);
                 if !fits {
                     drained.more = true;
-                    return cells_of;
+                    return;
                 }
                 self.buckets = self.buckets.saturating_sub(buckets_of(counts));
                 drained.assigned = drained.assigned.saturating_add(counts.assigned);
                 let counts = std::mem::take(counts);
-                let cell = Cell { epoch, version: version.name.to_string(), bin, counts };
-                cells_of.entry(Rc::clone(&id)).or_default().push(cell);
+                taken.push(Cell { epoch, version: version.name.to_string(), bin, counts });
             }
         }
-        cells_of
     }
 
     /// Forgets every count and every exposure in flight: a report was refused for good, so this worker's bins can never
@@ -301,12 +298,19 @@ impl Recorded {
     fn compact(&mut self, now_ms: u64) {
         let settled = self.settled_before(now_ms);
         let mut kept: BTreeMap<(u64, u32), Group> = BTreeMap::new();
-        let mut oldest: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut oldest: Vec<(u32, u64)> = Vec::new();
         for ((bin, epoch), group) in std::mem::take(&mut self.groups) {
             if bin < settled && group.counts.iter().all(is_nothing) {
                 continue;
             }
-            let into = if bin < settled { *oldest.entry(epoch).or_insert(bin) } else { bin };
+            let into = match oldest.iter().find(|(known, _)| *known == epoch) {
+                _ if bin >= settled => bin,
+                Some((_, first)) => *first,
+                None => {
+                    oldest.push((epoch, bin));
+                    bin
+                }
+            };
             match kept.get_mut(&(into, epoch)) {
                 Some(first) => {
                     first.counts.iter_mut().zip(&group.counts).for_each(|(counts, more)| counts.merge(more));

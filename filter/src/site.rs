@@ -5,7 +5,6 @@
 
 use crate::envoy::{self, Envoy};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use weir_core::config::{Config, Controller, InvalidConfig};
 use weir_core::exchange::Exchange;
@@ -19,7 +18,7 @@ use weir_core::request::{BinClock, Request, Worker};
 const MAX_EXCHANGES: usize = 64;
 
 thread_local! {
-    static EXCHANGES: RefCell<BTreeMap<String, Rc<RefCell<Exchange>>>> = const { RefCell::new(BTreeMap::new()) };
+    static EXCHANGES: RefCell<Vec<(String, Rc<RefCell<Exchange>>)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// One plugin configuration at work.
@@ -154,7 +153,9 @@ fn exchange(controller: Controller, node: String) -> Rc<RefCell<Exchange>> {
         controller.authority,
     );
     EXCHANGES.with(|exchanges| {
-        let known = exchanges.try_borrow().ok().and_then(|exchanges| exchanges.get(&key).cloned());
+        let known = exchanges.try_borrow().ok().and_then(|exchanges| {
+            exchanges.iter().find(|(name, _)| *name == key).map(|(_, exchange)| Rc::clone(exchange))
+        });
         if let Some(exchange) = known {
             if let Ok(mut exchange) = exchange.try_borrow_mut() {
                 exchange.reconfigure(&mut Envoy, controller, node);
@@ -164,9 +165,9 @@ fn exchange(controller: Controller, node: String) -> Rc<RefCell<Exchange>> {
         let exchange = Rc::new(RefCell::new(Exchange::new(&mut Envoy, controller, node, envoy::unix_ms())));
         if let Ok(mut exchanges) = exchanges.try_borrow_mut() {
             if exchanges.len() >= MAX_EXCHANGES {
-                exchanges.retain(|_, exchange| Rc::strong_count(exchange) > 1);
+                exchanges.retain(|(_, exchange)| Rc::strong_count(exchange) > 1);
             }
-            exchanges.insert(key, Rc::clone(&exchange));
+            exchanges.push((key, Rc::clone(&exchange)));
         }
         exchange
     })
