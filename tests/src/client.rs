@@ -1,5 +1,6 @@
 //! A client for tests: one HTTP/1.1 or HTTP/2 connection, header values of any bytes, and raw bytes where HTTP ends.
 
+use crate::wait::PATIENCE;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// The host of requests that name none.
 pub const HOST: &str = "shop.example";
@@ -96,7 +98,9 @@ impl Client {
     /// # Errors
     /// When the connection ends before the response's headers.
     pub async fn send(&mut self, method: Method, path: &str, headers: &[(&str, &[u8])]) -> hyper::Result<Reply> {
-        Ok(Reply::read(self.begin(method, path, headers).await?).await)
+        let what = format!("{method} {path}");
+        let exchange = async { Ok(Reply::read(self.begin(method, path, headers).await?).await) };
+        timeout(PATIENCE, exchange).await.unwrap_or_else(|_| panic!("no answer to {what} within {PATIENCE:?}"))
     }
 
     /// Sends a request and returns when the response's headers are there.
@@ -182,7 +186,8 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     // Envoy may refuse and close before it has read everything: what it answered still counts.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer).await;
+    let closed = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    assert!(closed.is_ok(), "Envoy keeps waiting after `{}` and `{}`", bytes.escape_ascii(), answer.escape_ascii());
     answer
 }
 

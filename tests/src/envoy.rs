@@ -25,6 +25,7 @@ pub struct EnvoyBuilder {
     concurrency: u32,
     timeout: String,
     listener_from_file: bool,
+    text: Option<String>,
 }
 
 impl Default for EnvoyBuilder {
@@ -38,6 +39,7 @@ impl Default for EnvoyBuilder {
             concurrency: 2,
             timeout: "15s".to_owned(),
             listener_from_file: false,
+            text: None,
         }
     }
 }
@@ -115,6 +117,13 @@ impl EnvoyBuilder {
     #[must_use]
     pub const fn listener_from_file(mut self) -> Self {
         self.listener_from_file = true;
+        self
+    }
+
+    /// The whole bootstrap configuration as YAML; everything else but the concurrency is ignored.
+    #[must_use]
+    pub fn text(mut self, bootstrap: &str) -> Self {
+        self.text = Some(bootstrap.to_owned());
         self
     }
 
@@ -261,6 +270,12 @@ impl Envoy {
         self.listener.expect("Envoy is ready")
     }
 
+    /// Where its admin pages are.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.expect("Envoy is ready")
+    }
+
     /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {
@@ -378,8 +393,10 @@ impl Envoy {
     fn spawned(mut self) -> Self {
         let binary = paths::envoy().unwrap_or_else(|error| panic!("Envoy: {error}"));
         let directory = self.directory.path();
-        let bootstrap = directory.join("envoy.json");
-        fs::write(&bootstrap, self.builder.bootstrap(directory).to_string()).expect("a file");
+        // JSON is YAML too.
+        let bootstrap = directory.join("envoy.yaml");
+        let text = self.builder.text.clone().unwrap_or_else(|| self.builder.bootstrap(directory).to_string());
+        fs::write(&bootstrap, text).expect("a file");
         if self.builder.listener_from_file {
             self.write_listeners();
         }

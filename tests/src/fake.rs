@@ -51,6 +51,8 @@ struct Told {
     /// By (experiment, version).
     totals: BTreeMap<(String, String), Counts>,
     polls: u64,
+    held: u64,
+    most_held: u64,
     credentials: BTreeSet<String>,
     complaints: Vec<String>,
 }
@@ -139,6 +141,12 @@ impl FakeController {
         self.told().polls
     }
 
+    /// How many polls were under way at a time, at most.
+    #[must_use]
+    pub fn most_polls_at_a_time(&self) -> u64 {
+        self.told().most_held
+    }
+
     /// Every `Authorization` seen.
     #[must_use]
     pub fn credentials(&self) -> BTreeSet<String> {
@@ -198,7 +206,7 @@ impl std::fmt::Display for Disconnect {
 impl std::error::Error for Disconnect {}
 
 async fn plan(state: &State, query: &str) -> Response<Full<Bytes>> {
-    state.told.lock().expect("no panic while noting").polls += 1;
+    let _held = Held::begin(state);
     let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
     let known = parameter("revision").unwrap_or_default().to_owned();
     let wait = parameter("wait").and_then(|text| weir_core::duration::parse_milliseconds(text).ok()).unwrap_or(0);
@@ -207,6 +215,27 @@ async fn plan(state: &State, query: &str) -> Response<Full<Bytes>> {
     match tokio::time::timeout(Duration::from_millis(wait), changed).await {
         Ok(Ok(plan)) => respond(StatusCode::OK, serde_json::to_string(&*plan).expect("a plan is JSON")),
         _ => respond(StatusCode::NOT_MODIFIED, String::new()),
+    }
+}
+
+/// A poll that is being held, until it is answered or its connection ends.
+struct Held<'a>(&'a State);
+
+impl<'a> Held<'a> {
+    fn begin(state: &'a State) -> Self {
+        let mut told = state.told.lock().expect("no panic while noting");
+        told.polls += 1;
+        told.held += 1;
+        told.most_held = told.most_held.max(told.held);
+        Self(state)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut told) = self.0.told.lock() {
+            told.held -= 1;
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! A version of a service: HTTP/1.1 and HTTP/2 on one port, misbehaving as the request's path asks.
 //!
 //! `/status/503`, `/delay/250` (milliseconds), `/reset` (no answer), `/truncate` (half a body), `/hang` (until the other
-//! side gives up), `/stall` (half a body, then the same), `/grpc/13` (status in trailers), `/reward/1`, `/echo` (the request's headers); anything else: 200.
+//! side gives up), `/stall` (half a body, then the same), `/grpc/13` (status in trailers), `/reward/1`, `/reward-hex/ff31` (any
+//! bytes), `/echo` (the request's headers); anything else: 200.
 
 use crate::wait::PATIENCE;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
@@ -149,6 +150,7 @@ async fn answer(name: Arc<str>, request: Request<Incoming>) -> Result<Response<F
                 .body(stream(vec![Ok(Frame::data(Bytes::from_static(&[0; 5]))), Ok(Frame::trailers(trailers))]))
         }
         "reward" => response.header("x-weir-reward", argument).body(full(kind)),
+        "reward-hex" => response.header("x-weir-reward", bytes_of(argument)).body(full(kind)),
         "echo" => {
             let headers: Vec<String> = request
                 .headers()
@@ -160,6 +162,14 @@ async fn answer(name: Arc<str>, request: Request<Incoming>) -> Result<Response<F
         _ => response.body(full("ok")),
     };
     response.map_err(io::Error::other)
+}
+
+/// The bytes that pairs of hexadecimal digits name.
+fn bytes_of(hex: &str) -> Vec<u8> {
+    hex.as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).expect("hexadecimal digits"))
+        .collect()
 }
 
 fn full(text: &str) -> Frames {

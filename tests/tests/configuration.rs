@@ -1,0 +1,160 @@
+//! Plugin configurations: bad ones are refused with what is wrong, and a push loses nothing.
+
+use serde_json::{Value, json};
+use std::path::Path;
+use weir_tests::envoy::CONTROLLER;
+use weir_tests::plans::{experiment, plan};
+use weir_tests::wait::{PATIENCE, holds};
+use weir_tests::{Client, Envoy, FakeController, Upstream, eventually, paths};
+
+fn sending_all_to(version: &str) -> Value {
+    let weights = [("v1", u32::from(version == "v1")), ("v2", u32::from(version == "v2"))];
+    json!({"plan": plan(version, vec![experiment("e", &weights)])})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_configuration_stops_envoy_at_its_start_with_a_clear_message() {
+    let upstream = Upstream::start("v1").await;
+    let mut heavy = sending_all_to("v1");
+    heavy["plan"]["experiments"][1]["versions"][0]["weight"] = json!(1_000_001);
+    for (configuration, message) in [
+        (String::new(), "plugin configuration, .: is empty; name a `controller`, a static `plan`, or both"),
+        ("{\"controler\": {}}".to_owned(), "unknown field `controler`"),
+        (
+            json!({"controller": {"cluster": "c", "reportInterval": "5"}}).to_string(),
+            "plugin configuration, controller.reportInterval: `5` is not a duration",
+        ),
+        (heavy.to_string(), "plan.experiments[1].versions[0].weight: 1000001 is more than 1000000"),
+    ] {
+        let mut envoy = Envoy::builder().version(&upstream).plugin_text(&configuration).launch();
+        let code = envoy.ended().await;
+        assert!(code.is_some_and(|code| code != 0), "Envoy ends with an error: {code:?}");
+        assert!(envoy.log().contains(message), "`{message}` should be in the log:\n{}", envoy.log());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_configuration_as_an_update_changes_nothing() {
+    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let mut envoy = Envoy::builder()
+        .version(&one)
+        .version(&two)
+        .listener_from_file()
+        .plugin(&sending_all_to("v2"))
+        .start()
+        .await;
+    let mut workers = envoy.workers_with_plan("v2").await;
+    for bad in ["", "{\"plan\": 1}", "{\"controller\": {\"cluster\": \"\"}}"] {
+        let refused = envoy.stat("listener_manager.lds.update_rejected").await.unwrap_or(0);
+        envoy.update_plugin(bad);
+        eventually(PATIENCE, "the update is refused", async || {
+            holds(envoy.stat("listener_manager.lds.update_rejected").await? > refused)
+        })
+        .await;
+        for worker in &mut workers {
+            assert_eq!(worker.get("/", &[]).await.version(), "v2", "on the connections there were");
+        }
+        let mut fresh = envoy.workers_with_plan("v2").await;
+        assert_eq!(fresh[0].get("/", &[]).await.version(), "v2", "and on new ones");
+    }
+    assert!(envoy.log().contains("plugin configuration, plan"), "{}", envoy.log());
+    envoy.update_plugin(&sending_all_to("v1").to_string());
+    eventually(PATIENCE, "a good update is taken", async || {
+        holds(Client::http1(envoy.address()).await.get("/", &[]).await.version() == "v1")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_push_loses_no_count_and_no_plan() {
+    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let fake = FakeController::start(plan("1", vec![experiment("e", &[("v1", 0), ("v2", 1)])])).await;
+    let configuration = |interval: &str| json!({"controller": {"cluster": CONTROLLER, "reportInterval": interval}}).to_string();
+    let mut envoy = Envoy::builder()
+        .version(&one)
+        .version(&two)
+        .listener_from_file()
+        .controller(fake.address())
+        .plugin_text(&configuration("500ms"))
+        .start()
+        .await;
+    let mut old = envoy.workers_with_plan("1").await;
+    let mut sent = 0;
+    for interval in ["400ms", "300ms", "200ms"] {
+        for worker in &mut old {
+            for _ in 0..20 {
+                assert_eq!(worker.get("/", &[]).await.version(), "v2");
+                sent += 1;
+            }
+        }
+        // One request is under way while the configuration changes.
+        let address = envoy.address();
+        let late = tokio::spawn(async move { Client::http1(address).await.get("/delay/400", &[]).await });
+        let before = two.requests_for("/delay/400");
+        eventually(PATIENCE, "it has arrived", async || holds(two.requests_for("/delay/400") > before)).await;
+        let taken = envoy.stat("listener_manager.lds.update_success").await.unwrap_or(0);
+        envoy.update_plugin(&configuration(interval));
+        eventually(PATIENCE, "the update is taken", async || {
+            holds(envoy.stat("listener_manager.lds.update_success").await? > taken)
+        })
+        .await;
+        // New connections are served by the new configuration, with the plan that is already there.
+        for worker in &mut envoy.connect_to_every_worker().await {
+            assert_eq!(worker.get("/", &[]).await.version(), "v2");
+            sent += 1;
+        }
+        assert_eq!(late.await.unwrap().version(), "v2");
+        sent += 1;
+    }
+    eventually(PATIENCE, "every request is counted", async || {
+        let counts = fake.counts("e", "v2");
+        holds(counts.assigned >= sent && counts.completed >= sent)
+    })
+    .await;
+    let counts = fake.counts("e", "v2");
+    assert_eq!((counts.assigned, counts.completed, two.requests()), (sent, sent, sent));
+    assert_eq!(fake.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_shipped_configuration_with_a_static_plan_splits_by_cookie() {
+    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let text = shipped("static.yaml", &[(10_000, 0), (9_901, 0), (8_001, one.address().port()), (8_002, two.address().port())]);
+    let envoy = Envoy::builder().text(&text).start().await;
+    let mut client = envoy.connect().await;
+    for user in 0..1_000 {
+        let cookie = format!("uid={user}");
+        client.get("/", &[("host", "shop.example"), ("cookie", &cookie)]).await;
+    }
+    weir_tests::bounds::assert_share("v2", two.requests(), 1_000, 0.01);
+    assert_eq!(one.requests() + two.requests(), 1_000);
+    assert!(two.requests() > 0, "none of 1,000 users got v2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_shipped_configuration_with_a_controller_takes_its_plan() {
+    let versions = [Upstream::start("v1").await, Upstream::start("v2").await, Upstream::start("v3").await];
+    let fake = FakeController::start(plan("1", vec![experiment("e", &[("v1", 0), ("v2", 0), ("v3", 1)])])).await;
+    let mut ports = vec![(10_000, 0), (9_901, 0), (8_181, fake.address().port())];
+    ports.extend((8_001..).zip(versions.iter().map(|version| version.address().port())));
+    let envoy = Envoy::builder().text(&shipped("envoy.yaml", &ports)).start().await;
+    envoy.workers_with_plan("1").await;
+    assert_eq!(envoy.connect().await.get("/", &[]).await.version(), "v3");
+    eventually(PATIENCE, "it is counted", async || holds(fake.counts("e", "v3").completed == 1)).await;
+    assert!(fake.received().iter().all(|(report, _)| report.node == "standalone-1"));
+}
+
+/// A file of `envoy-config/standalone` with other ports and the path of the filter.
+fn shipped(name: &str, ports: &[(u16, u16)]) -> String {
+    let path = paths::repository().join("envoy-config/standalone").join(name);
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    for (from, to) in ports {
+        let from = format!("port_value: {from}}}");
+        assert_eq!(text.matches(&from).count(), 1, "{from} in {}", path.display());
+        text = text.replace(&from, &format!("port_value: {to}}}"));
+    }
+    let filter = paths::filter().unwrap();
+    let named = |path: &Path| format!("filename: '{}'", path.display());
+    assert!(text.contains("filename: target/weir-filter.wasm"));
+    text.replace("filename: target/weir-filter.wasm", &named(&filter))
+}
