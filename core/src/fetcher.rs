@@ -53,7 +53,8 @@ pub struct PlanFetcher {
 #[derive(Debug)]
 struct Poll {
     token: u32,
-    began: u64,
+    /// Before which an answer that changes nothing was not held as asked.
+    held_until: u64,
     give_up_at: u64,
 }
 
@@ -151,7 +152,9 @@ impl PlanFetcher {
             self.poll = None;
         }
         if self.poll.is_none() && now >= self.retry_at {
-            let wait_ms = (controller.staleness_limit / 3).min(MAX_WAIT_MS);
+            // After a failure any answer is news, so that poll is not to be held.
+            let longest = (controller.staleness_limit / 3).min(MAX_WAIT_MS);
+            let wait_ms = if self.failures == 0 { longest } else { 0 };
             let expires = now.saturating_add((wait_ms + CALL_SLACK_MS) * MILLISECOND + LEASE_SLACK);
             if self.take_lease(host, now, expires) {
                 self.begin_poll(host, controller, now, wait_ms);
@@ -168,7 +171,7 @@ impl PlanFetcher {
 
     /// The poll under way has been answered; status 0: it failed.
     pub fn on_answer(&mut self, host: &mut impl Host, now: u64, status: u32, body: &[u8]) -> Fetched {
-        let began = self.poll.take().map_or(now, |poll| poll.began);
+        let held_until = self.poll.take().map_or(now, |poll| poll.held_until);
         let fetched = match status {
             200 => self.accept(host, now, body),
             304 => Fetched::Unchanged,
@@ -181,7 +184,7 @@ impl PlanFetcher {
             self.failures = 0;
             self.publish_head(host, now);
             // A controller that does not hold the poll is not asked more than once a second.
-            let is_hasty = fetched == Fetched::Unchanged && now.saturating_sub(began) < SECOND / 4;
+            let is_hasty = fetched == Fetched::Unchanged && now < held_until;
             self.retry_at = if is_hasty { now.saturating_add(SECOND) } else { now };
         }
         fetched
@@ -257,7 +260,8 @@ impl PlanFetcher {
         match token {
             Some(token) => {
                 let give_up_at = now.saturating_add((wait_ms + CALL_SLACK_MS) * MILLISECOND + SECOND);
-                self.poll = Some(Poll { token, began: now, give_up_at });
+                let held_until = now.saturating_add(wait_ms * MILLISECOND / 2);
+                self.poll = Some(Poll { token, held_until, give_up_at });
             }
             None => self.fail(host, now),
         }
@@ -446,6 +450,18 @@ mod tests {
         assert!(vms.host.calls.is_empty());
         vms.tick(1_001 * MS);
         assert_eq!(vms.host.calls.len(), 1);
+    }
+
+    #[test]
+    fn after_a_failure_the_first_poll_is_not_held_so_that_an_outage_ends_at_once() {
+        let mut vms = Vms::new(1);
+        vms.tick(0);
+        vms.answer(MS, 503, b"");
+        vms.tick(10_000 * MS);
+        assert_eq!(vms.host.calls[0].1, "/v1/plan?revision=&wait=0ms");
+        vms.answer(10_001 * MS, 304, b"");
+        vms.tick(10_002 * MS);
+        assert_eq!(vms.host.calls[0].1, "/v1/plan?revision=&wait=20s");
     }
 
     #[test]
