@@ -1,7 +1,7 @@
 //! An experiment for people: as a row of a list, in detail, and as one line of a log. Text out of a view, nothing else.
 
 use super::client::View;
-use super::output::{NOTHING, Table, count, latency, percent, probability, stretch, weight};
+use super::output::{NOTHING, Table, count, latency, limit, percent, probability, stretch, weight};
 use weir_engine::assess::{Assessment, Estimate, VersionAssessment};
 use weir_engine::decide::{Action, Decision};
 use weir_engine::spec::{Limit, Strategy};
@@ -30,13 +30,14 @@ pub(crate) fn list(views: &[View], now: u64) -> String {
 pub(crate) fn detail(view: &View, now: u64) -> String {
     let experiment = &view.experiment;
     let mut text = format!(
-        "{} · service {} · {} · {} · epoch {} · {}\n\n",
+        "{} · service {} · {} · {} · epoch {} · {}\n{}\n",
         experiment.name,
         experiment.service,
         strategy(&experiment.strategy),
         phase(view),
         view.state.epoch().map_or(0, |epoch| epoch.epoch),
         age(view, now),
+        objectives(view),
     );
     match &view.assessment {
         Some(assessment) => text.push_str(&versions(view, assessment)),
@@ -118,6 +119,19 @@ fn strategy(strategy: &Strategy) -> String {
     }
 }
 
+/// A line with the objectives; empty without any.
+fn objectives(view: &View) -> String {
+    let limits: Vec<String> = view
+        .experiment
+        .objectives
+        .iter()
+        .map(|objective| match objective.limit {
+            Limit::ErrorRate { max } => format!("{}: error rate at most {}", objective.name, limit(max)),
+        })
+        .collect();
+    if limits.is_empty() { String::new() } else { format!("{}\n", limits.join(" · ")) }
+}
+
 fn action(action: Action) -> &'static str {
     match action {
         Action::Hold => "hold",
@@ -155,7 +169,7 @@ fn versions(view: &View, assessment: &Assessment) -> String {
             row.push(estimate(version.reward_rate));
             row.push(version.probability_best_and_feasible.map_or_else(|| NOTHING.to_owned(), probability));
         }
-        row.push(gates(view, version));
+        row.push(gates(version));
         table.row(row);
     }
     let mut text = table.render();
@@ -176,25 +190,21 @@ fn versions(view: &View, assessment: &Assessment) -> String {
 fn estimate(estimate: Option<Estimate>) -> String {
     estimate.map_or_else(
         || NOTHING.to_owned(),
-        |e| format!("{} ({} to {})", percent(e.observed), percent(e.low), percent(e.high)),
+        |e| format!("{} ({}–{})", percent(e.observed), percent(e.low).trim_end_matches('%'), percent(e.high)),
     )
 }
 
-fn gates(view: &View, version: &VersionAssessment) -> String {
+fn gates(version: &VersionAssessment) -> String {
     let mut gates: Vec<String> = version
         .objectives
         .iter()
         .map(|gate| {
-            let limit = view.experiment.objectives.iter().find(|objective| objective.name == gate.objective);
-            let limit = limit.map_or_else(String::new, |objective| match objective.limit {
-                Limit::ErrorRate { max } => format!(" ≤ {}", percent(max)),
-            });
             let verdict = match gate.verdict {
                 Verdict::NotEnoughEvidence => "not enough evidence",
                 Verdict::Met => "met",
                 Verdict::Violated => "violated",
             };
-            format!("{}{limit}: {verdict}", gate.objective)
+            format!("{}: {verdict}", gate.objective)
         })
         .collect();
     if version.out {
@@ -210,4 +220,133 @@ fn last_decision(decision: &Decision, now: u64) -> String {
         text.push_str(&format!("  {reason}\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_engine::assess::Tally;
+    use weir_engine::spec::Experiment;
+    use weir_engine::state::{Observations, State};
+
+    const DOCUMENT: &str = "\
+apiVersion: weir.dev/v1alpha1
+kind: Experiment
+metadata: {name: checkout}
+spec:
+  service: shop
+  versions: [{name: v1, baseline: true}, {name: v2}, {name: v3}]
+  objectives: [{name: errors, errorRate: {max: 2%}}]
+  reward: {responseHeader: x-weir-reward, direction: maximize}
+";
+
+    fn experiment() -> Experiment {
+        weir_engine::document::read(DOCUMENT).expect("a valid document").remove(0)
+    }
+
+    /// Fills in what is shown; the rest stays as the engine gives it without observations.
+    fn fill(version: &mut VersionAssessment, verdict: Verdict, out: bool, best: f64) {
+        let tally = Tally { assigned: 1_500, completed: 1_490, failed: 8, aborted: 9, overdue: 1, rewarded: 210 };
+        version.out = out;
+        version.settled = tally;
+        version.live = Tally { assigned: 1_600, ..tally };
+        version.error_rate = Some(Estimate { observed: 0.006, low: 0.003, high: 0.011 });
+        version.latency_p50_ms = Some(12.4);
+        version.latency_p99_ms = None;
+        version.reward_rate = Some(Estimate { observed: 0.14, low: 0.123, high: 0.158 });
+        version.probability_best_and_feasible = Some(best);
+        version.objectives[0].verdict = verdict;
+    }
+
+    fn view() -> View {
+        let experiment = experiment();
+        let mut state = State::begin(&experiment, 1_000);
+        state.out = vec![false, false, true];
+        let mut assessment = weir_engine::assess::assess(&experiment, &state, &Observations::default());
+        fill(&mut assessment.versions[0], Verdict::NotEnoughEvidence, false, 0.000_01);
+        fill(&mut assessment.versions[1], Verdict::Met, false, 0.87);
+        fill(&mut assessment.versions[2], Verdict::Violated, true, 0.0);
+        assessment.winner = None;
+        assessment.settled_exposures = 4_500;
+        assessment.warnings = vec!["A worker has fallen silent.".to_owned()];
+        let decision = Decision {
+            at: 24_000,
+            action: Action::RollBack,
+            reasons: vec!["v3 breaks errors.".to_owned(), "Any of v1, v2 may still be the best.".to_owned()],
+            state: state.clone(),
+        };
+        View { experiment, state, assessment: Some(assessment), decision: Some(decision) }
+    }
+
+    #[test]
+    fn an_experiment_is_shown_with_its_versions_verdicts_and_the_last_decision() {
+        let expected = "\
+checkout · service shop · bandit (floor 5%, steps of 20% at most) · running · epoch 1 · for 26 s
+errors: error rate at most 2%
+
+VERSION        WEIGHT  EXPOSURES             ERRORS    P50  P99              REWARD  BEST*  OBJECTIVES
+v1 (baseline)  33.34%      1,500  0.60% (0.30–1.1%)  12 ms    –  14.0% (12.3–15.8%)  <0.1%  errors: not enough evidence
+v2             33.33%      1,500  0.60% (0.30–1.1%)  12 ms    –  14.0% (12.3–15.8%)  87.0%  errors: met
+v3             33.33%      1,500  0.60% (0.30–1.1%)  12 ms    –  14.0% (12.3–15.8%)     0%  errors: violated; rolled back
+* probability of the best reward among those that keep their objectives: belief, it decides nothing
+
+settled 4,500 of 4,800 exposures; rates with 95% intervals
+winner by evidence: none yet
+
+last decision: roll back, 3 s ago
+  v3 breaks errors.
+  Any of v1, v2 may still be the best.
+warning: A worker has fallen silent.
+";
+        let shown = detail(&view(), 27_000);
+        assert_eq!(shown, expected, "\n{shown}");
+    }
+
+    #[test]
+    fn an_experiment_that_has_concluded_shows_its_outcome_and_where_the_traffic_is() {
+        let mut view = view();
+        view.state.phase = Phase::Concluded { outcome: Outcome::Promoted, version: 1, at: 31_000 };
+        let shown = detail(&view, 500_000);
+        assert!(shown.contains("· promoted v2 ·"), "{shown}");
+        assert!(shown.contains("· after 30 s"), "{shown}");
+        let rows: Vec<&str> = shown.lines().filter(|line| line.starts_with('v')).collect();
+        assert!(rows[1].contains("  100%  ") && rows[0].contains("  0%  "), "{shown}");
+    }
+
+    #[test]
+    fn experiments_are_listed_one_a_line_and_none_says_what_to_do() {
+        let expected = "\
+NAME      SERVICE  STATE    WEIGHTS                          EXPOSURES      AGE
+checkout  shop     running  v1 33.34%, v2 33.33%, v3 33.33%      4,500  1 m 1 s
+";
+        let shown = list(&[view()], 62_000);
+        assert_eq!(shown, expected, "\n{shown}");
+        assert!(list(&[], 0).contains("weir apply"));
+    }
+
+    #[test]
+    fn a_log_line_says_where_it_stands_and_why_and_only_that_makes_another() {
+        let first = view();
+        assert_eq!(
+            line(&first, 3_000),
+            "for 2 s · running · v1 33.34%, v2 33.33%, v3 33.33% · 4,500 exposures · \
+             roll back: v3 breaks errors. Any of v1, v2 may still be the best."
+        );
+        let mut counted = view();
+        if let Some(assessment) = &mut counted.assessment {
+            assessment.settled_exposures += 1;
+        }
+        assert_eq!(standing(&first), standing(&counted));
+        if let Some(assessment) = &mut counted.assessment {
+            assessment.versions[0].objectives[0].verdict = Verdict::Met;
+        }
+        assert_ne!(standing(&first), standing(&counted));
+    }
+
+    #[test]
+    fn an_experiment_without_an_assessment_yet_can_be_shown() {
+        let view = View { assessment: None, decision: None, ..view() };
+        assert!(detail(&view, 1_000).ends_with("nothing assessed yet\n"));
+        assert!(line(&view, 1_000).starts_with("for 0 s · running"));
+    }
 }
