@@ -9,6 +9,7 @@ use crate::variants::{Running, Variant};
 use anyhow::Context;
 use serde::Serialize;
 use std::fs;
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
@@ -49,7 +50,9 @@ pub(crate) async fn measure(rounds: u32, requests: u32) -> anyhow::Result<Cost> 
     }
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); running.len()];
     for round in 0..rounds {
-        eprint!("\rround {} of {rounds} ", round + 1);
+        if std::io::stderr().is_terminal() {
+            eprint!("\rround {} of {rounds} ", round + 1);
+        }
         let mut order: Vec<usize> = (0..running.len()).collect();
         // Whoever comes first or follows whom must not always be the same.
         order.rotate_left(round as usize % running.len());
@@ -62,7 +65,9 @@ pub(crate) async fn measure(rounds: u32, requests: u32) -> anyhow::Result<Cost> 
             }
         }
     }
-    eprint!("\r                    \r");
+    if std::io::stderr().is_terminal() {
+        eprint!("\r                    \r");
+    }
     let base = samples.first().cloned().unwrap_or_default();
     let ratio = |samples: &[Sample], of: fn(&Sample) -> f64| {
         Spread::of(samples.iter().zip(&base).map(|(sample, base)| of(sample) / of(base)))

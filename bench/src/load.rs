@@ -17,7 +17,8 @@ pub(crate) const HOST: &str = "shop.example";
 /// Users in turn: many, so that sticky variants spread them.
 const USERS: usize = 1_000;
 /// Every response: a reward, as the recording filter reads one, and a small body.
-const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nx-weir-reward: 1\r\ncontent-length: 2\r\n\r\nok";
+const RESPONSE: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nx-weir-reward: 1\r\ncontent-length: 2\r\n\r\nok";
 
 /// A version that answers everything alike. Ends when dropped.
 #[derive(Debug)]

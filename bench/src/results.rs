@@ -32,7 +32,7 @@ impl Results {
         let output = Command::new(paths::envoy()?).arg("--version").output().context("cannot run Envoy")?;
         let envoy = String::from_utf8_lossy(&output.stdout);
         // `… version: <commit>/<release>/<state>/<build>/<library>`
-        let envoy = envoy.split('/').find(|part| part.split('.').count() == 3).unwrap_or_else(|| envoy.trim());
+        let envoy = envoy.split("version: ").last().and_then(|version| version.split('/').nth(1)).unwrap_or("unknown");
         let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let processor = processor.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
         Ok(Self {
