@@ -100,7 +100,11 @@ fn an_experiment_is_created_shown_changed_and_deleted() {
     let serve = Serve::start(&[]);
     serve.write("checkout.yaml", DOCUMENT);
     let ran = serve.run(&["get"]);
-    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "no experiments; `weir apply -f FILE` creates one\n"), "{ran:?}");
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "no experiments; `weir apply -f FILE` creates one\n"),
+        "{ran:?}"
+    );
 
     let ran = serve.run(&["apply", "-f", "checkout.yaml"]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "experiment checkout created\n"), "{ran:?}");
@@ -197,7 +201,10 @@ fn a_server_that_is_not_there_and_wrong_usage_are_told_apart() {
     let url = "http://127.0.0.1:0";
     let ran = Ran::from(weir(&["get", "--server", url]).output().expect("`weir get`"));
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.err.contains(url) && ran.err.contains("is `weir serve` running") && ran.err.contains("--server"), "{ran:?}");
+    assert!(
+        ran.err.contains(url) && ran.err.contains("is `weir serve` running") && ran.err.contains("--server"),
+        "{ran:?}"
+    );
     for usage in [&["get", "--server", "somewhere"] as &[&str], &["delete", "../plan"], &["apply"], &["nonsense"]] {
         let ran = Ran::from(weir(usage).output().expect("`weir`"));
         assert_eq!(ran.code, Some(2), "{ran:?}");
@@ -221,7 +228,8 @@ fn a_token_is_asked_for_by_name_and_taken_from_the_environment() {
     let ran = serve.run(&["get"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.err.contains("--token-value") && ran.err.contains("WEIR_TOKEN"), "{ran:?}");
-    let ran = Ran::from(serve.command(&["get"]).env("WEIR_TOKEN", "look-only-0123456789").output().expect("`weir get`"));
+    let ran =
+        Ran::from(serve.command(&["get"]).env("WEIR_TOKEN", "look-only-0123456789").output().expect("`weir get`"));
     assert_eq!(ran.code, Some(0), "{ran:?}");
     serve.write("checkout.yaml", DOCUMENT);
     let ran = serve.run(&["apply", "-f", "checkout.yaml", "--token-value", "look-only-0123456789"]);
@@ -264,7 +272,7 @@ fn answer_in_turn(answers: Vec<(&'static str, String)>) -> (String, std::thread:
         for (status, body) in answers {
             let (mut stream, _) = listener.accept().expect("a connection");
             let mut lines = BufReader::new(stream.try_clone().expect("a second handle")).lines();
-            while lines.next().expect("a header").expect("text") != "" {}
+            while !lines.next().expect("a header").expect("text").is_empty() {}
             let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
             stream.write_all((head + &body).as_bytes()).expect("an answer");
         }

@@ -38,8 +38,7 @@ pub(crate) fn run(args: ApplyArgs) -> anyhow::Result<ExitCode> {
     for source in &sources {
         let answer = match server.post("/v1/experiments", &source.text) {
             Err(ApiError::Invalid { problems, .. }) => {
-                let findings: Vec<Finding> =
-                    problems.into_iter().map(|detail| finding(&source.name, detail)).collect();
+                let findings: Vec<Finding> = problems.into_iter().map(|detail| finding(&source.name, detail)).collect();
                 return refused(&applied, &findings, args.output);
             }
             answer => answer?,
@@ -65,7 +64,10 @@ fn refused(applied: &[Value], findings: &[Finding], output: OutputArgs) -> anyho
         for finding in findings {
             eprintln!("{finding}");
         }
-        eprintln!("weir: {}", if applied.is_empty() { "nothing was applied" } else { "nothing of this file was applied" });
+        eprintln!(
+            "weir: {}",
+            if applied.is_empty() { "nothing was applied" } else { "nothing of this file was applied" }
+        );
     }
     Ok(ExitCode::FAILURE)
 }

@@ -50,7 +50,9 @@ pub(crate) fn experiment_name(text: &str) -> Result<String, String> {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     /// No answer.
-    #[error("no answer from {server} ({reason}): is `weir serve` running there? If it is elsewhere, use --server or WEIR_SERVER")]
+    #[error(
+        "no answer from {server} ({reason}): is `weir serve` running there? If it is elsewhere, use --server or WEIR_SERVER"
+    )]
     Unreachable { server: String, reason: String },
     /// It wants a token, or another one.
     #[error("{server} refuses ({status}): {detail}. Give a token with --token-value or WEIR_TOKEN")]
@@ -65,7 +67,9 @@ pub(crate) enum ApiError {
     #[error("{server} answered {status}: {detail}")]
     Refused { server: String, status: u16, detail: String },
     /// It answered with something else than asked for.
-    #[error("{server} answered with something that this `weir` does not understand ({reason}): are both of the same release?")]
+    #[error(
+        "{server} answered with something that this `weir` does not understand ({reason}): are both of the same release?"
+    )]
     Strange { server: String, reason: String },
 }
 

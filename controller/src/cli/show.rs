@@ -174,7 +174,9 @@ fn versions(view: &View, assessment: &Assessment) -> String {
     }
     let mut text = table.render();
     if rewarded {
-        text.push_str("* probability of the best reward among those that keep their objectives: belief, it decides nothing\n");
+        text.push_str(
+            "* probability of the best reward among those that keep their objectives: belief, it decides nothing\n",
+        );
     }
     let live: u64 = assessment.versions.iter().map(|version| version.live.assigned).sum();
     text.push_str(&format!(

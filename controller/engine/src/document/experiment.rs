@@ -124,7 +124,8 @@ fn read_spec(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Experim
     });
     let failure =
         fields.get("failure").map_or(Some(FailureRules::default()), |place| traffic::failure(&place, problems));
-    let override_header = fields.get("override").map_or(Some(None), |place| override_header(&place, problems).map(Some));
+    let override_header =
+        fields.get("override").map_or(Some(None), |place| override_header(&place, problems).map(Some));
 
     require_something_to_decide_by(fields, kind, &versions, problems);
     keep_routing_headers_apart(fields, &versions, unit.as_ref(), override_header.as_ref(), problems);
@@ -132,7 +133,10 @@ fn read_spec(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Experim
         && deadline + bin > most
     {
         let place = fields.get("maxDuration").unwrap_or_else(|| fields.place().clone());
-        place.problem(problems, "`maxDuration` ends before the first bin settles: make it longer than `deadline` and `bin` together");
+        place.problem(
+            problems,
+            "`maxDuration` ends before the first bin settles: make it longer than `deadline` and `bin` together",
+        );
     }
     let (versions, baseline) = versions.whole()?;
     Some(Experiment {
@@ -202,7 +206,8 @@ fn keep_routing_headers_apart(
         if versions.routes_by(name)
             && let Some(place) = place
         {
-            let message = format!("{} routes requests to versions; a client cannot send it: use another header", shown(name));
+            let message =
+                format!("{} routes requests to versions; a client cannot send it: use another header", shown(name));
             place.problem(problems, message);
         }
     };
@@ -212,7 +217,8 @@ fn keep_routing_headers_apart(
     if let Some(Unit::Header(name)) = unit {
         refuse(fields.get("unit"), name);
     }
-    let items = fields.get("match").and_then(|place| place.quiet("headers")).map_or(Vec::new(), |list| list.quiet_items());
+    let items =
+        fields.get("match").and_then(|place| place.quiet("headers")).map_or(Vec::new(), |list| list.quiet_items());
     for item in items {
         if let Some(place) = item.quiet("name") {
             let name = place.as_text().unwrap_or_default().to_ascii_lowercase();
@@ -310,8 +316,13 @@ impl ReadVersions {
                 place.problem(problems, message);
             }
         }
-        let names: std::collections::BTreeSet<&str> =
-            self.versions.iter().flatten().flat_map(|version| &version.headers).map(|header| header.name.as_str()).collect();
+        let names: std::collections::BTreeSet<&str> = self
+            .versions
+            .iter()
+            .flatten()
+            .flat_map(|version| &version.headers)
+            .map(|header| header.name.as_str())
+            .collect();
         if let Some(first) = items.first()
             && names.len() > MAX_ROUTING_HEADERS
         {
@@ -428,9 +439,8 @@ fn alpha(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Alpha> {
     }
     let asked = "a probability of error such as `0.05`, or `{rollBack: 0.05, promotion: 0.01}`";
     let fields = place.fields(&["rollBack", "promotion"], asked, problems)?;
-    let mut budget = |name: &str| {
-        fields.get(name).map_or(Some(DEFAULT_ALPHA), |place| place.rate(half, false, problems))
-    };
+    let mut budget =
+        |name: &str| fields.get(name).map_or(Some(DEFAULT_ALPHA), |place| place.rate(half, false, problems));
     let (roll_back, promotion) = (budget("rollBack"), budget("promotion"));
     Some(Alpha { roll_back: roll_back?, promotion: promotion? })
 }

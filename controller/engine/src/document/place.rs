@@ -2,9 +2,9 @@
 //!
 //! A reader returns `None` only after it has noted why. Knows no field of an experiment.
 
+use super::Problem;
 use super::quantity::{self, percentage};
 use super::tree::{Entry, Node, Value};
-use super::Problem;
 use std::ops::RangeInclusive;
 use weir_core::duration::{format_milliseconds, parse_milliseconds};
 use weir_core::plan::{MAX_NAME, MAX_VALUE, is_header_name};
@@ -258,7 +258,8 @@ impl<'t> Place<'t> {
     pub(super) fn name(&self, problems: &mut Vec<Problem>) -> Option<String> {
         let text = self.text("a name", problems)?;
         if text.is_empty() || text.len() > MAX_NAME || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let message = format!("{} is not a name of 1 to {MAX_NAME} visible ASCII characters without blanks", shown(text));
+            let message =
+                format!("{} is not a name of 1 to {MAX_NAME} visible ASCII characters without blanks", shown(text));
             self.problem(problems, message);
             return None;
         }

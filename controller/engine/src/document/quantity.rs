@@ -32,7 +32,8 @@ pub(super) fn billionths(text: &str) -> Result<u64, String> {
     if whole.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(not_a_share());
     }
-    let scale = i64::from(exponent) + if percent { 7 } else { 9 } - i64::try_from(part.len()).map_err(|_| not_a_share())?;
+    let scale =
+        i64::from(exponent) + if percent { 7 } else { 9 } - i64::try_from(part.len()).map_err(|_| not_a_share())?;
     let digits: u64 = digits.parse().map_err(|_| "has too many digits".to_owned())?;
     let value = shift(digits, scale)?;
     if !percent && value >= WHOLE {
@@ -93,7 +94,24 @@ mod tests {
 
     #[test]
     fn what_is_not_a_share_is_refused() {
-        for text in ["", "%", "-1%", "+1%", "1", "1.0", "5", ".5", "a", "1,5%", "1e", "1e-99", "1e99%", "99999999999999999999%", "0.0000000001", "½"] {
+        for text in [
+            "",
+            "%",
+            "-1%",
+            "+1%",
+            "1",
+            "1.0",
+            "5",
+            ".5",
+            "a",
+            "1,5%",
+            "1e",
+            "1e-99",
+            "1e99%",
+            "99999999999999999999%",
+            "0.0000000001",
+            "½",
+        ] {
             assert!(billionths(text).is_err(), "{text}");
         }
     }

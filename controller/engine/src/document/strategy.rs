@@ -69,7 +69,11 @@ fn highest_step(versions: Versions<'_>) -> u32 {
 }
 
 /// Reads `spec.strategy`. The kind is known even if its details are wrong.
-pub(super) fn read(place: &Place<'_>, versions: Versions<'_>, problems: &mut Vec<Problem>) -> (Option<Kind>, Option<Strategy>) {
+pub(super) fn read(
+    place: &Place<'_>,
+    versions: Versions<'_>,
+    problems: &mut Vec<Problem>,
+) -> (Option<Kind>, Option<Strategy>) {
     const KINDS: [(&str, Kind); 3] = [("bandit", Kind::Bandit), ("canary", Kind::Canary), ("ab", Kind::Ab)];
     let asked = "`bandit`, `canary` or `ab`, or one of them with its details as in `{bandit: {floor: 5%}}`";
     if let Some(word) = place.as_text() {

@@ -133,7 +133,8 @@ fn code_range(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<(u32, u3
     match (code(from), code(to)) {
         (Some(from), Some(to)) if from <= to => Some((from, to)),
         _ => {
-            let message = format!("{} is not a status code or a range within 100 to 599, as `429` or `500-599`", shown(text));
+            let message =
+                format!("{} is not a status code or a range within 100 to 599, as `429` or `500-599`", shown(text));
             place.problem(problems, message);
             None
         }

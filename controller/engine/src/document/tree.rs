@@ -146,7 +146,8 @@ impl Builder<'_> {
 
     fn enter(&mut self, opened: Open, at: Position) -> bool {
         if self.open.len() >= MAX_DEPTH {
-            self.problems.push(at.problem("", format!("this is nested too deeply: at most {MAX_DEPTH} levels are read")));
+            self.problems
+                .push(at.problem("", format!("this is nested too deeply: at most {MAX_DEPTH} levels are read")));
             return false;
         }
         self.open.push(opened);
@@ -156,7 +157,8 @@ impl Builder<'_> {
     /// Whether there was an anchor or a tag; notes it.
     fn refuse_extras(&mut self, anchor: usize, tag: bool, at: Position) -> bool {
         if anchor != 0 {
-            self.problems.push(at.problem("", "anchors (`&name`) and aliases (`*name`) are not read: write the value out"));
+            self.problems
+                .push(at.problem("", "anchors (`&name`) and aliases (`*name`) are not read: write the value out"));
         } else if tag {
             self.problems.push(at.problem("", "tags (`!name`) are not read: leave the tag out"));
         }
