@@ -35,7 +35,13 @@ setup() {
     scripts/setup.sh $parts
 }
 wasm() { scripts/wasm.sh; }
-build() { cargo build --bins --tests; }
+build() {
+    case " $stages " in
+        *' unit '*) cargo build --bins --tests ;;
+        # shellcheck disable=SC2046 # A list of words.
+        *) cargo build --bins $(integration_tests e2e) ;;
+    esac
+}
 # shellcheck disable=SC2046 # Lists of words.
 unit() { cargo test --no-fail-fast --lib --bins $(integration_tests unit) && documented; }
 documented() { cargo test --no-fail-fast --doc; }
