@@ -79,6 +79,10 @@ impl Config {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Err(invalid(".", "is empty; name a `controller`, a static `plan`, or both"));
         }
+        if bytes.iter().any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace()) {
+            // What Envoy 1.40 hands over of a `google.protobuf.Struct`.
+            return Err(invalid(".", "is not JSON but binary; give Envoy the JSON as a `google.protobuf.StringValue`"));
+        }
         let mut reader = serde_json::Deserializer::from_slice(bytes);
         let config: Self = serde_path_to_error::deserialize(&mut reader)
             .map_err(|error| invalid(&error.path().to_string(), &error.inner().to_string()))?;
