@@ -1,0 +1,158 @@
+//! What the demo shows of an experiment, read from the controller's JSON. What is missing there is shown as missing.
+
+use serde_json::Value;
+
+/// One look at the experiment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct View {
+    /// In the experiment's order.
+    pub(crate) versions: Vec<VersionView>,
+    /// The last decision's action, as `shift`.
+    pub(crate) action: Option<String>,
+    /// Why, in sentences.
+    pub(crate) reasons: Vec<String>,
+    /// The outcome, once it has concluded: how, and which version has the traffic.
+    pub(crate) outcome: Option<(String, String)>,
+    /// What people should know before they trust the numbers.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// One version's line.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct VersionView {
+    pub(crate) name: String,
+    pub(crate) baseline: bool,
+    pub(crate) out: bool,
+    /// Share of traffic, 0 to 1.
+    pub(crate) weight: f64,
+    /// Exposures, the unsettled included.
+    pub(crate) live: u64,
+    /// Exposures in settled bins.
+    pub(crate) settled: u64,
+    pub(crate) reward: Option<Rate>,
+    pub(crate) errors: Option<Rate>,
+    /// Median, milliseconds.
+    pub(crate) latency: Option<f64>,
+    pub(crate) best: Option<f64>,
+    /// Objective and verdict.
+    pub(crate) verdicts: Vec<(String, String)>,
+}
+
+/// A rate and its 95% interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rate {
+    pub(crate) observed: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+}
+
+impl View {
+    /// Reads the answer of `GET /v1/experiments/{name}`.
+    pub(crate) fn read(experiment: &Value) -> Self {
+        let weights = list(&experiment["weights"]);
+        let whole: f64 = weights.iter().filter_map(|entry| entry["weight"].as_f64()).sum();
+        let weight = |name: &str| {
+            let entry = weights.iter().find(|entry| entry["version"] == name);
+            entry.and_then(|entry| entry["weight"].as_f64()).map_or(0.0, |weight| weight / whole.max(1.0))
+        };
+        let assessed = list(&experiment["assessment"]["versions"]);
+        let versions: Vec<VersionView> = if assessed.is_empty() {
+            // Nothing was assessed yet: the names and weights are there from the start.
+            let unassessed = |entry: &Value| {
+                let name = text(&entry["version"]);
+                VersionView { weight: weight(&name), name, ..VersionView::default() }
+            };
+            weights.iter().map(unassessed).collect()
+        } else {
+            assessed.iter().map(|version| VersionView::read(version, weight(&text(&version["name"])))).collect()
+        };
+        let phase = &experiment["state"]["phase"];
+        let outcome = (phase["phase"] == "concluded").then(|| {
+            let index = phase["version"].as_u64().and_then(|index| usize::try_from(index).ok());
+            let version = index.and_then(|index| versions.get(index)).map_or_else(String::new, |found| found.name.clone());
+            (text(&phase["outcome"]), version)
+        });
+        let decision = &experiment["decision"];
+        Self {
+            versions,
+            action: decision["action"].as_str().map(str::to_owned),
+            reasons: list(&decision["reasons"]).iter().map(text).collect(),
+            outcome,
+            warnings: list(&experiment["assessment"]["warnings"]).iter().map(text).collect(),
+        }
+    }
+
+    /// Requests counted so far.
+    pub(crate) fn counted(&self) -> u64 {
+        self.versions.iter().map(|version| version.live).sum()
+    }
+}
+
+impl VersionView {
+    fn read(version: &Value, weight: f64) -> Self {
+        Self {
+            name: text(&version["name"]),
+            baseline: version["baseline"] == true,
+            out: version["out"] == true,
+            weight,
+            live: version["live"]["assigned"].as_u64().unwrap_or(0),
+            settled: version["settled"]["assigned"].as_u64().unwrap_or(0),
+            reward: Rate::read(&version["rewardRate"]),
+            errors: Rate::read(&version["errorRate"]),
+            latency: version["latencyP50Ms"].as_f64(),
+            best: version["probabilityBestAndFeasible"].as_f64(),
+            verdicts: list(&version["objectives"])
+                .iter()
+                .map(|gate| (text(&gate["objective"]), text(&gate["verdict"])))
+                .collect(),
+        }
+    }
+}
+
+impl Rate {
+    fn read(rate: &Value) -> Option<Self> {
+        Some(Self { observed: rate["observed"].as_f64()?, low: rate["low"].as_f64()?, high: rate["high"].as_f64()? })
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_experiment_is_read_before_and_after_its_first_assessment() {
+        let mut experiment = json!({
+            "weights": [{"version": "v1", "weight": 7500}, {"version": "v2", "weight": 2500}],
+            "state": {"phase": {"phase": "running"}},
+            "assessment": null,
+            "decision": null,
+        });
+        let view = View::read(&experiment);
+        assert_eq!(view.versions[1].weight, 0.25);
+        assert_eq!((view.outcome, view.action), (None, None));
+
+        experiment["assessment"] = json!({"warnings": [], "versions": [
+            {"name": "v1", "baseline": true, "live": {"assigned": 12}, "settled": {"assigned": 10}},
+            {"name": "v2", "live": {"assigned": 9}, "settled": {"assigned": 8}, "probabilityBestAndFeasible": 0.75,
+             "errorRate": {"observed": 0.1, "low": 0.05, "high": 0.2}, "latencyP50Ms": 12.5,
+             "objectives": [{"objective": "errors", "verdict": "violated"}]},
+        ]});
+        experiment["state"]["phase"] = json!({"phase": "concluded", "outcome": "promoted", "version": 1, "at": 5});
+        experiment["decision"] = json!({"action": "promote", "reasons": ["Because."]});
+        let view = View::read(&experiment);
+        assert_eq!(view.counted(), 21);
+        assert_eq!(view.outcome, Some(("promoted".to_owned(), "v2".to_owned())));
+        assert_eq!(view.versions[1].verdicts, [("errors".to_owned(), "violated".to_owned())]);
+        assert_eq!((view.versions[1].best, view.versions[1].latency), (Some(0.75), Some(12.5)));
+        assert_eq!((view.action.as_deref(), view.reasons.as_slice()), (Some("promote"), &["Because.".to_owned()][..]));
+    }
+}
