@@ -122,7 +122,11 @@ pub(crate) fn ingest(mirror: &mut Mirror, report: &Report, live: usize, now: u64
         return Err(refused(Reason::Gap, "sequence", problem));
     }
     if known.is_none() && mirror.known_workers() >= MAX_WORKERS {
-        return Err(refused(Reason::Full, "node", format!("{MAX_WORKERS} workers are known already; send it again later")));
+        return Err(refused(
+            Reason::Full,
+            "node",
+            format!("{MAX_WORKERS} workers are known already; send it again later"),
+        ));
     }
     let mut worker = known.cloned().unwrap_or_else(|| {
         let mut worker = Worker::default();
@@ -209,7 +213,7 @@ impl Entry<'_> {
 
     fn check_time(&self, field: &str, time: u64) -> Result<(), Refused> {
         let bin = self.live.spec.bin_ms;
-        if time % bin != 0 {
+        if !time.is_multiple_of(bin) {
             return self.refuse(Reason::BadTime, field, format!("{time} is not a multiple of the bin, {bin} ms"));
         }
         let latest = self.now.saturating_add(MAX_AHEAD_MS);
@@ -221,7 +225,12 @@ impl Entry<'_> {
     }
 
     /// The open cells with the reported ones.
-    fn merge(&mut self, mut open: OpenExperiment, ignore_before: u64, accepted: &mut Accepted) -> Result<OpenExperiment, Refused> {
+    fn merge(
+        &mut self,
+        mut open: OpenExperiment,
+        ignore_before: u64,
+        accepted: &mut Accepted,
+    ) -> Result<OpenExperiment, Refused> {
         let published = self.live.state.epoch().map_or(0, |epoch| epoch.epoch);
         for (index, cell) in self.reported.cells.iter().enumerate() {
             let field = |name: &str| format!("cells[{index}].{name}");
@@ -234,9 +243,8 @@ impl Entry<'_> {
                 let problem = format!("{} is before {}, where this worker's bins are final", cell.bin, open.watermark);
                 return self.refuse(Reason::Settled, &field("bin"), problem);
             }
-            check_sums(cell).or_else(|name| {
-                self.refuse(Reason::Contradictory, &field(name), format!("is beyond {MAX_SUM:e}"))
-            })?;
+            check_sums(cell)
+                .or_else(|name| self.refuse(Reason::Contradictory, &field(name), format!("is beyond {MAX_SUM:e}")))?;
             if cell.epoch > published {
                 if self.live.state.is_running() {
                     let problem = format!("{} has not begun; the epoch in force is {published}", cell.epoch);
@@ -279,7 +287,8 @@ impl Entry<'_> {
 
 /// Adds a cell's counts to its place in a list in order.
 fn add<'a>(cells: &'a mut Vec<OpenCell>, cell: &Cell, version: usize) -> &'a Counts {
-    let place = cells.binary_search_by_key(&(cell.bin, cell.epoch, version), |open| (open.bin, open.epoch, open.version));
+    let place =
+        cells.binary_search_by_key(&(cell.bin, cell.epoch, version), |open| (open.bin, open.epoch, open.version));
     let at = place.unwrap_or_else(|at| {
         let open = OpenCell { bin: cell.bin, epoch: cell.epoch, version, counts: Counts::default() };
         cells.insert(at, open);

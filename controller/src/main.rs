@@ -11,6 +11,8 @@ mod mirror;
 mod publish;
 mod server;
 mod steward;
+#[cfg(test)]
+mod testing;
 
 use clap::Parser;
 use std::process::ExitCode;

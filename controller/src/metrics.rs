@@ -66,11 +66,23 @@ impl Metrics {
         registry.register("reports_refused", "Refused reports, by reason", metrics.refusals.clone());
         registry.register("decisions", "Decisions, by action", metrics.decisions.clone());
         registry.register("responses", "Responses, by class of status", metrics.requests.clone());
-        registry.register("dropped_exposures", "Exposures routed but not recorded for want of room", metrics.dropped.clone());
-        registry.register("horizon_cells", "Cells before the horizon of forgotten workers", metrics.before_horizon.clone());
+        registry.register(
+            "dropped_exposures",
+            "Exposures routed but not recorded for want of room",
+            metrics.dropped.clone(),
+        );
+        registry.register(
+            "horizon_cells",
+            "Cells before the horizon of forgotten workers",
+            metrics.before_horizon.clone(),
+        );
         registry.register("plan_changes", "Times that the plan became another", metrics.plans.clone());
         registry.register("ledger_failures", "Transactions that failed", metrics.ledger_failures.clone());
-        registry.register("steward_failures", "Decisions that could not be carried out", metrics.steward_failures.clone());
+        registry.register(
+            "steward_failures",
+            "Decisions that could not be carried out",
+            metrics.steward_failures.clone(),
+        );
         registry.register("experiments", "Experiments that are not deleted", metrics.experiments.clone());
         registry.register("live_workers", "Workers that reported lately", metrics.live_workers.clone());
         registry.register("open_cells", "Unsettled cells", metrics.open_cells.clone());

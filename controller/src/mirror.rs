@@ -114,9 +114,9 @@ impl Live {
     pub(crate) fn weights(&self) -> Vec<u32> {
         match self.state.phase {
             Phase::Running => self.state.weights().to_vec(),
-            Phase::Concluded { version, .. } => (0..self.spec.versions.len())
-                .map(|index| if index == version { TOTAL_WEIGHT } else { 0 })
-                .collect(),
+            Phase::Concluded { version, .. } => {
+                (0..self.spec.versions.len()).map(|index| if index == version { TOTAL_WEIGHT } else { 0 }).collect()
+            }
         }
     }
 }

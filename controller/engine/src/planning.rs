@@ -21,7 +21,8 @@ pub fn planned(experiment: &Experiment, id: &str, state: &State) -> PlannedExper
         epoch: state.epoch().map_or(1, |epoch| epoch.epoch),
         matching: experiment.matching.clone(),
         unit: experiment.unit.clone(),
-        salt: id.chars().take(64).collect(),
+        // The end of it: that is where the randomness of an id is.
+        salt: id.get(id.len().saturating_sub(64)..).unwrap_or(id).to_owned(),
         deadline_ms: experiment.deadline_ms,
         bin_ms: experiment.bin_ms,
         measure: experiment.measure,

@@ -209,8 +209,8 @@ impl Keeper {
         let mut changes = Vec::new();
         let latest = self.mirror.experiments.values().map(|live| live.created_at).max().unwrap_or(0);
         // Times of creation order the plan, so no two are the same.
-        let mut created_at = now.max(latest.saturating_add(1));
-        for spec in wanted {
+        let times = now.max(latest.saturating_add(1))..;
+        for (created_at, spec) in times.zip(wanted) {
             if !names.insert(spec.name.clone()) {
                 return Err(ApplyError::Twice(spec.name));
             }
@@ -218,8 +218,10 @@ impl Keeper {
                 let id = new_id(&spec.name)?;
                 let state = State::begin(&spec, now);
                 entries.push(planned(&spec, &id, &state));
-                changes.push((ExperimentRow { id, document: document.to_owned(), spec, state, created_at }, Change::Created));
-                created_at += 1;
+                changes.push((
+                    ExperimentRow { id, document: document.to_owned(), spec, state, created_at },
+                    Change::Created,
+                ));
                 continue;
             };
             let edit = apply::edit(&live.spec, &live.state, &spec, now)
@@ -356,7 +358,12 @@ impl Keeper {
             live.held = Some((decision.at, decision.reasons.clone()));
         }
         if !held {
-            tracing::info!(experiment = id, action = action_name(action), reasons = decision.reasons.join(" "), "decided");
+            tracing::info!(
+                experiment = id,
+                action = action_name(action),
+                reasons = decision.reasons.join(" "),
+                "decided"
+            );
         }
         // A concluded experiment keeps showing why it did.
         live.decision = Some(decision);

@@ -61,7 +61,12 @@ pub(crate) enum Command {
     /// Count a report.
     Report(Box<Report>, Reply<Result<Acknowledgement, Refused>>),
     /// Create or change experiments, all or none; only say what would happen if `dry_run`.
-    Apply { document: String, experiments: Vec<Experiment>, dry_run: bool, reply: Reply<Result<Vec<Applied>, ApplyError>> },
+    Apply {
+        document: String,
+        experiments: Vec<Experiment>,
+        dry_run: bool,
+        reply: Reply<Result<Vec<Applied>, ApplyError>>,
+    },
     /// Delete the experiment of a name. The id of what was deleted.
     Delete(String, Reply<Option<String>>),
     /// Every experiment.

@@ -9,7 +9,9 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use rows::{DecisionRow, ExperimentRow, OpenCell, OpenExperiment, SettledRow, WorkerBody, WorkerRow, action_name};
+pub(crate) use rows::{
+    DecisionRow, ExperimentRow, OpenCell, OpenExperiment, SettledRow, WorkerBody, WorkerRow, action_name,
+};
 
 use rusqlite::{Connection, params};
 use std::path::{Path, PathBuf};
@@ -23,7 +25,9 @@ pub(crate) enum LedgerError {
     InUse(PathBuf),
     #[error("cannot open the ledger {}", path.display())]
     Open { path: PathBuf, source: std::io::Error },
-    #[error("the ledger has schema version {found}, this program knows {known}: use the program that wrote it, or a newer one")]
+    #[error(
+        "the ledger has schema version {found}, this program knows {known}: use the program that wrote it, or a newer one"
+    )]
     TooNew { found: i64, known: i64 },
     #[error("the ledger failed")]
     Sqlite(#[from] rusqlite::Error),

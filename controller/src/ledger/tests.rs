@@ -1,0 +1,114 @@
+//! What is committed is there after any end; what is not, is not; and nobody else gets in.
+
+use super::*;
+use crate::testing::{START, counts, experiment};
+
+fn row(id: &str) -> ExperimentRow {
+    let spec = experiment("shop");
+    let state = State::begin(&spec, START);
+    ExperimentRow { id: id.to_owned(), document: "document".to_owned(), spec, state, created_at: START }
+}
+
+#[test]
+fn what_was_committed_is_read_back_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weir.db");
+    let ledger = Ledger::open(&path).unwrap();
+    let mut tricky = counts(7, 6);
+    // Floats must survive bit for bit.
+    tricky.reward_sum = 0.1 + 0.2;
+    tricky.latency_sum = f64::MIN_POSITIVE;
+    let body = WorkerBody {
+        ignore_before: 1,
+        latest_bin: START,
+        experiments: [(
+            "shop-1".to_owned(),
+            OpenExperiment {
+                watermark: START,
+                cells: vec![OpenCell { bin: START, epoch: 1, version: 1, counts: tricky.clone() }],
+            },
+        )]
+        .into(),
+    };
+    let worker =
+        WorkerRow { node: "n".to_owned(), incarnation: "0".repeat(32), last_sequence: 3, last_seen: START, body };
+    ledger.begin().unwrap();
+    ledger.insert_experiment(&row("shop-1")).unwrap();
+    ledger.put_settled("shop-1", 1, 0, &counts(1, 1)).unwrap();
+    ledger.put_settled("shop-1", 1, 0, &tricky).unwrap();
+    ledger.put_worker(&worker).unwrap();
+    ledger.commit().unwrap();
+    drop(ledger);
+
+    let ledger = Ledger::open(&path).unwrap();
+    assert_eq!(ledger.experiments().unwrap(), [row("shop-1")]);
+    let settled = SettledRow { experiment: "shop-1".to_owned(), epoch: 1, version: 0, counts: tricky };
+    assert_eq!(ledger.settled().unwrap(), [settled]);
+    assert_eq!(ledger.workers().unwrap(), [worker]);
+}
+
+#[test]
+fn what_was_not_committed_is_gone_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weir.db");
+    let ledger = Ledger::open(&path).unwrap();
+    ledger.begin().unwrap();
+    ledger.insert_experiment(&row("shop-1")).unwrap();
+    drop(ledger);
+    assert_eq!(Ledger::open(&path).unwrap().experiments().unwrap(), []);
+}
+
+#[test]
+fn a_second_process_is_told_that_the_ledger_is_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weir.db");
+    let first = Ledger::open(&path).unwrap();
+    let message = Ledger::open(&path).unwrap_err().to_string();
+    assert!(message.contains("another `weir serve`") && message.contains("weir.db"), "{message}");
+    drop(first);
+    assert!(Ledger::open(&path).is_ok());
+}
+
+#[test]
+fn a_ledger_of_a_newer_program_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weir.db");
+    let ledger = Ledger::open(&path).unwrap();
+    ledger.connection.execute("INSERT INTO migration (version) VALUES (1000)", []).unwrap();
+    drop(ledger);
+    assert!(matches!(Ledger::open(&path), Err(LedgerError::TooNew { found: 1_000, .. })));
+}
+
+#[test]
+fn a_name_is_free_again_once_its_experiment_is_deleted_and_an_id_never() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&folder.path().join("weir.db")).unwrap();
+    ledger.insert_experiment(&row("shop-1")).unwrap();
+    assert!(ledger.insert_experiment(&row("shop-2")).is_err(), "two of the same name");
+    ledger.delete_experiment("shop-1", START).unwrap();
+    ledger.insert_experiment(&row("shop-2")).unwrap();
+    assert!(ledger.insert_experiment(&ExperimentRow { spec: experiment("other"), ..row("shop-1") }).is_err());
+    assert_eq!(ledger.deleted().unwrap(), ["shop-1"]);
+    assert_eq!(ledger.experiments().unwrap(), [row("shop-2")]);
+}
+
+#[test]
+fn routine_decisions_are_forgotten_before_others() {
+    use weir_engine::assess::assess;
+    use weir_engine::decide::{Action, Decision};
+    use weir_engine::state::Observations;
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&folder.path().join("weir.db")).unwrap();
+    let experiment = row("shop-1");
+    let assessment = assess(&experiment.spec, &experiment.state, &Observations::default());
+    for at in 0..100 {
+        let action = if at % 10 == 0 { Action::Shift } else { Action::Renew };
+        let decision = Decision { at, action, reasons: vec![], state: experiment.state.clone() };
+        let row = DecisionRow { number: 0, decision, assessment: assessment.clone() };
+        ledger.insert_decision("shop-1", &row, 5).unwrap();
+    }
+    let kept = ledger.decisions("shop-1", 1_000).unwrap();
+    let numbers: Vec<u64> = kept.iter().map(|row| row.number).collect();
+    assert_eq!(numbers, [100, 99, 98, 97, 96, 91, 81, 71, 61, 51], "newest first");
+    assert_eq!(kept[0].assessment, assessment);
+}

@@ -50,9 +50,8 @@ impl Auth {
     pub(crate) fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> anyhow::Result<Self> {
         let mut tokens = Vec::new();
         for entry in entries {
-            let (role, token) = entry
-                .split_once('=')
-                .context("a token is written ROLE=TOKEN, with role proxy, viewer or operator")?;
+            let (role, token) =
+                entry.split_once('=').context("a token is written ROLE=TOKEN, with role proxy, viewer or operator")?;
             let role = match role {
                 "proxy" => Role::Proxy,
                 "viewer" => Role::Viewer,

@@ -41,3 +41,42 @@ async fn read_all(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     }
     Ok(bytes.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    /// A client that sends nothing and does not go away.
+    struct Silence;
+
+    impl hyper::body::Body for Silence {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    async fn status(body: Body, limit: usize) -> u16 {
+        axum::response::IntoResponse::into_response(read(body, limit).await.unwrap_err()).status().as_u16()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_ends_is_given_up() {
+        assert_eq!(status(Body::new(Silence), 10).await, 408);
+    }
+
+    #[tokio::test]
+    async fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
+        assert_eq!(read(Body::from("0123456789"), 10).await.unwrap().len(), 10);
+        assert_eq!(status(Body::from("0123456789x"), 10).await, 413);
+        assert_eq!(status(Body::from("x".repeat(10_000)), 10).await, 413);
+    }
+}

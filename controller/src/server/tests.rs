@@ -1,0 +1,284 @@
+//! The API as callers meet it: who may do what, what is said when something is wrong, and when a plan is answered.
+
+use super::*;
+use crate::keeper::{Command, Keeper};
+use crate::publish::Subscriber;
+use crate::testing::{Bench, START, cell, counts, document, experiment, report};
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, header};
+use serde_json::Value;
+use std::future::Future;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
+use weir_core::report::MAX_REPORT_BYTES;
+
+/// Long enough for anything that does happen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Api {
+    router: Router,
+    keeper: Handle,
+    stop: watch::Sender<bool>,
+    bench: Bench,
+}
+
+impl Api {
+    fn start(tokens: &[&str]) -> Self {
+        let mut bench = Bench::new();
+        let (keeper, plan): (Keeper, Subscriber) = bench.take();
+        let (keeper, _thread) = keeper.spawn().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let auth = Auth::parse(tokens.iter().copied()).unwrap();
+        let router = App::new(keeper.clone(), plan, bench.metrics.clone(), auth, stopped).router();
+        Self { router, keeper, stop, bench }
+    }
+
+    fn call<B: Into<Body>>(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        body: B,
+    ) -> impl Future<Output = Answer> + Send + use<B> {
+        let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
+        if !token.is_empty() {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let call = self.router.clone().oneshot(request.body(body.into()).unwrap());
+        async move {
+            let response = tokio::time::timeout(PATIENCE, call).await.expect("an answer in time").unwrap();
+            let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap().to_owned());
+            let status = response.status().as_u16();
+            let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            Answer { status, kind: kind.unwrap_or_default(), body: body.to_vec() }
+        }
+    }
+
+    async fn apply(&self) -> String {
+        let answer = self.call("POST", "/v1/experiments", "", document("shop")).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()["experiments"][0]["id"].as_str().unwrap().to_owned()
+    }
+
+    fn report<B: Into<Body>>(&self, body: B) -> impl Future<Output = Answer> + Send + use<B> {
+        self.call("POST", "/v1/reports", "", body)
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    status: u16,
+    kind: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// Its status, after a look at whether a failure is told as one.
+    fn checked_status(&self) -> u16 {
+        if self.status >= 400 {
+            assert_eq!(self.kind, "application/problem+json", "{self:?}");
+            let problem = self.json();
+            assert_eq!(problem["status"], self.status);
+            assert!(problem["title"].is_string() && problem["detail"].is_string(), "{problem}");
+        }
+        self.status
+    }
+}
+
+#[tokio::test]
+async fn each_role_may_do_its_part_and_no_more() {
+    let api = Api::start(&["proxy=p", "viewer=v", "operator=o"]);
+    // What a request is answered by no token, a wrong one, proxy, viewer, operator.
+    let table = [
+        ("GET", "/v1/plan", [401, 401, 200, 200, 200]),
+        ("POST", "/v1/reports", [401, 401, 400, 403, 403]),
+        ("GET", "/v1/experiments", [401, 401, 403, 200, 200]),
+        ("POST", "/v1/experiments", [401, 401, 403, 403, 422]),
+        ("GET", "/v1/experiments/shop", [401, 401, 403, 404, 404]),
+        ("GET", "/v1/experiments/shop/decisions", [401, 401, 403, 404, 404]),
+        ("DELETE", "/v1/experiments/shop", [401, 401, 403, 403, 404]),
+        ("GET", "/metrics", [401, 401, 403, 200, 200]),
+        ("GET", "/healthz", [200; 5]),
+        ("GET", "/readyz", [200; 5]),
+        ("GET", "/nothing", [404; 5]),
+        ("PUT", "/v1/plan", [405; 5]),
+    ];
+    for (method, path, expected) in table {
+        for (token, expected) in ["", "x", "p", "v", "o"].into_iter().zip(expected) {
+            let answer = api.call(method, path, token, "not a document").await;
+            assert_eq!(answer.checked_status(), expected, "{method} {path} with token `{token}`: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bad_report_of_any_kind_gets_a_clear_answer_and_changes_nothing() {
+    let api = Api::start(&[]);
+    let id = api.apply().await;
+    let good = serde_json::to_value(report(1, 1, &id, START, vec![cell("v1", START, counts(2, 1))])).unwrap();
+    let answer = api.report(good.to_string()).await;
+    assert_eq!((answer.status, answer.json()), (200, serde_json::json!({"acknowledged": 1})));
+    let contents = api.bench.contents();
+
+    let spoilt = |pointer: &str, value: Value| {
+        let mut report = good.clone();
+        report["sequence"] = 2.into();
+        *report.pointer_mut(pointer).unwrap() = value;
+        report.to_string()
+    };
+    let bad = [
+        ("not JSON", "{".to_owned(), 400, "not JSON"),
+        ("nothing", String::new(), 400, "not JSON"),
+        ("too large", " ".repeat(MAX_REPORT_BYTES + 1), 413, "larger than"),
+        ("of another format", spoilt("/format", 2.into()), 422, "format"),
+        ("without a node", spoilt("/node", "".into()), 422, "node"),
+        ("sequence 0", spoilt("/sequence", 0.into()), 422, "sequence"),
+        ("a gap", spoilt("/sequence", 3.into()), 422, "sequence"),
+        ("negative", spoilt("/experiments/0/cells/0/counts/assigned", (-1).into()), 422, "cells[0].counts.assigned"),
+        ("unknown experiment", spoilt("/experiments/0/id", "other".into()), 422, "experiments[0].id"),
+        ("unknown version", spoilt("/experiments/0/cells/0/version", "v7".into()), 422, "cells[0].version"),
+        ("future epoch", spoilt("/experiments/0/cells/0/epoch", 9.into()), 422, "cells[0].epoch"),
+        ("off the grid", spoilt("/experiments/0/cells/0/bin", (START + 1).into()), 422, "cells[0].bin"),
+        ("final bin", spoilt("/experiments/0/cells/0/bin", (START - 1_000).into()), 422, "cells[0].bin"),
+        ("back", spoilt("/experiments/0/watermark", (START - 1_000).into()), 422, "watermark"),
+    ];
+    for (what, body, status, said) in bad {
+        let answer = api.report(body).await;
+        assert_eq!(answer.checked_status(), status, "{what}: {answer:?}");
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(said), "{what}: {detail}");
+    }
+    let replayed = api.report(good.to_string()).await;
+    assert_eq!((replayed.status, replayed.json()), (200, serde_json::json!({"acknowledged": 1})));
+    assert_eq!(api.bench.contents(), contents);
+}
+
+#[tokio::test]
+async fn a_document_that_is_wrong_is_answered_with_every_problem_by_line() {
+    let api = Api::start(&[]);
+    let wrong = document("shop").replace("deadline: 2s", "deadline: soon").replace("name: v2", "name: v1");
+    let answer = api.call("POST", "/v1/experiments", "", wrong).await;
+    assert_eq!(answer.checked_status(), 422);
+    let problem = answer.json();
+    let problems = problem["problems"].as_array().unwrap();
+    assert!(problems.len() >= 2, "{problem}");
+    assert!(problems.iter().all(|problem| problem["line"].as_u64() > Some(1) && problem["message"].is_string()));
+    let not_text = api.call("POST", "/v1/experiments", "", vec![0xff]).await;
+    assert_eq!(not_text.checked_status(), 400);
+}
+
+#[tokio::test]
+async fn an_experiment_is_created_shown_kept_from_harm_and_deleted() {
+    let api = Api::start(&[]);
+    let id = api.apply().await;
+    let again = api.call("POST", "/v1/experiments", "", document("shop")).await;
+    assert_eq!((again.status, again.json()["experiments"][0]["result"].as_str()), (200, Some("unchanged")));
+
+    let shown = api.call("GET", "/v1/experiments/shop", "", "").await.json();
+    assert_eq!((shown["id"].as_str(), shown["phase"].as_str()), (Some(id.as_str()), Some("running")));
+    assert_eq!(shown["document"], document("shop"));
+    let spec: weir_engine::spec::Experiment = serde_json::from_value(shown["experiment"].clone()).unwrap();
+    assert_eq!(spec, experiment("shop"));
+    let list = api.call("GET", "/v1/experiments", "", "").await.json();
+    assert_eq!(list["experiments"][0]["id"].as_str(), Some(id.as_str()));
+
+    let other = document("shop").replace("deadline: 2s", "deadline: 3s");
+    let refused = api.call("POST", "/v1/experiments", "", other).await;
+    assert_eq!(refused.checked_status(), 409);
+    assert_eq!(refused.json()["problems"][0]["path"], "spec.deadline");
+    let longer = document("shop").replace("maxDuration: 7d", "maxDuration: 8d");
+    let would = api.call("POST", "/v1/experiments?dryRun=true", "", longer).await;
+    assert_eq!((would.status, would.json()["experiments"][0]["result"].as_str()), (200, Some("changed")));
+    assert_eq!(api.call("GET", "/v1/experiments/shop", "", "").await.json(), shown);
+
+    let deleted = api.call("DELETE", "/v1/experiments/shop", "", "").await;
+    assert_eq!((deleted.status, deleted.json()["id"].as_str()), (200, Some(id.as_str())));
+    assert_eq!(api.call("GET", "/v1/experiments/shop", "", "").await.checked_status(), 404);
+    let late = report(1, 1, &id, START, vec![cell("v1", START, counts(1, 1))]);
+    let answer = api.report(serde_json::to_vec(&late).unwrap()).await;
+    assert_eq!((answer.status, answer.json()["ignored"][0].as_str()), (200, Some(id.as_str())));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_in_a_query_is_said() {
+    let api = Api::start(&[]);
+    for path in ["/v1/plan?wait=soon", "/v1/plan?wat=1s", "/v1/experiments/shop/decisions?limit=-1"] {
+        assert_eq!(api.call("GET", path, "", "").await.checked_status(), 400, "{path}");
+    }
+    assert_eq!(api.call("POST", "/v1/experiments?dryRun=perhaps", "", "").await.checked_status(), 400);
+}
+
+#[tokio::test]
+async fn a_long_poll_is_answered_when_the_plan_changes_or_its_wait_is_over() {
+    let api = Api::start(&[]);
+    let first = api.call("GET", "/v1/plan?wait=20s", "", "").await;
+    assert_eq!(first.status, 200);
+    let revision = first.json()["revision"].as_str().unwrap().to_owned();
+    let unchanged = api.call("GET", &format!("/v1/plan?revision={revision}&wait=1ms"), "", "").await;
+    assert_eq!((unchanged.status, unchanged.body.len()), (304, 0));
+
+    let held = tokio::spawn(api.call("GET", &format!("/v1/plan?revision={revision}&wait=20s"), "", ""));
+    let id = api.apply().await;
+    let second = held.await.unwrap();
+    assert_eq!((second.status, second.json()["experiments"][0]["id"].as_str()), (200, Some(id.as_str())));
+    assert_ne!(second.json()["revision"].as_str(), Some(revision.as_str()));
+}
+
+#[tokio::test]
+async fn a_long_poll_ends_when_the_controller_does() {
+    let api = Api::start(&[]);
+    let revision = api.call("GET", "/v1/plan", "", "").await.json()["revision"].as_str().unwrap().to_owned();
+    let held = tokio::spawn(api.call("GET", &format!("/v1/plan?revision={revision}&wait=20s"), "", ""));
+    api.stop.send_replace(true);
+    assert_eq!(held.await.unwrap().status, 304);
+    assert_eq!(api.call("GET", "/readyz", "", "").await.checked_status(), 503);
+}
+
+#[tokio::test]
+async fn reports_that_wait_together_are_each_answered() {
+    let api = Api::start(&[]);
+    let id = api.apply().await;
+    let calls: Vec<_> = (1..=200)
+        .map(|worker| {
+            let report = report(worker, 1, &id, START, vec![cell("v1", START - 1_000, counts(1, 1))]);
+            tokio::spawn(api.report(serde_json::to_vec(&report).unwrap()))
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().status, 200);
+    }
+    let snapshot = api.keeper.ask(Command::Snapshot).await.unwrap().remove(0);
+    assert_eq!(snapshot.observations.epochs[&1].settled[0].assigned, 200);
+    let metrics = String::from_utf8(api.call("GET", "/metrics", "", "").await.body).unwrap();
+    assert!(metrics.contains("weir_reports_total{result=\"accepted\"} 200"), "{metrics}");
+    assert!(metrics.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn the_server_ends_in_order_while_a_poll_is_held() {
+    let api = Api::start(&[]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(serve(listener, api.router.clone(), api.stop.subscribe()));
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    connection.write_all(b"GET /healthz HTTP/1.1\r\nhost: weir\r\n\r\n").await.unwrap();
+    let mut buffer = [0; 1_024];
+    assert!(connection.read(&mut buffer).await.unwrap() > 0);
+    let revision = api.call("GET", "/v1/plan", "", "").await.json()["revision"].as_str().unwrap().to_owned();
+    let poll = format!("GET /v1/plan?revision={revision}&wait=20s HTTP/1.1\r\nhost: weir\r\n\r\n");
+    connection.write_all(poll.as_bytes()).await.unwrap();
+    api.stop.send_replace(true);
+    let mut rest = Vec::new();
+    tokio::time::timeout(PATIENCE, connection.read_to_end(&mut rest)).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, server).await.unwrap().unwrap();
+    // Whether the poll was read before the end or not, its connection was closed, and nothing but 304 was said.
+    let rest = String::from_utf8(rest).unwrap();
+    assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 304"), "{rest}");
+    assert!(TcpStream::connect(address).await.is_err());
+}

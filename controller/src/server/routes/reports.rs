@@ -11,19 +11,23 @@ use std::time::Instant;
 use weir_core::report::{Acknowledgement, MAX_REPORT_BYTES, Report};
 
 /// 200 with an acknowledgement. 400, 413 and 422 say that the report will never be accepted.
-pub(crate) async fn post(State(app): State<App>, request: axum::extract::Request) -> Result<Json<Acknowledgement>, Problem> {
+pub(crate) async fn post(
+    State(app): State<App>,
+    request: axum::extract::Request,
+) -> Result<Json<Acknowledgement>, Problem> {
     let began = Instant::now();
     let Ok(_permit) = app.reports.acquire().await else {
         return Err(Problem::passing("The controller is shutting down."));
     };
-    let bytes = body::read(request.into_body(), MAX_REPORT_BYTES)
-        .await
-        .inspect_err(|_| app.metrics.report_unusable("body"))?;
+    let bytes =
+        body::read(request.into_body(), MAX_REPORT_BYTES).await.inspect_err(|_| app.metrics.report_unusable("body"))?;
     let report = Report::from_json(&bytes).map_err(|invalid| {
         app.metrics.report_unusable("invalid");
-        let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok();
-        let status = if is_json { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
-        Problem::new(status, format!("The report is not valid: {invalid}.")).at(invalid.path, invalid.problem)
+        if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes) {
+            return Problem::new(StatusCode::BAD_REQUEST, format!("The report is not JSON: {error}."));
+        }
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("The report is not valid: {invalid}."))
+            .at(invalid.path, invalid.problem)
     })?;
     let answer = app.keeper.ask(|reply| Command::Report(Box::new(report), reply)).await?;
     app.metrics.ingest_seconds.observe(began.elapsed().as_secs_f64());
