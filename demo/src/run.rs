@@ -35,11 +35,8 @@ pub(crate) struct RunArgs {
 
 /// Runs the demo until it has an end, or until it is told to end.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let (mut interrupt, mut terminate, mut hang_up) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::hangup())?,
-    );
+    let (mut interrupt, mut terminate, mut hang_up) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
     let told_to_end = async {
         tokio::select! {
             _ = interrupt.recv() => 130,

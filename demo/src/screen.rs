@@ -40,7 +40,8 @@ impl Screen {
             return out.flush();
         }
         let is_due = self.last_line.as_ref().is_none_or(|(at, reasons)| {
-            elapsed.saturating_sub(*at) >= LINE_EVERY || (view.action.as_deref() != Some("hold") && *reasons != view.reasons)
+            elapsed.saturating_sub(*at) >= LINE_EVERY
+                || (view.action.as_deref() != Some("hold") && *reasons != view.reasons)
         });
         if is_due {
             println!("{}", line(view, elapsed));
@@ -64,14 +65,22 @@ impl Screen {
             String::new(),
             format!(
                 "  {:<9} {:<w$} {:>9}  {:<20} {:<19} {:>6} {:>6}  {}",
-                "version", "weight", "requests", "conversion", "errors", "p50", "best?", "verdict",
+                "version",
+                "weight",
+                "requests",
+                "conversion",
+                "errors",
+                "p50",
+                "best?",
+                "verdict",
                 w = BAR + 7
             ),
         ];
         lines.extend(view.versions.iter().map(|version| self.row(version)));
         lines.push(String::new());
         let action = view.action.as_deref().unwrap_or("waiting");
-        let reasons = if view.reasons.is_empty() { "Nothing was decided yet.".to_owned() } else { view.reasons.join(" ") };
+        let reasons =
+            if view.reasons.is_empty() { "Nothing was decided yet.".to_owned() } else { view.reasons.join(" ") };
         lines.extend(wrapped(&format!("  last decision: {} — {reasons}", self.bold(action)), WIDTH));
         lines.extend(view.warnings.iter().flat_map(|warning| wrapped(&format!("  note: {warning}"), WIDTH)));
         lines
@@ -91,7 +100,8 @@ impl Screen {
             version.latency.map_or_else(|| "–".to_owned(), |latency| format!("{latency:.0}ms")),
             version.best.map_or_else(|| "–".to_owned(), |best| format!("{:.0}%", best * 100.0)),
         );
-        let verdicts: Vec<String> = version.verdicts.iter().map(|(name, verdict)| self.verdict(name, verdict)).collect();
+        let verdicts: Vec<String> =
+            version.verdicts.iter().map(|(name, verdict)| self.verdict(name, verdict)).collect();
         let out = if version.out && !version.baseline { ", rolled back" } else { "" };
         format!("{row}{}{out}", verdicts.join(", "))
     }

@@ -109,8 +109,7 @@ pub(crate) async fn run(args: ServiceArgs) -> anyhow::Result<()> {
         let _ = stream.set_nodelay(true);
         let chance = Arc::clone(&chance);
         let service = service_fn(move |_: Request<Incoming>| {
-            let visit =
-                Visit::draw(args.version, &mut chance.lock().unwrap_or_else(PoisonError::into_inner));
+            let visit = Visit::draw(args.version, &mut chance.lock().unwrap_or_else(PoisonError::into_inner));
             answer(args.version, visit)
         });
         tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));

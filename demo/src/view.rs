@@ -55,7 +55,7 @@ impl View {
             let entry = weights.iter().find(|entry| entry["version"] == name);
             entry.and_then(|entry| entry["weight"].as_f64()).map_or(0.0, |weight| weight / whole.max(1.0))
         };
-        let assessed = list(&experiment["assessment"]["versions"]);
+        let assessed = list(at(experiment, "/assessment/versions"));
         let versions: Vec<VersionView> = if assessed.is_empty() {
             // Nothing was assessed yet: the names and weights are there from the start.
             let unassessed = |entry: &Value| {
@@ -66,10 +66,11 @@ impl View {
         } else {
             assessed.iter().map(|version| VersionView::read(version, weight(&text(&version["name"])))).collect()
         };
-        let phase = &experiment["state"]["phase"];
+        let phase = at(experiment, "/state/phase");
         let outcome = (phase["phase"] == "concluded").then(|| {
             let index = phase["version"].as_u64().and_then(|index| usize::try_from(index).ok());
-            let version = index.and_then(|index| versions.get(index)).map_or_else(String::new, |found| found.name.clone());
+            let version =
+                index.and_then(|index| versions.get(index)).map_or_else(String::new, |found| found.name.clone());
             (text(&phase["outcome"]), version)
         });
         let decision = &experiment["decision"];
@@ -78,7 +79,7 @@ impl View {
             action: decision["action"].as_str().map(str::to_owned),
             reasons: list(&decision["reasons"]).iter().map(text).collect(),
             outcome,
-            warnings: list(&experiment["assessment"]["warnings"]).iter().map(text).collect(),
+            warnings: list(at(experiment, "/assessment/warnings")).iter().map(text).collect(),
         }
     }
 
@@ -95,8 +96,8 @@ impl VersionView {
             baseline: version["baseline"] == true,
             out: version["out"] == true,
             weight,
-            live: version["live"]["assigned"].as_u64().unwrap_or(0),
-            settled: version["settled"]["assigned"].as_u64().unwrap_or(0),
+            live: at(version, "/live/assigned").as_u64().unwrap_or(0),
+            settled: at(version, "/settled/assigned").as_u64().unwrap_or(0),
             reward: Rate::read(&version["rewardRate"]),
             errors: Rate::read(&version["errorRate"]),
             latency: version["latencyP50Ms"].as_f64(),
@@ -113,6 +114,11 @@ impl Rate {
     fn read(rate: &Value) -> Option<Self> {
         Some(Self { observed: rate["observed"].as_f64()?, low: rate["low"].as_f64()?, high: rate["high"].as_f64()? })
     }
+}
+
+/// What a JSON pointer finds; null when there is nothing.
+fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
 fn list(value: &Value) -> &[Value] {

@@ -163,7 +163,10 @@ pub async fn pipelined(address: SocketAddr, host: &str, requests: u64) -> BTreeM
     let mut left = requests;
     while left > 0 {
         let batch = left.min(AT_ONCE);
-        stream.write_all(request.repeat(usize::try_from(batch).expect("a small number")).as_bytes()).await.expect("sent");
+        stream
+            .write_all(request.repeat(usize::try_from(batch).expect("a small number")).as_bytes())
+            .await
+            .expect("sent");
         let mut answers = Vec::new();
         // Every answer ends with the body that an upstream gives for `/`.
         while answers.windows(6).filter(|window| window == b"\r\n\r\nok").count() as u64 != batch {

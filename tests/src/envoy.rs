@@ -376,10 +376,8 @@ impl Envoy {
         self.listener = Some(listener);
         if self.builder.concurrency > 0 {
             let workers = u64::from(self.builder.concurrency);
-            eventually(PATIENCE, "all workers run", async || {
-                holds(self.stat("server.concurrency").await? == workers)
-            })
-            .await;
+            eventually(PATIENCE, "all workers run", async || holds(self.stat("server.concurrency").await? == workers))
+                .await;
         }
     }
 
@@ -408,7 +406,13 @@ impl Envoy {
             .arg(directory.join("admin-address"))
             .args(["--concurrency", &self.builder.concurrency.to_string()])
             // No shared memory, no drain time of a hot restart: many Envoys run beside each other.
-            .args(["--disable-hot-restart", "--log-level", "warning", "--component-log-level", "wasm:info,config:info"]);
+            .args([
+                "--disable-hot-restart",
+                "--log-level",
+                "warning",
+                "--component-log-level",
+                "wasm:info,config:info",
+            ]);
         self.process =
             Some(Process::start("envoy", &mut command, &self.log_path()).unwrap_or_else(|error| panic!("{error}")));
         self

@@ -33,9 +33,20 @@ pub fn filter() -> io::Result<PathBuf> {
 /// # Errors
 /// When there is none, saying what to do.
 pub fn weir() -> io::Result<PathBuf> {
+    found("WEIR_BIN", &beside("weir")?, "run `cargo build -p weir-controller`")
+}
+
+/// The demo's binary: `WEIR_DEMO_BIN`, or the one beside the running program.
+///
+/// # Errors
+/// When there is none, saying what to do.
+pub fn demo() -> io::Result<PathBuf> {
+    found("WEIR_DEMO_BIN", &beside("weir-demo")?, "run `cargo build -p weir-demo`")
+}
+
+fn beside(name: &str) -> io::Result<Vec<PathBuf>> {
     let program = std::env::current_exe()?;
-    let beside: Vec<PathBuf> = program.ancestors().skip(1).take(2).map(|folder| folder.join("weir")).collect();
-    found("WEIR_BIN", &beside, "run `cargo build -p weir-controller`")
+    Ok(program.ancestors().skip(1).take(2).map(|folder| folder.join(name)).collect())
 }
 
 fn found(variable: &str, candidates: &[PathBuf], remedy: &str) -> io::Result<PathBuf> {

@@ -1,7 +1,7 @@
 //! Builders of plans, with what a test does not care about filled in.
 
 use weir_core::plan::{
-    FailureRules, Header, Match, Measure, PlannedExperiment, PlannedVersion, Plan, RewardSource, Status, Unit,
+    FailureRules, Header, Match, Measure, Plan, PlannedExperiment, PlannedVersion, RewardSource, Status, Unit,
 };
 
 /// The routing header of every plan and route table here.

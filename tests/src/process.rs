@@ -124,7 +124,11 @@ fn die_with_parent(command: &mut Command) {
     #[allow(unsafe_code, reason = "std cannot set the parent-death signal")]
     unsafe {
         command.pre_exec(|| {
-            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 {
+                Ok(())
+            } else {
+                Err(io::Error::last_os_error())
+            }
         });
     }
 }

@@ -138,10 +138,9 @@ async fn answer(name: Arc<str>, request: Request<Incoming>) -> Result<Response<F
             Ok(Frame::data(Bytes::from_static(b"half of it"))),
             Err(io::Error::other("asked to truncate")),
         ])),
-        "stall" => response.header("content-length", "1000").body(Frames {
-            stalls: true,
-            ..stream(vec![Ok(Frame::data(Bytes::from_static(b"half of it")))])
-        }),
+        "stall" => response
+            .header("content-length", "1000")
+            .body(Frames { stalls: true, ..stream(vec![Ok(Frame::data(Bytes::from_static(b"half of it")))]) }),
         "grpc" => {
             let mut trailers = HeaderMap::new();
             trailers.insert("grpc-status", argument.parse().expect("a status"));
@@ -214,7 +213,9 @@ impl Body for Frames {
 
     fn size_hint(&self) -> SizeHint {
         match self.frames.as_slice() {
-            [Ok(frame)] if !self.stalls => frame.data_ref().map_or_else(SizeHint::default, |data| SizeHint::with_exact(data.len() as u64)),
+            [Ok(frame)] if !self.stalls => {
+                frame.data_ref().map_or_else(SizeHint::default, |data| SizeHint::with_exact(data.len() as u64))
+            }
             _ => SizeHint::default(),
         }
     }

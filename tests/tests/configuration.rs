@@ -1,4 +1,11 @@
 //! Plugin configurations: bad ones are refused with what is wrong, and a push loses nothing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use serde_json::{Value, json};
 use std::path::Path;
@@ -36,13 +43,8 @@ async fn a_bad_configuration_stops_envoy_at_its_start_with_a_clear_message() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_configuration_as_an_update_changes_nothing() {
     let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
-    let mut envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .listener_from_file()
-        .plugin(&sending_all_to("v2"))
-        .start()
-        .await;
+    let mut envoy =
+        Envoy::builder().version(&one).version(&two).listener_from_file().plugin(&sending_all_to("v2")).start().await;
     let mut workers = envoy.workers_with_plan("v2").await;
     for bad in ["", "{\"plan\": 1}", "{\"controller\": {\"cluster\": \"\"}}"] {
         let refused = envoy.stat("listener_manager.lds.update_rejected").await.unwrap_or(0);
@@ -69,7 +71,8 @@ async fn a_bad_configuration_as_an_update_changes_nothing() {
 async fn a_configuration_push_loses_no_count_and_no_plan() {
     let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
     let fake = FakeController::start(plan("1", vec![experiment("e", &[("v1", 0), ("v2", 1)])])).await;
-    let configuration = |interval: &str| json!({"controller": {"cluster": CONTROLLER, "reportInterval": interval}}).to_string();
+    let configuration =
+        |interval: &str| json!({"controller": {"cluster": CONTROLLER, "reportInterval": interval}}).to_string();
     let mut envoy = Envoy::builder()
         .version(&one)
         .version(&two)
@@ -88,9 +91,9 @@ async fn a_configuration_push_loses_no_count_and_no_plan() {
             }
         }
         // One request is under way while the configuration changes.
+        let before = two.requests_for("/delay/400");
         let address = envoy.address();
         let late = tokio::spawn(async move { Client::http1(address).await.get("/delay/400", &[]).await });
-        let before = two.requests_for("/delay/400");
         eventually(PATIENCE, "it has arrived", async || holds(two.requests_for("/delay/400") > before)).await;
         let taken = envoy.stat("listener_manager.lds.update_success").await.unwrap_or(0);
         envoy.update_plugin(&configuration(interval));
@@ -119,7 +122,10 @@ async fn a_configuration_push_loses_no_count_and_no_plan() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shipped_configuration_with_a_static_plan_splits_by_cookie() {
     let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
-    let text = shipped("static.yaml", &[(10_000, 0), (9_901, 0), (8_001, one.address().port()), (8_002, two.address().port())]);
+    let text = shipped(
+        "static.yaml",
+        &[(10_000, 0), (9_901, 0), (8_001, one.address().port()), (8_002, two.address().port())],
+    );
     let envoy = Envoy::builder().text(&text).start().await;
     let mut client = envoy.connect().await;
     for user in 0..1_000 {

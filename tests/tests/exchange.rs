@@ -1,4 +1,11 @@
 //! Plans in and reports out, with a controller that fails as a test asks.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -60,7 +67,8 @@ async fn a_new_plan_reaches_every_worker_over_one_poll_per_envoy() {
 async fn no_report_is_lost_or_counted_twice_whatever_the_controller_answers() {
     let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
     let mut fake = FakeController::start(plan("1", vec![experiment("e", &[("v1", 0), ("v2", 1)])])).await;
-    let envoy = Envoy::builder().version(&one).version(&two).controller(fake.address()).plugin(&reporting()).start().await;
+    let envoy =
+        Envoy::builder().version(&one).version(&two).controller(fake.address()).plugin(&reporting()).start().await;
     let mut workers = envoy.workers_with_plan("1").await;
     let mut sent = 0;
     for answers in [
@@ -164,7 +172,8 @@ async fn without_the_controller_the_last_plan_stays_and_after_the_limit_the_base
     visit(&mut hasty_workers, "running.test", 5, "v2").await;
     // Fallbacks are recorded for nobody, and concluded experiments never.
     let all = two.requests() - 2 * 5 - 2 * 10 - 2 * 10;
-    eventually(PATIENCE, "everything is counted", async || holds(fake.counts("running.test", "v2").assigned >= all)).await;
+    eventually(PATIENCE, "everything is counted", async || holds(fake.counts("running.test", "v2").assigned >= all))
+        .await;
     assert_eq!(fake.counts("running.test", "v2").assigned, all);
     assert_eq!(fake.counts("running.test", "v1").assigned, 0);
     assert_eq!(fake.assigned("concluded.test"), 0);

@@ -1,4 +1,11 @@
 //! The helpers themselves, on an Envoy without the filter: what they promise is what the other tests stand on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use hyper::Method;
 use weir_core::plan::Plan;

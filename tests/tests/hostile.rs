@@ -1,4 +1,11 @@
 //! Clients and upstreams that mean harm: any byte anywhere does none.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use hyper::Method;
 use serde_json::json;
@@ -106,7 +113,8 @@ async fn rewards_that_are_no_numbers_and_requests_that_are_none_do_no_harm() {
         .start()
         .await;
     let mut workers = envoy.workers_with_plan("1").await;
-    let rewards = ["1", "0", "-2", "nan", "inf", "-inf", "1e400", "1e308", "1e308", "0x10", "1,5", "--1", "1e-320", "²"];
+    let rewards =
+        ["1", "0", "-2", "nan", "inf", "-inf", "1e400", "1e308", "1e308", "0x10", "1,5", "--1", "1e-320", "²"];
     for reward in rewards {
         let hex: String = reward.bytes().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(workers[0].get(&format!("/reward-hex/{hex}"), &[("host", "reward.test")]).await.status, 200);
@@ -133,7 +141,8 @@ async fn rewards_that_are_no_numbers_and_requests_that_are_none_do_no_harm() {
         assert!(!answer.starts_with(b"HTTP/1.1 5"), "{}", answer.escape_ascii());
     }
     no_harm_was_done(&envoy).await;
-    eventually(PATIENCE, "everything is counted", async || holds(fake.counts("reward.test", "v2").completed >= sent)).await;
+    eventually(PATIENCE, "everything is counted", async || holds(fake.counts("reward.test", "v2").completed >= sent))
+        .await;
     let counts = fake.counts("reward.test", "v2");
     assert_eq!(counts.assigned, sent);
     assert!(counts.reward_sum.is_finite() && counts.reward_sum_squares.is_finite());

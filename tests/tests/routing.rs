@@ -1,4 +1,11 @@
 //! Where requests go: shares, matching, routing headers, with a static plan and no controller at all.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -41,13 +48,8 @@ async fn realised_shares_are_those_of_the_plan() {
     let mut part = on_host("part.test", &[("v1", 0), ("v2", 1)]);
     part.matching.share_ppm = 250_000;
     experiments.push(part);
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .version(&three)
-        .plugin(&static_plan(experiments))
-        .start()
-        .await;
+    let envoy =
+        Envoy::builder().version(&one).version(&two).version(&three).plugin(&static_plan(experiments)).start().await;
     for (host, requests, weights) in cases {
         let answered = shares(&envoy, host, requests).await;
         let total: u64 = answered.values().sum();

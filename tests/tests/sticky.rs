@@ -1,4 +1,11 @@
 //! Sticky users: one version from every worker and every Envoy, and only the necessary moves when weights change.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use weir_core::plan::{PlannedExperiment, Unit};
