@@ -2,10 +2,11 @@
 # Builds the programs and runs the demo. KEEP=1 leaves everything running when the experiment has ended, until Ctrl-C.
 source "$(dirname "$0")/lib.sh"
 
-step 'The controller and the demo' cargo build --release -p weir-controller -p weir-demo --bins
+# The same build as `make test`: on a new machine nothing is compiled twice.
+step 'The controller and the demo' cargo build --bins
 export ENVOY=${ENVOY:-$TOOLS/envoy-$ENVOY_VERSION} ENVOY_VERSION
-export WEIR_FILTER=$CARGO_TARGET_DIR/weir-filter.wasm WEIR_BIN=$CARGO_TARGET_DIR/release/weir
+export WEIR_FILTER=$CARGO_TARGET_DIR/weir-filter.wasm WEIR_BIN=$CARGO_TARGET_DIR/debug/weir
 arguments=()
 case ${KEEP:-} in '' | 0) ;; *) arguments+=(--keep) ;; esac
 # In place of this shell, so that Ctrl-C and the exit status are the demo's own.
-exec "$CARGO_TARGET_DIR/release/weir-demo" run ${arguments[@]+"${arguments[@]}"}
+exec "$CARGO_TARGET_DIR/debug/weir-demo" run ${arguments[@]+"${arguments[@]}"}

@@ -62,6 +62,8 @@ pub(crate) struct Live {
     pub(crate) assessed_at: u64,
     pub(crate) assessment: Option<Arc<Assessment>>,
     pub(crate) decision: Option<Decision>,
+    /// The last decision that moved traffic or concluded.
+    pub(crate) last_change: Option<Decision>,
     /// When a decision to hold was last put into the ledger, and why it held.
     pub(crate) held: Option<(u64, Vec<String>)>,
 }
@@ -76,7 +78,7 @@ pub(crate) struct Worker {
 
 impl Live {
     /// An experiment without counts.
-    pub(crate) fn new(row: ExperimentRow, last: Option<DecisionRow>) -> Self {
+    pub(crate) fn new(row: ExperimentRow, last: Option<DecisionRow>, last_change: Option<Decision>) -> Self {
         let (decision, assessment) =
             last.map_or((None, None), |last| (Some(last.decision), Some(Arc::new(last.assessment))));
         Self {
@@ -91,6 +93,7 @@ impl Live {
             assessed_at: 0,
             assessment,
             decision,
+            last_change,
             held: None,
         }
     }
@@ -132,7 +135,8 @@ impl Mirror {
         mirror.deleted.extend(ledger.deleted()?);
         for row in ledger.experiments()? {
             let last = ledger.decisions(&row.id, 1)?.into_iter().next();
-            mirror.insert(Live::new(row, last));
+            let change = ledger.last_change(&row.id)?;
+            mirror.insert(Live::new(row, last, change));
         }
         for row in ledger.settled()? {
             if let Some(live) = mirror.experiments.get_mut(&row.experiment) {

@@ -73,7 +73,9 @@ impl View {
                 index.and_then(|index| versions.get(index)).map_or_else(String::new, |found| found.name.clone());
             (text(&phase["outcome"]), version)
         });
-        let decision = &experiment["decision"];
+        // What moved traffic, once something has; until then why nothing does.
+        let change = &experiment["lastChange"];
+        let decision = if change.is_object() { change } else { &experiment["decision"] };
         Self {
             versions,
             action: decision["action"].as_str().map(str::to_owned),

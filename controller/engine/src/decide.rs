@@ -55,6 +55,12 @@ impl Action {
     pub fn changes_the_plan(self) -> bool {
         self != Self::Hold
     }
+
+    /// Whether it moves traffic or ends the experiment: what people want to remember.
+    #[must_use]
+    pub fn moves_traffic(self) -> bool {
+        !matches!(self, Self::Hold | Self::Renew)
+    }
 }
 
 /// Decides. `now` in Unix milliseconds. The order is the order of what matters: what is broken goes first, then what is

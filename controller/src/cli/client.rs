@@ -119,6 +119,7 @@ pub(crate) struct View {
     pub(crate) state: State,
     pub(crate) assessment: Option<Assessment>,
     pub(crate) decision: Option<Decision>,
+    pub(crate) last_change: Option<Decision>,
 }
 
 /// A server.

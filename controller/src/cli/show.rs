@@ -44,7 +44,10 @@ pub(crate) fn detail(view: &View, now: u64) -> String {
         None => text.push_str("nothing assessed yet\n"),
     }
     if let Some(decision) = &view.decision {
-        text.push_str(&last_decision(decision, now));
+        text.push_str(&told("decision", decision, now));
+        if let Some(change) = view.last_change.as_ref().filter(|change| change.at != decision.at) {
+            text.push_str(&told("change", change, now));
+        }
     }
     for warning in view.assessment.iter().flat_map(|assessment| &assessment.warnings) {
         text.push_str(&format!("warning: {warning}\n"));
@@ -215,9 +218,9 @@ fn gates(version: &VersionAssessment) -> String {
     if gates.is_empty() { NOTHING.to_owned() } else { gates.join("; ") }
 }
 
-fn last_decision(decision: &Decision, now: u64) -> String {
-    let mut text =
-        format!("\nlast decision: {}, {} ago\n", action(decision.action), stretch(now.saturating_sub(decision.at)));
+fn told(what: &str, decision: &Decision, now: u64) -> String {
+    let ago = stretch(now.saturating_sub(decision.at));
+    let mut text = format!("\nlast {what}: {}, {ago} ago\n", action(decision.action));
     for reason in &decision.reasons {
         text.push_str(&format!("  {reason}\n"));
     }
@@ -277,7 +280,7 @@ spec:
             reasons: vec!["v3 breaks errors.".to_owned(), "Any of v1, v2 may still be the best.".to_owned()],
             state: state.clone(),
         };
-        View { experiment, state, assessment: Some(assessment), decision: Some(decision) }
+        View { experiment, state, assessment: Some(assessment), decision: Some(decision), last_change: None }
     }
 
     #[test]
@@ -302,6 +305,17 @@ warning: A worker has fallen silent.
 ";
         let shown = detail(&view(), 27_000);
         assert_eq!(shown, expected, "\n{shown}");
+    }
+
+    #[test]
+    fn while_it_holds_the_last_change_of_traffic_is_still_told() {
+        let mut view = view();
+        view.last_change = view.decision.clone();
+        view.decision.as_mut().unwrap().at = 26_000;
+        view.decision.as_mut().unwrap().action = Action::Hold;
+        let shown = detail(&view, 27_000);
+        assert!(shown.contains("last decision: hold, 1 s ago"), "{shown}");
+        assert!(shown.contains("last change: roll back, 3 s ago\n  v3 breaks errors."), "{shown}");
     }
 
     #[test]
@@ -347,7 +361,7 @@ checkout  shop     running  v1 33.34%, v2 33.33%, v3 33.33%      4,500  1 m 1 s
 
     #[test]
     fn an_experiment_without_an_assessment_yet_can_be_shown() {
-        let view = View { assessment: None, decision: None, ..view() };
+        let view = View { assessment: None, decision: None, last_change: None, ..view() };
         assert!(detail(&view, 1_000).ends_with("nothing assessed yet\n"));
         assert!(line(&view, 1_000).starts_with("for 0 s · running"));
     }

@@ -179,7 +179,7 @@ impl Keeper {
             tracing::info!(experiment = row.id, ?change, "experiment applied");
             if created {
                 self.ledger.insert_experiment(&row)?;
-                self.mirror.insert(Live::new(row, None));
+                self.mirror.insert(Live::new(row, None, None));
             } else {
                 self.ledger.update_experiment(&row)?;
                 if let Some(live) = self.mirror.experiments.get_mut(&row.id) {
@@ -366,6 +366,9 @@ impl Keeper {
             );
         }
         // A concluded experiment keeps showing why it did.
+        if action.moves_traffic() {
+            live.last_change = Some(decision.clone());
+        }
         live.decision = Some(decision);
         Ok(())
     }

@@ -27,6 +27,8 @@ pub(crate) struct ExperimentView {
     assessment: Option<Arc<Assessment>>,
     /// The last; absent before the first.
     decision: Option<Decision>,
+    /// The last that moved traffic or concluded; absent before the first.
+    last_change: Option<Decision>,
     /// What the user wrote; absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     document: Option<String>,
@@ -53,6 +55,7 @@ impl ExperimentView {
             state: live.state.clone(),
             assessment: live.assessment.clone(),
             decision: live.decision.clone(),
+            last_change: live.last_change.clone(),
             document: with_document.then(|| live.document.clone()),
         }
     }

@@ -16,6 +16,7 @@ pub(crate) use rows::{
 use rusqlite::{Connection, params};
 use std::path::{Path, PathBuf};
 use weir_core::report::Counts;
+use weir_engine::decide::Decision;
 use weir_engine::state::State;
 
 /// What can go wrong with the ledger.
@@ -198,6 +199,17 @@ impl Ledger {
             });
         }
         Ok(decisions)
+    }
+
+    /// The last decision of an experiment that moved traffic or concluded it.
+    pub(crate) fn last_change(&self, id: &str) -> Result<Option<Decision>, LedgerError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT decision FROM decision WHERE experiment = ?1 AND action NOT IN ('hold', 'renew')
+             ORDER BY number DESC LIMIT 1",
+        )?;
+        let mut rows = statement.query(params![id])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        Ok(Some(rows::read("decision", id, &row.get::<_, String>(0)?)?))
     }
 
     /// Every experiment that is not deleted, oldest first.
