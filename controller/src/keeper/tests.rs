@@ -27,6 +27,13 @@ fn shift(bench: &mut Bench, weights: &[u32]) {
     bench.ask(|reply| Command::Decide(vec![judged(&snapshot, Some(decision))], reply)).unwrap();
 }
 
+fn hold(bench: &mut Bench) {
+    let snapshot = bench.ask(Command::Snapshot).unwrap().remove(0);
+    let state = snapshot.state.clone();
+    let decision = Decision { at: START + 1_000, action: Action::Hold, reasons: vec!["wait".to_owned()], state };
+    bench.ask(|reply| Command::Decide(vec![judged(&snapshot, Some(decision))], reply)).unwrap();
+}
+
 fn weights(bench: &Bench) -> Vec<u32> {
     bench.plan().experiments[0].versions.iter().map(|version| version.weight).collect()
 }
@@ -38,6 +45,8 @@ fn a_restart_is_invisible_in_plan_state_decisions_and_counts() {
     let cells = vec![cell("v1", START - 1_000, counts(5, 5)), cell("v2", START, counts(3, 1))];
     bench.ask(|reply| Command::Report(Box::new(report(1, 1, &id, START, cells)), reply)).unwrap().unwrap();
     shift(&mut bench, &[4_000, 6_000]);
+    // After this the last decision is not the last change any more.
+    hold(&mut bench);
     let show = |bench: &mut Bench| {
         let plan = bench.plan();
         let view = bench.ask(|reply| Command::Get("shop".to_owned(), reply)).unwrap().unwrap();
@@ -46,6 +55,8 @@ fn a_restart_is_invisible_in_plan_state_decisions_and_counts() {
         (plan, serde_json::to_value(&*view).unwrap(), serde_json::to_value(decisions).unwrap(), totals)
     };
     let before = show(&mut bench);
+    assert_eq!(before.1["lastChange"]["action"], "shift");
+    assert_eq!(before.1["decision"]["action"], "hold");
     assert_eq!(weights(&bench), [4_000, 6_000]);
     bench.restart();
     assert_eq!(show(&mut bench), before);
