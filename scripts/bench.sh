@@ -2,7 +2,7 @@
 # Builds optimised programs and runs the benchmarks: a table here, and target/bench/results.json.
 source "$(dirname "$0")/lib.sh"
 
-step 'Optimised programs' cargo build --release -p weir-controller -p weir-bench --bins
+step 'Optimised programs' cargo build --release --bins
 export ENVOY=${ENVOY:-$TOOLS/envoy-$ENVOY_VERSION} ENVOY_VERSION
 export WEIR_FILTER=$CARGO_TARGET_DIR/weir-filter.wasm WEIR_NOOP=$CARGO_TARGET_DIR/weir-noop.wasm
 export WEIR_BIN=$CARGO_TARGET_DIR/release/weir
