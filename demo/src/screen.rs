@@ -82,6 +82,9 @@ impl Screen {
         let reasons =
             if view.reasons.is_empty() { "Nothing was decided yet.".to_owned() } else { view.reasons.join(" ") };
         lines.extend(wrapped(&format!("  last decision: {} — {reasons}", self.bold(action)), WIDTH));
+        if !view.holds.is_empty() {
+            lines.extend(wrapped(&format!("  now: {} — {}", self.bold("hold"), view.holds.join(" ")), WIDTH));
+        }
         lines.extend(view.warnings.iter().flat_map(|warning| wrapped(&format!("  note: {warning}"), WIDTH)));
         lines
     }

@@ -11,6 +11,8 @@ pub(crate) struct View {
     pub(crate) action: Option<String>,
     /// Why, in sentences.
     pub(crate) reasons: Vec<String>,
+    /// Why nothing moves just now, if something has moved before.
+    pub(crate) holds: Vec<String>,
     /// The outcome, once it has concluded: how, and which version has the traffic.
     pub(crate) outcome: Option<(String, String)>,
     /// What people should know before they trust the numbers.
@@ -76,8 +78,14 @@ impl View {
         // What moved traffic, once something has; until then why nothing does.
         let change = &experiment["lastChange"];
         let decision = if change.is_object() { change } else { &experiment["decision"] };
+        let holds = if change.is_object() && at(experiment, "/decision/action") == "hold" && outcome.is_none() {
+            list(at(experiment, "/decision/reasons")).iter().map(text).collect()
+        } else {
+            Vec::new()
+        };
         Self {
             versions,
+            holds,
             action: decision["action"].as_str().map(str::to_owned),
             reasons: list(&decision["reasons"]).iter().map(text).collect(),
             outcome,
@@ -154,8 +162,13 @@ mod tests {
              "errorRate": {"observed": 0.1, "low": 0.05, "high": 0.2}, "latencyP50Ms": 12.5,
              "objectives": [{"objective": "errors", "verdict": "violated"}]},
         ]});
+        experiment["lastChange"] = json!({"action": "shift", "reasons": ["Belief."]});
+        experiment["decision"] = json!({"action": "hold", "reasons": ["Too early."]});
+        let view = View::read(&experiment);
+        assert_eq!((view.action.as_deref(), view.holds.as_slice()), (Some("shift"), &["Too early.".to_owned()][..]));
+
         experiment["state"]["phase"] = json!({"phase": "concluded", "outcome": "promoted", "version": 1, "at": 5});
-        experiment["decision"] = json!({"action": "promote", "reasons": ["Because."]});
+        experiment["lastChange"] = json!({"action": "promote", "reasons": ["Because."]});
         let view = View::read(&experiment);
         assert_eq!(view.counted(), 21);
         assert_eq!(view.outcome, Some(("promoted".to_owned(), "v2".to_owned())));
