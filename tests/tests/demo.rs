@@ -14,6 +14,8 @@ fn demo(arguments: &[&str], output: &Path) -> Process {
     command.arg("run").args(arguments);
     // Marks everything that this demo starts, however it comes to lose its parent.
     command.env(MARK, output);
+    // A demo that is killed cannot clear up: its files go with the test's.
+    command.env("TMPDIR", output.parent().unwrap());
     Process::start("weir-demo", &mut command, output).unwrap()
 }
 
