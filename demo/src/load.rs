@@ -31,7 +31,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, default_value = "shop.example")]
     host: String,
     /// Requests a second.
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     rate: u32,
     /// Seed of which user comes next; drawn by the system when left out.
     #[arg(long)]

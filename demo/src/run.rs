@@ -26,7 +26,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     keep: bool,
     /// Requests a second.
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     rate: u32,
     /// Seed of every chance but Envoy's; drawn by the system when left out.
     #[arg(long)]

@@ -67,7 +67,7 @@ pub(crate) fn line(view: &View, now: u64) -> String {
     parts.join(" · ")
 }
 
-/// What must change for [`line`] to be worth another line: where it stands and what is evident, not how much was counted.
+/// What must change for [`line()`] to be worth another line: where it stands and what is evident, not how much was counted.
 pub(crate) fn standing(view: &View) -> String {
     let verdicts: Vec<Vec<Verdict>> = view.assessment.iter().flat_map(|a| &a.versions).map(verdicts).collect();
     format!("{:?} {:?} {:?} {verdicts:?}", view.state.phase, view.state.weights(), view.state.out)
