@@ -26,7 +26,7 @@ test: ## Everything that CI asks: unit, end to end, as Wasm, checks
 e2e: ## Only the tests on a real Envoy
 	@scripts/test.sh setup wasm build e2e
 
-wasm-test: ## Only the pure crates' golden tests, as Wasm under Node
+wasm-test: ## Only the pure crates' tests, as Wasm under Node
 	@scripts/test.sh setup wasm-test
 
 check: ## Format, lints, documentation, dependency rules
