@@ -1,0 +1,240 @@
+//! Tests of the recorder: bounds, watermarks, and that nothing is lost by version.
+
+use super::*;
+use crate::matching::Compiled;
+use crate::report::Report;
+use crate::testing::{FakeHost, plan};
+use proptest::prelude::*;
+
+fn experiment(versions: usize) -> Rc<Experiment> {
+    experiment_of(1, 1, versions)
+}
+
+fn experiment_of(number: u32, epoch: u32, versions: usize) -> Rc<Experiment> {
+    let mut plan = plan(&vec![1; versions]);
+    plan.experiments[0].id = format!("e{number}");
+    plan.experiments[0].epoch = epoch;
+    let compiled = Compiled::new(&plan, &[]);
+    let mut host = FakeHost::default();
+    let experiment = compiled.find(&mut compiled.reader(&mut host)).unwrap();
+    Rc::clone(experiment)
+}
+
+fn ok(milliseconds: u64) -> Observation {
+    Observation { outcome: Outcome::Ok, age_nanos: milliseconds * 1_000_000, reward: 0.0 }
+}
+
+/// A report that a controller accepts.
+fn valid(drained: &Drained) {
+    let report = Report {
+        format: 1,
+        node: "n".repeat(256),
+        incarnation: "0".repeat(32),
+        sequence: 1,
+        plan: "p".repeat(64),
+        stale: true,
+        dropped: drained.dropped,
+        experiments: drained.experiments.clone(),
+    };
+    let json = serde_json::to_vec(&report).unwrap();
+    let read = Report::from_json(&json).unwrap();
+    assert_eq!(read, report);
+}
+
+#[test]
+fn an_exposure_is_counted_in_the_bin_of_its_assignment_however_late_it_ends() {
+    let mut recorder = Recorder::default();
+    let experiment = experiment(2);
+    let exposure = recorder.assign(&experiment, 1, 10_999).unwrap();
+    recorder.complete(&exposure, Observation { reward: 2.5, ..ok(1_500) });
+    let drained = recorder.drain(12_500);
+    valid(&drained);
+    let [reported] = &drained.experiments[..] else { panic!("one experiment") };
+    let [cell] = &reported.cells[..] else { panic!("the other version's cell is empty") };
+    assert_eq!((cell.version.as_str(), cell.bin, cell.epoch), ("v1", 10_000, 1));
+    let counts = &cell.counts;
+    assert_eq!((counts.assigned, counts.completed, counts.failed, counts.rewarded), (1, 1, 0, 1));
+    assert_eq!((counts.latency_sum, counts.latency_sum_squares), (1.5, 2.25));
+    assert_eq!((counts.reward_sum, counts.reward_sum_squares), (2.5, 6.25));
+    assert_eq!(reported.watermark, 10_000, "12,500 - 2,000, to the bin below");
+    assert_eq!(drained.assigned, 1);
+}
+
+#[test]
+fn the_end_after_the_deadline_changes_nothing() {
+    let mut recorder = Recorder::default();
+    let experiment = experiment(2);
+    let (on_time, late) = (recorder.assign(&experiment, 0, 0).unwrap(), recorder.assign(&experiment, 0, 0).unwrap());
+    recorder.complete(&on_time, ok(2_000));
+    recorder.complete(&late, Observation { age_nanos: 2_000_000_001, ..ok(0) });
+    let drained = recorder.drain(2_000);
+    assert_eq!(drained.experiments[0].cells[0].counts.overdue(), 1);
+}
+
+#[test]
+fn a_watermark_passes_a_bin_only_when_no_request_in_it_can_still_count() {
+    // Deadline 2 s, bin 1 s: a request of the last nanosecond of [0, 1 s) may count until just before 3 s.
+    for (now, watermark) in [(0, 0), (1_000, 0), (2_999, 0), (3_000, 1_000), (3_999, 1_000), (4_000, 2_000)] {
+        let mut recorder = Recorder::default();
+        let experiment = experiment(2);
+        recorder.assign(&experiment, 0, 0).unwrap();
+        let drained = recorder.drain(now);
+        assert_eq!(drained.experiments[0].watermark, watermark, "at {now}");
+    }
+}
+
+#[test]
+fn failures_and_aborts_are_told_apart_and_reports_stay_valid() {
+    let mut recorder = Recorder::default();
+    let experiment = experiment(2);
+    for (outcome, reward) in [
+        (Outcome::Ok, 0.0),
+        (Outcome::Failed, 1.0),
+        (Outcome::Aborted, 5.0),
+        (Outcome::Ok, f64::MAX),
+        (Outcome::Ok, -1.0),
+    ] {
+        let exposure = recorder.assign(&experiment, 0, 0).unwrap();
+        recorder.complete(&exposure, Observation { outcome, reward, ..ok(5) });
+    }
+    let drained = recorder.drain(1);
+    valid(&drained);
+    let counts = &drained.experiments[0].cells[0].counts;
+    assert_eq!((counts.assigned, counts.completed, counts.failed, counts.aborted), (5, 4, 1, 1));
+    assert_eq!((counts.latency.total(), counts.abort_age.total()), (3, 1));
+    assert_eq!((counts.rewarded, counts.reward_sum), (2, 0.0), "a square beyond f64 is no reward");
+}
+
+#[test]
+fn the_watermark_follows_reported_bins_and_then_falls_silent() {
+    let mut recorder = Recorder::default();
+    let experiment = experiment(2);
+    let exposure = recorder.assign(&experiment, 0, 5_000).unwrap();
+    assert_eq!(recorder.drain(5_100).experiments[0].cells.len(), 1);
+    assert!(recorder.drain(5_200).is_empty(), "nothing new");
+    recorder.complete(&exposure, ok(1_000));
+    assert_eq!(recorder.drain(6_000).experiments[0].cells[0].counts.completed, 1);
+    let settled = recorder.drain(8_000);
+    assert_eq!((settled.experiments[0].watermark, settled.experiments[0].cells.len()), (6_000, 0));
+    assert!(recorder.drain(9_000).is_empty());
+    assert!(recorder.experiments.is_empty() && recorder.cells == 0 && recorder.buckets == 0, "nothing is kept");
+}
+
+#[test]
+fn memory_stays_flat_over_plan_changes() {
+    let mut recorder = Recorder::default();
+    for epoch in 1..5_000 {
+        let experiment = experiment_of(epoch % 7, epoch, 3);
+        let now = u64::from(epoch) * 500;
+        let exposure = recorder.assign(&experiment, 0, now).unwrap();
+        recorder.complete(&exposure, ok(10));
+        recorder.drain(now + 100);
+        assert!(recorder.cells <= 64 && recorder.experiments.len() <= 7, "{} cells", recorder.cells);
+    }
+}
+
+#[test]
+fn when_room_runs_out_final_bins_of_an_epoch_merge_and_only_then_are_exposures_dropped() {
+    let mut recorder = Recorder::default();
+    let experiment = experiment(16);
+    // 512 bins of 16 cells fill 8,192; the controller is away, so nothing is drained.
+    for bin in 0..2_000_u64 {
+        let exposure = recorder.assign(&experiment, 0, bin * 1_000).expect("final bins make room");
+        recorder.complete(&exposure, ok(1));
+        assert!(recorder.cells <= CELLS);
+    }
+    let drained = recorder.drain(2_000_000);
+    valid(&drained);
+    assert_eq!((drained.assigned, drained.dropped), (2_000, 0));
+
+    // Bins that are not final cannot merge.
+    let many: Vec<Rc<Experiment>> = (0..600).map(|number| experiment_of(number, 1, 16)).collect();
+    let assigned = many.iter().filter(|experiment| recorder.assign(experiment, 0, 3_000_000).is_some()).count();
+    let drained = recorder.drain(3_000_001);
+    valid(&drained);
+    assert_eq!((assigned, drained.assigned, drained.dropped), (512, 512, 600 - 512));
+}
+
+#[test]
+fn a_bin_has_room_for_every_version_or_for_none() {
+    let mut recorder = Recorder::default();
+    for number in 0..511 {
+        recorder.assign(&experiment_of(number, 1, 16), 0, 0).unwrap();
+    }
+    recorder.assign(&experiment_of(1_000, 1, 15), 0, 0).unwrap();
+    let two = experiment_of(1_001, 1, 2);
+    assert!(recorder.assign(&two, 0, 0).is_none(), "one cell is left, two are needed");
+    assert!(recorder.assign(&two, 1, 0).is_none());
+    let known = experiment_of(5, 1, 16);
+    assert!((0..16).all(|version| recorder.assign(&known, version, 0).is_some()));
+}
+
+#[test]
+fn what_does_not_fit_into_one_report_follows_in_the_next_and_holds_the_watermark() {
+    let mut recorder = Recorder::default();
+    let experiment = experiment(16);
+    for bin in 0..400_u64 {
+        for version in 0..16 {
+            for latency in 0..20_u64 {
+                let exposure = recorder.assign(&experiment, version, bin * 1_000).unwrap();
+                recorder.complete(&exposure, Observation { age_nanos: latency * 100_000_000, ..ok(0) });
+            }
+        }
+    }
+    let (mut assigned, mut watermark, mut reports) = (0, 0, 0);
+    loop {
+        let drained = recorder.drain(1_000_000);
+        valid(&drained);
+        let [reported] = &drained.experiments[..] else { panic!("one experiment") };
+        assert!(reported.cells.iter().all(|cell| cell.bin >= watermark), "a bin below the watermark before");
+        assert!(reported.watermark >= watermark);
+        watermark = reported.watermark;
+        assigned += drained.assigned;
+        reports += 1;
+        if !drained.more {
+            break;
+        }
+        assert!(watermark < 400_000, "bins are left");
+    }
+    assert!(reports > 1);
+    assert_eq!((assigned, watermark), (400 * 16 * 20, 998_000));
+    assert_eq!(recorder.buckets, 0);
+}
+
+#[test]
+fn starting_over_loses_everything_at_once_and_says_how_much() {
+    let mut recorder = Recorder::default();
+    let experiment = experiment(2);
+    let in_flight = recorder.assign(&experiment, 0, 0).unwrap();
+    recorder.assign(&experiment, 1, 0).unwrap();
+    recorder.start_over(5);
+    recorder.assign(&experiment, 1, 100).unwrap();
+    recorder.complete(&in_flight, ok(100));
+    let drained = recorder.drain(200);
+    assert_eq!(drained.dropped, 7);
+    let [cell] = &drained.experiments[0].cells[..] else { panic!("one cell") };
+    assert_eq!((cell.counts.assigned, cell.counts.completed), (1, 0), "nothing of the life before");
+}
+
+proptest! {
+    #[test]
+    fn the_json_of_a_cell_is_never_larger_than_the_room_taken_for_it(
+        latencies in proptest::collection::vec((any::<u64>(), 1..u64::MAX), 0..60),
+        numbers in proptest::collection::vec(any::<u64>(), 5),
+        sums in proptest::collection::vec(proptest::num::f64::NORMAL, 4),
+        version in "[!-~]{1,128}",
+    ) {
+        let mut counts = Counts {
+            assigned: numbers[0], completed: numbers[1], failed: numbers[2], aborted: numbers[3], rewarded: numbers[4],
+            latency_sum: sums[0], latency_sum_squares: sums[1], reward_sum: sums[2], reward_sum_squares: sums[3],
+            ..Counts::default()
+        };
+        for (latency, count) in latencies {
+            counts.latency.add(crate::histogram::bucket_of(latency), count);
+            counts.abort_age.add(crate::histogram::bucket_of(latency / 3), count);
+        }
+        let room = largest_json(&counts, &version);
+        let cell = Cell { epoch: u32::MAX, version, bin: (1 << 53) - 1, counts };
+        prop_assert!(serde_json::to_vec(&cell).unwrap().len() < room);
+    }
+}
