@@ -54,6 +54,8 @@ pub struct VersionAssessment {
     pub settled: Tally,
     /// The same with what is not settled yet.
     pub live: Tally,
+    /// Settled exposures since the weights in force came: over all epochs at the end that have them.
+    pub settled_at_these_weights: u64,
     /// Error rate: bad events per exposure.
     pub error_rate: Option<Estimate>,
     /// Median latency of what did not fail, milliseconds.
@@ -141,7 +143,7 @@ impl Stretch<'_> {
     pub(crate) fn settled(&self, version: usize) -> (u64, u64, u64) {
         self.settled
             .and_then(|counts| counts.settled.get(version))
-                .map_or((0, 0, 0), |counts| (counts.assigned, counts.bad(), counts.rewarded))
+            .map_or((0, 0, 0), |counts| (counts.assigned, counts.bad(), counts.rewarded))
     }
 
     fn exposures(&self, experiment: &Experiment) -> u64 {
@@ -173,6 +175,12 @@ pub fn assess(experiment: &Experiment, state: &State, observations: &Observation
             out: state.is_out(index),
             settled: settled_tally,
             live: Tally::of(&live),
+            settled_at_these_weights: stretches
+                .iter()
+                .rev()
+                .take_while(|stretch| stretch.epoch.weights == state.weights())
+                .map(|stretch| stretch.settled(index).0)
+                .sum(),
             error_rate: estimate(settled.bad(), settled.assigned, beliefs.errors.get(index)),
             latency_p50_ms: quantile_ms(&settled, 0.5),
             latency_p99_ms: quantile_ms(&settled, 0.99),

@@ -156,9 +156,17 @@ fn winner(experiment: &Experiment, state: &State, assessment: &Assessment) -> Op
     let winner = assessment.winner.as_deref()?;
     let index = experiment.versions.iter().position(|version| version.name == winner)?;
     match &experiment.strategy {
-        Strategy::Canary { steps } if index != experiment.baseline && state.rung + 1 < steps.len() => None,
+        Strategy::Canary { steps } if index != experiment.baseline => {
+            let climbed = state.rung + 1 >= steps.len();
+            assessment.versions.get(index).filter(|version| climbed && stood(experiment, version)).map(|_| index)
+        }
         _ => Some(index),
     }
+}
+
+/// Whether a canary has its least exposures on this rung.
+fn stood(experiment: &Experiment, version: &VersionAssessment) -> bool {
+    version.settled_at_these_weights >= experiment.min_exposures
 }
 
 fn promotion_reason(experiment: &Experiment, assessment: &Assessment, winner: usize) -> String {
@@ -171,7 +179,10 @@ fn promotion_reason(experiment: &Experiment, assessment: &Assessment, winner: us
         "it meets every objective"
     };
     if experiment.reward.is_none() {
-        return format!("{name} has proved itself: {kept}, at every look so far with error at most {}.", assessment.alpha.promotion);
+        return format!(
+            "{name} has proved itself: {kept}, at every look so far with error at most {}.",
+            assessment.alpha.promotion
+        );
     }
     let beaten: Vec<String> = assessment
         .versions
@@ -205,11 +216,9 @@ fn shift(
     let total = assessment.settled_exposures;
     let wanted = match &experiment.strategy {
         Strategy::Ab { .. } => None,
-        Strategy::Bandit { floor, max_step } => {
-            (settled_here >= SHIFT_EXPOSURES.max(total / SHIFT_PART))
-                .then(|| bandit_weights(experiment, next, assessment, *floor, *max_step))
-        }
-        Strategy::Canary { steps } => climb(experiment, next, assessment, steps, settled_here, reasons),
+        Strategy::Bandit { floor, max_step } => (settled_here >= SHIFT_EXPOSURES.max(total / SHIFT_PART))
+            .then(|| bandit_weights(experiment, next, assessment, *floor, *max_step)),
+        Strategy::Canary { steps } => climb(experiment, next, assessment, steps, reasons),
     };
     if let Some(weights) = wanted.filter(|weights| weights.as_slice() != next.weights()) {
         if reasons.is_empty() {
@@ -228,7 +237,13 @@ fn shift(
     Action::Hold
 }
 
-fn bandit_weights(experiment: &Experiment, next: &State, assessment: &Assessment, floor: u32, max_step: u32) -> Vec<u32> {
+fn bandit_weights(
+    experiment: &Experiment,
+    next: &State,
+    assessment: &Assessment,
+    floor: u32,
+    max_step: u32,
+) -> Vec<u32> {
     let open: Vec<bool> =
         next.out.iter().enumerate().map(|(version, out)| !*out || version == experiment.baseline).collect();
     let target: Vec<f64> = assessment
@@ -250,7 +265,6 @@ fn climb(
     next: &mut State,
     assessment: &Assessment,
     steps: &[u32],
-    settled_here: u64,
     reasons: &mut Vec<String>,
 ) -> Option<Vec<u32>> {
     let above = next.rung + 1;
@@ -258,10 +272,14 @@ fn climb(
     #[expect(clippy::cast_precision_loss, reason = "a short ladder")]
     let part = above as f64 / steps.len() as f64;
     let ready = |version: &VersionAssessment| {
-        version.objectives.iter().all(|gate| gate.verdict == Verdict::Met || gate.log_e_met >= part * gate.met_at)
+        stood(experiment, version)
+            && version
+                .objectives
+                .iter()
+                .all(|gate| gate.verdict == Verdict::Met || gate.log_e_met >= part * gate.met_at)
     };
     let candidates = || assessment.versions.iter().filter(|version| !version.baseline && !version.out);
-    if settled_here < experiment.min_exposures || !candidates().all(ready) {
+    if !candidates().all(ready) {
         return None;
     }
     next.rung = above;
@@ -269,7 +287,10 @@ fn climb(
         "Enough evidence for rung {} of {}: {}.",
         above + 1,
         steps.len(),
-        candidates().map(|version| format!("{} gets {:.2}%", version.name, f64::from(step) / 100.0)).collect::<Vec<_>>().join(", ")
+        candidates()
+            .map(|version| format!("{} gets {:.2}%", version.name, f64::from(step) / 100.0))
+            .collect::<Vec<_>>()
+            .join(", ")
     ));
     Some(policy::canary_weights(experiment, step, &next.out))
 }
@@ -279,12 +300,18 @@ fn missing(experiment: &Experiment, assessment: &Assessment) -> Vec<String> {
     if assessment.settled_exposures == 0 {
         return vec!["Nothing has settled yet: no data means hold.".to_owned()];
     }
+    let on_a_ladder = matches!(experiment.strategy, Strategy::Canary { .. });
     let mut reasons = Vec::new();
     for version in assessment.versions.iter().filter(|version| !version.out) {
         if version.settled.assigned < experiment.min_exposures {
             reasons.push(format!(
                 "{} has {} of the {} settled exposures it needs.",
                 version.name, version.settled.assigned, experiment.min_exposures
+            ));
+        } else if on_a_ladder && !version.baseline && !stood(experiment, version) {
+            reasons.push(format!(
+                "{} has {} of the {} settled exposures it needs on this rung.",
+                version.name, version.settled_at_these_weights, experiment.min_exposures
             ));
         }
         for gate in version.objectives.iter().filter(|_| !version.baseline) {
@@ -327,13 +354,16 @@ fn leader_sentence(experiment: &Experiment, assessment: &Assessment, weights: &[
             let p = |version: &VersionAssessment| version.probability_best_and_feasible.unwrap_or(0.0);
             p(a).total_cmp(&p(b)).then_with(|| a.baseline.cmp(&b.baseline))
         })
-        .map_or_else(|| name(experiment, experiment.baseline).to_owned(), |version| {
-            format!(
-                "{} is best and feasible with probability {:.2}",
-                version.name,
-                version.probability_best_and_feasible.unwrap_or(0.0)
-            )
-        });
+        .map_or_else(
+            || name(experiment, experiment.baseline).to_owned(),
+            |version| {
+                format!(
+                    "{} is best and feasible with probability {:.2}",
+                    version.name,
+                    version.probability_best_and_feasible.unwrap_or(0.0)
+                )
+            },
+        );
     format!("Belief: {leader}. Traffic follows: {}.", moves.join(", "))
 }
 

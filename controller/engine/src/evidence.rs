@@ -48,7 +48,8 @@ pub(crate) fn gates(experiment: &Experiment, state: &State, stretches: &[Stretch
                 .map(|(index, objective)| {
                     let Limit::ErrorRate { max } = objective.limit;
                     let (log_e_violated, log_e_met) = (log_e_broken(&epochs, max), rate::log_e_met(&epochs, max));
-                    let latched = state.latched.get(index).and_then(|row| row.get(version)).copied().unwrap_or_default();
+                    let latched =
+                        state.latched.get(index).and_then(|row| row.get(version)).copied().unwrap_or_default();
                     let now = if log_e_violated >= violated_at {
                         Verdict::Violated
                     } else if log_e_met >= met_at {
@@ -80,7 +81,9 @@ pub(crate) fn beaten(experiment: &Experiment, state: &State, stretches: &[Stretc
         .map(|k| {
             let log_es: Vec<f64> = (0..versions)
                 .filter(|b| *b != k && !state.is_out(*b))
-                .map(|b| if experiment.requests_are_units() { log_e_better(stretches, reward.direction, k, b) } else { 0.0 })
+                .map(|b| {
+                    if experiment.requests_are_units() { log_e_better(stretches, reward.direction, k, b) } else { 0.0 }
+                })
                 .collect();
             // Without anyone to compare with it is −∞, which JSON cannot say.
             Some(best::log_mean_e(&log_es, versions).clamp(f64::MIN, f64::MAX))

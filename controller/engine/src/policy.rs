@@ -10,9 +10,7 @@ const LATTICE: u32 = 100;
 pub fn equal_weights(versions: usize, baseline: usize) -> Vec<u32> {
     let count = u32::try_from(versions).unwrap_or(u32::MAX).max(1);
     let share = TOTAL_WEIGHT / count;
-    (0..versions)
-        .map(|version| if version == baseline { TOTAL_WEIGHT - share * (count - 1) } else { share })
-        .collect()
+    (0..versions).map(|version| if version == baseline { TOTAL_WEIGHT - share * (count - 1) } else { share }).collect()
 }
 
 /// Weights of a canary: `step` basis points for each candidate that is not out, the rest for the baseline.
@@ -69,17 +67,16 @@ pub fn step_towards(
         .iter()
         .zip(open)
         .zip(&floors)
-        .map(|((share, open), floor)| {
-            if *open { f64::from(*floor) + (scale - reserved) * share.max(0.0) / total } else { 0.0 }
-        })
+        .map(
+            |((share, open), floor)| {
+                if *open { f64::from(*floor) + (scale - reserved) * share.max(0.0) / total } else { 0.0 }
+            },
+        )
         .collect();
     let farthest = wanted.iter().zip(current).map(|(to, from)| (to - f64::from(*from)).abs()).fold(0.0, f64::max);
     let part = if farthest > f64::from(max_step) { f64::from(max_step) / farthest } else { 1.0 };
-    let moved: Vec<f64> = wanted
-        .iter()
-        .zip(current)
-        .map(|(to, from)| f64::from(*from) + part * (to - f64::from(*from)))
-        .collect();
+    let moved: Vec<f64> =
+        wanted.iter().zip(current).map(|(to, from)| f64::from(*from) + part * (to - f64::from(*from))).collect();
     round_to(&moved, LATTICE, &floors, baseline)
 }
 
@@ -106,7 +103,8 @@ fn round_to(shares: &[f64], lattice: u32, floors: &[u32], baseline: usize) -> Ve
     remainders.sort_by(|(a, v), (b, w)| {
         b.total_cmp(a).then_with(|| (*v != baseline).cmp(&(*w != baseline))).then_with(|| v.cmp(w))
     });
-    let mut order = remainders.iter().map(|(_, version)| *version).filter(|v| shares.get(*v).is_some_and(|s| *s > 0.0)).cycle();
+    let mut order =
+        remainders.iter().map(|(_, version)| *version).filter(|v| shares.get(*v).is_some_and(|s| *s > 0.0)).cycle();
     let mut given: u32 = weights.iter().sum();
     while given < TOTAL_WEIGHT {
         let more = lattice.min(TOTAL_WEIGHT - given);

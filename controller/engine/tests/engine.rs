@@ -233,6 +233,27 @@ fn a_healthy_canary_climbs_its_ladder_on_evidence_and_is_promoted() {
 }
 
 #[test]
+fn a_canary_stands_its_least_exposures_of_its_own_on_every_rung_also_over_epochs() {
+    let mut patient = canary(experiment(2, bandit()));
+    // At 5% of the traffic that is 12,000 requests, more than one epoch.
+    patient.min_exposures = 600;
+    let truths = [Truth { errors: 0.0, conversion: 0.0 }; 2];
+    let run = Run::new(patient).go(&truths, 400, 200, &mut Random(13));
+    let settled_at = |decision: &Decision| -> u64 {
+        let epochs = &decision.state.epochs;
+        let before = &epochs[epochs.len() - 2];
+        let on_rung = epochs.iter().filter(|epoch| epoch.weights == before.weights);
+        on_rung.filter_map(|epoch| run.observations.epochs.get(&epoch.epoch)).map(|c| c.settled[1].assigned).sum()
+    };
+    let climbs: Vec<&Decision> = run.decisions.iter().filter(|decision| decision.action == Action::Shift).collect();
+    assert!(run.decisions.iter().any(|decision| decision.action == Action::Renew), "an epoch ends on a rung");
+    assert_eq!(climbs.len(), 3);
+    for climb in climbs {
+        assert!(settled_at(climb) >= 600, "{} at {} ms", settled_at(climb), climb.at);
+    }
+}
+
+#[test]
 fn a_broken_canary_is_rolled_back_and_the_experiment_ends_on_the_baseline() {
     let truths = [Truth { errors: 0.003, conversion: 0.0 }, Truth { errors: 0.2, conversion: 0.0 }];
     let run = Run::new(canary(experiment(2, bandit()))).go(&truths, 200, 600, &mut Random(11));
