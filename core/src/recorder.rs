@@ -49,6 +49,9 @@ struct Recorded {
 #[derive(Debug)]
 struct Group {
     experiment: Rc<Experiment>,
+    /// Whether a report has carried counts of it. Its assignments are then known elsewhere under this bin, and what is
+    /// still to come must arrive there too.
+    reported: bool,
     counts: Vec<Counts>,
 }
 
@@ -127,7 +130,7 @@ impl Recorder {
         let group = recorded.groups.entry((bin, experiment.epoch)).or_insert_with(|| {
             *cells = cells.saturating_add(experiment.versions.len());
             let counts = experiment.versions.iter().map(|_| Counts::default()).collect();
-            Group { experiment: Rc::clone(experiment), counts }
+            Group { experiment: Rc::clone(experiment), reported: false, counts }
         });
         let counts = group.counts.get_mut(version)?;
         counts.assigned = counts.assigned.saturating_add(1);
@@ -210,6 +213,7 @@ impl Recorder {
                 }
                 self.buckets = self.buckets.saturating_sub(buckets_of(counts));
                 drained.assigned = drained.assigned.saturating_add(counts.assigned);
+                group.reported = true;
                 let counts = std::mem::take(counts);
                 taken.push(Cell { epoch, version: version.name.to_string(), bin, counts });
             }
@@ -294,7 +298,8 @@ impl Recorded {
         self.settled_before(now_ms).min(oldest_left).max(self.watermark)
     }
 
-    /// Merges the final bins of each epoch into its oldest one.
+    /// Merges the final bins of each epoch into the oldest one, but for those that a report has carried: an outcome moved away
+    /// from its assignment would make more ends than exposures. Of these there are no more than a deadline has bins.
     fn compact(&mut self, now_ms: u64) {
         let settled = self.settled_before(now_ms);
         let mut kept: BTreeMap<(u64, u32), Group> = BTreeMap::new();
@@ -304,7 +309,7 @@ impl Recorded {
                 continue;
             }
             let into = match oldest.iter().find(|(known, _)| *known == epoch) {
-                _ if bin >= settled => bin,
+                _ if bin >= settled || group.reported => bin,
                 Some((_, first)) => *first,
                 None => {
                     oldest.push((epoch, bin));

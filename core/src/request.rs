@@ -13,6 +13,9 @@ use std::rc::Rc;
 
 /// Longest reward that is read, in bytes.
 const MAX_REWARD: usize = 32;
+/// Largest size of a reward; a greater one is a mistake and no reward. Sums of so many squares stay far from infinity, so no
+/// answer of a version can make a report that the controller refuses.
+const LARGEST_REWARD: f64 = 1e15;
 
 /// Turns the monotonic clock into the bin clock: Unix time when the VM began, monotone since.
 #[derive(Debug, Clone, Copy)]
@@ -158,7 +161,7 @@ fn reward(host: &mut impl Host, experiment: &Experiment) -> f64 {
     value
         .filter(|value| value.len() <= MAX_REWARD)
         .and_then(|value| std::str::from_utf8(&value).ok()?.trim().parse::<f64>().ok())
-        .filter(|reward| reward.is_finite())
+        .filter(|reward| reward.abs() <= LARGEST_REWARD)
         .unwrap_or(0.0)
 }
 
@@ -359,6 +362,7 @@ mod tests {
             (b"0", 0, 0, 0.0),
             (b"nan", 0, 0, 0.0),
             (b"inf", 0, 0, 0.0),
+            (b"1e76", 0, 0, 0.0),
             (b"one", 0, 0, 0.0),
             (b"\xff", 0, 0, 0.0),
             (b"0.000000000000000000000000000000001", 0, 0, 0.0),

@@ -156,6 +156,29 @@ fn when_room_runs_out_final_bins_of_an_epoch_merge_and_only_then_are_exposures_d
 }
 
 #[test]
+fn outcomes_stay_with_assignments_that_were_reported_before_room_ran_out() {
+    let mut recorder = Recorder::default();
+    let experiment = experiment(16);
+    let in_flight: Vec<Exposure> =
+        [0, 0, 0, 1_000, 1_000].iter().map(|at| recorder.assign(&experiment, 0, *at).unwrap()).collect();
+    let before = recorder.drain(1_500);
+    in_flight.iter().for_each(|exposure| recorder.complete(exposure, ok(1_000)));
+    // The controller is away for longer than there is room for.
+    for bin in 2..2_000_u64 {
+        let exposure = recorder.assign(&experiment, 0, bin * 1_000).expect("final bins make room");
+        recorder.complete(&exposure, ok(1));
+    }
+    let mut bins: BTreeMap<u64, Counts> = BTreeMap::new();
+    for cell in [before, recorder.drain(2_000_000)].iter().flat_map(|drained| &drained.experiments[0].cells) {
+        bins.entry(cell.bin).or_default().merge(&cell.counts);
+    }
+    assert_eq!(bins.values().map(|counts| counts.completed).sum::<u64>(), 5 + 1_998);
+    for (bin, counts) in bins {
+        assert!(!counts.is_contradictory(), "bin {bin}: {counts:?}");
+    }
+}
+
+#[test]
 fn a_bin_has_room_for_every_version_or_for_none() {
     let mut recorder = Recorder::default();
     for number in 0..511 {
