@@ -36,15 +36,22 @@ const UPSTREAM_FAILED: u64 = 0x2 // UH no healthy upstream
 /// Flags by which the client ended the request: DC (connection termination), DPE (protocol error).
 const CLIENT_LEFT: u64 = 0x4000 | 0x4_0000;
 
+/// SI: the stream idle time-out.
+const STREAM_IDLE: u64 = 0x1_0000;
+
 /// The gRPC status UNKNOWN, for a gRPC answer that names none.
 const GRPC_UNKNOWN: u32 = 2;
 
 /// How a request that has ended did so. Reads the code and the gRPC status only if the flags leave it open.
 pub fn at_end(host: &mut impl Host, rules: &FailureRules) -> Outcome {
-    if let Some(outcome) = by_flags(host.response_flags()) {
+    let flags = host.response_flags();
+    if let Some(outcome) = by_flags(flags) {
         return outcome;
     }
     let code = host.response_code();
+    if stalled(flags, code) {
+        return Outcome::Failed;
+    }
     by_code(code, rules).unwrap_or_else(|| by_grpc(host, Host::grpc_status, rules))
 }
 
@@ -69,6 +76,11 @@ fn by_flags(flags: u64) -> Option<Outcome> {
         return Some(Outcome::Failed);
     }
     (flags & CLIENT_LEFT != 0).then_some(Outcome::Aborted)
+}
+
+/// A stream that went idle after a good status: the answer stalled in its middle. Before any answer the code says it.
+fn stalled(flags: u64, code: Option<u32>) -> bool {
+    flags & STREAM_IDLE != 0 && code.is_some_and(|code| code < 400)
 }
 
 /// `None`: the code is no failure.
@@ -125,6 +137,8 @@ mod tests {
             ("time-out", ended(0x4, Some(504)), Failed),
             ("refused connection", ended(0x20, Some(503)), Failed),
             ("no cluster", ended(0x100_0000, Some(503)), Failed),
+            ("stalled in the middle of a 200", ended(0x1_0000, Some(200)), Failed),
+            ("the client stalled: Envoy's own 408", ended(0x1_0000, Some(408)), Ok),
             ("no route: a 404 of Envoy's own", ended(0x100, Some(404)), Ok),
             ("fault filter's 503", ended(0x400, Some(503)), Failed),
             ("rate limited", ended(0x800, Some(429)), Ok),

@@ -180,14 +180,14 @@ pub enum Unit {
     Cookie(String),
 }
 
-/// Until when a request's latency counts.
+/// When a request has ended, for its latency and its outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Measure {
     /// The whole exchange.
     #[default]
     End,
-    /// The response headers: for streams and upgrades.
+    /// The response headers, for streams and upgrades. What fails after them is not seen.
     Headers,
 }
 
@@ -274,6 +274,20 @@ impl Plan {
             check.that(ids.insert(experiment.id.as_str()), "id", || format!("`{}` is there twice", experiment.id))?;
         }
         let names = self.routing_headers();
+        check.that(!names.iter().any(|name| CARRIERS.contains(name)), "experiments", || {
+            format!("{} cannot be routing headers: filters would take them from every request", CARRIERS.join(", "))
+        })?;
+        // Filters remove routing headers from every request before anything looks at one, whichever experiment they belong to.
+        for (index, experiment) in self.experiments.iter().enumerate() {
+            let read = experiment.headers_read().find(|name| names.contains(name));
+            check.at(&format!("experiments[{index}]")).that(read.is_none(), "match", || {
+                let read = read.unwrap_or_default();
+                format!(
+                    "`{}` reads the header `{read}`, which routes (here or in another experiment) and so is removed",
+                    experiment.name
+                )
+            })?;
+        }
         check.that(names.len() <= MAX_ROUTING_HEADERS, "experiments", || {
             format!("{} different routing headers; at most {MAX_ROUTING_HEADERS}", names.len())
         })
@@ -292,6 +306,16 @@ impl Plan {
 }
 
 impl PlannedExperiment {
+    /// The request headers that decide whether and how a request takes part.
+    fn headers_read(&self) -> impl Iterator<Item = &str> {
+        let unit = match &self.unit {
+            Unit::Header(name) => Some(name.as_str()),
+            Unit::Request | Unit::Cookie(_) => None,
+        };
+        let matched = self.matching.headers.iter().map(|header| header.name.as_str());
+        matched.chain(unit).chain(self.override_header.as_deref())
+    }
+
     fn validate(&self, check: &Check) -> Result<(), InvalidPlan> {
         check.token(&self.id, "id", MAX_NAME)?;
         check.token(&self.name, "name", MAX_NAME)?;
@@ -381,6 +405,9 @@ impl Match {
 /// Headers that carry the request itself: setting them would change more than the route.
 const FORBIDDEN_HEADERS: [&str; 6] = ["host", "connection", "content-length", "transfer-encoding", "te", "upgrade"];
 
+/// Headers that carry who a request comes from: they may be looked at, never route.
+const CARRIERS: [&str; 2] = ["cookie", "authorization"];
+
 /// Whether a text is a header name that the plan may set or look at: lower-case token characters, no pseudo-header.
 #[must_use]
 pub fn is_header_name(name: &str) -> bool {
@@ -432,5 +459,34 @@ impl Check {
         self.that(is_header_name(name), part, || {
             format!("`{name}` is not a lower-case header name (and not one that carries the request, as `host` does)")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::plan;
+
+    #[test]
+    fn what_routes_in_one_experiment_cannot_be_read_by_another() {
+        let mut two = plan(&[1, 1]);
+        let mut other = two.experiments[0].clone();
+        other.id = "other".to_owned();
+        other.unit = Unit::Header("x-user".to_owned());
+        two.experiments.push(other);
+        two.validate().unwrap();
+        two.experiments[0].versions[0].headers.push(Header { name: "x-user".to_owned(), value: "b".to_owned() });
+        let refused = two.validate().unwrap_err();
+        assert_eq!(refused.path, "experiments[1].match");
+        assert!(refused.problem.contains("reads the header `x-user`, which routes"), "{refused}");
+    }
+
+    #[test]
+    fn headers_that_say_who_a_request_is_from_never_route() {
+        for name in ["cookie", "authorization"] {
+            let mut plan = plan(&[1, 1]);
+            plan.experiments[0].versions[0].headers.push(Header { name: name.to_owned(), value: "b".to_owned() });
+            assert!(plan.validate().unwrap_err().problem.contains("cannot be routing headers"), "{name}");
+        }
     }
 }

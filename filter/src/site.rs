@@ -66,7 +66,13 @@ impl Site {
         let Some(plan) = &inner.compiled else { return Request::default() };
         let exchange = inner.exchange.as_ref().map(|exchange| exchange.try_borrow_mut());
         match exchange {
-            Some(Ok(mut exchange)) => Request::on_request_headers(host, plan, exchange.worker()),
+            Some(Ok(mut exchange)) => {
+                // The controller knows nothing of a static plan: counts of one would have the whole report refused.
+                let fetched = exchange.plan().is_some();
+                let worker = exchange.worker();
+                let recorder = worker.recorder.filter(|_| fetched);
+                Request::on_request_headers(host, plan, Worker { recorder, ..worker })
+            }
             _ => {
                 let worker = Worker { recorder: None, clock: BinClock::new(0, 0), stale: false };
                 Request::on_request_headers(host, plan, worker)

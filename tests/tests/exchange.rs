@@ -94,8 +94,10 @@ async fn no_report_is_lost_or_counted_twice_whatever_the_controller_answers() {
     let counts = fake.counts("e", "v2");
     assert_eq!((counts.assigned, counts.completed, counts.failed, two.requests()), (sent, sent, 0, sent));
     assert_eq!(fake.complaints(), Vec::<String>::new());
-    let repeated = fake.received().windows(2).filter(|pair| pair[0].1 == pair[1].1).count();
-    assert!(repeated >= 1, "reports were sent again, byte for byte");
+    // Two workers send in turns: the same report need not come twice in a row. Incarnation and sequence make bodies unique.
+    let received = fake.received();
+    let different: BTreeSet<&[u8]> = received.iter().map(|(_, body)| body.as_slice()).collect();
+    assert!(different.len() < received.len(), "reports were sent again, byte for byte");
     assert!(fake.received().iter().all(|(report, _)| report.dropped == 0));
 }
 

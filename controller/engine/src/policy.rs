@@ -3,7 +3,7 @@
 use crate::spec::{Experiment, TOTAL_WEIGHT};
 
 /// Bandit weights are multiples of this many basis points: a coarse lattice bounds the number of strata.
-const LATTICE: u32 = 100;
+pub const LATTICE: u32 = 100;
 
 /// An equal split; what does not divide goes to the baseline.
 #[must_use]
@@ -146,6 +146,19 @@ mod tests {
             weights = step_towards(&weights, &[0.0, 1.0, 0.0], &[true; 3], 500, 2_000, 0);
         }
         assert_eq!(weights, [500, 9_000, 500]);
+    }
+
+    #[test]
+    fn floors_that_fit_on_the_lattice_are_kept_whatever_the_target() {
+        for (versions, floor) in [(3_usize, 3_300), (3, 3_250), (16, 600), (16, 501), (7, 1_400)] {
+            for leader in 0..versions {
+                let target: Vec<f64> = (0..versions).map(|version| f64::from(u8::from(version == leader))).collect();
+                let current = equal_weights(versions, 0);
+                let weights = step_towards(&current, &target, &vec![true; versions], floor, 10_000, 0);
+                assert_eq!(weights.iter().sum::<u32>(), TOTAL_WEIGHT);
+                assert!(weights.iter().all(|weight| *weight >= floor), "{versions} {floor}: {weights:?}");
+            }
+        }
     }
 
     #[test]

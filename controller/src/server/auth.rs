@@ -2,9 +2,10 @@
 
 use anyhow::{Context, bail};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use subtle::ConstantTimeEq;
 
 /// What a token allows.
@@ -91,7 +92,7 @@ impl Auth {
     /// # Errors
     /// Why not.
     pub(crate) fn admit(&self, method: &Method, headers: &HeaderMap, roles: &[Role]) -> Result<(), Denied> {
-        if !method.is_safe() && is_cross_origin(headers) {
+        if !method.is_safe() && (is_cross_origin(headers) || (self.is_open() && is_from_a_name(headers))) {
             return Err(Denied::Origin);
         }
         if self.is_open() {
@@ -123,6 +124,15 @@ fn is_cross_origin(headers: &HeaderMap) -> bool {
     let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     authority.is_none() || authority != host
+}
+
+/// Whether the origin is a host name that an attacker could make resolve to this machine (DNS rebinding): any but `localhost`.
+fn is_from_a_name(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else { return false };
+    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
+    let Some(authority) = authority.and_then(|authority| authority.parse::<Authority>().ok()) else { return true };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    host != "localhost" && host.parse::<IpAddr>().is_err()
 }
 
 #[cfg(test)]
@@ -176,6 +186,15 @@ mod tests {
         assert_eq!(post(&from("http://evil.example")), Err(Denied::Origin));
         assert_eq!(post(&from("null")), Err(Denied::Origin));
         assert_eq!(post(&from("http://127.0.0.1:8181")), Ok(()));
+        // A name that its owner lets resolve to this machine: origin and host agree.
+        let rebound = [(ORIGIN, "http://evil.example:8181"), (HOST, "evil.example:8181")];
+        let rebound: HeaderMap = rebound.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect();
+        assert_eq!(post(&rebound), Err(Denied::Origin));
+        for local in ["localhost:8181", "[::1]:8181"] {
+            let headers = [(ORIGIN, format!("http://{local}")), (HOST, local.to_owned())];
+            let headers: HeaderMap = headers.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect();
+            assert_eq!(post(&headers), Ok(()), "{local}");
+        }
         assert_eq!(open.admit(&Method::GET, &from("http://evil.example"), &[Role::Viewer]), Ok(()));
     }
 }

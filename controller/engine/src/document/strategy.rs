@@ -3,7 +3,7 @@
 use super::Problem;
 use super::place::{Place, nearest, shown};
 use super::quantity::{BASIS_POINT, PERCENT, WHOLE, percentage};
-use crate::policy::equal_weights;
+use crate::policy::{LATTICE, equal_weights};
 use crate::spec::{Strategy, TOTAL_WEIGHT};
 
 /// Least share that a bandit keeps for every version, unless the document says otherwise.
@@ -114,14 +114,15 @@ fn bandit(place: &Place<'_>, versions: Versions<'_>, problems: &mut Vec<Problem>
     let Strategy::Bandit { floor: usual_floor, max_step: usual_step } = usual_bandit(versions) else { return None };
     let floor = fields.get("floor").map_or(Some(usual_floor), |place| {
         let floor = place.share(BASIS_POINT, BASIS_POINT..=WHOLE, problems)?;
-        let least = u64::from(floor) * u64::from(versions.candidates() + 1) * BASIS_POINT;
+        // As the weights will have it: on their lattice.
+        let least = u64::from(floor.next_multiple_of(LATTICE)) * u64::from(versions.candidates() + 1) * BASIS_POINT;
         if least > WHOLE {
             let message = format!(
                 "a floor of {} for each of {} versions is {}, more than there is: lower it to {} or less",
                 shown(place.as_text().unwrap_or_default()),
                 versions.count,
                 percentage(least),
-                percentage(u64::from(TOTAL_WEIGHT / (versions.candidates() + 1)) * BASIS_POINT),
+                percentage(u64::from(TOTAL_WEIGHT / (versions.candidates() + 1) / LATTICE * LATTICE) * BASIS_POINT),
             );
             place.problem(problems, message);
             return None;

@@ -217,7 +217,7 @@ spec:
 9:7: spec.versions[2]: the field `name` is missing: write the version's name, as `name: v2`
 9:18: spec.versions[2].baseline: expected `true` or `false`, found `yes`
 10:13: spec.strategy: a bandit follows a reward, and there is none: write `reward: {responseHeader: …, direction: maximize}`
-10:30: spec.strategy.bandit.floor: a floor of `40%` for each of 3 versions is 120%, more than there is: lower it to 33.33% or less
+10:30: spec.strategy.bandit.floor: a floor of `40%` for each of 3 versions is 120%, more than there is: lower it to 33% or less
 10:44: spec.strategy.bandit.maxStep: `0.5%` is not within 1% to 100%
 11:10: spec.alpha: `0.7` must be more than 0% and at most 50%
 12:13: spec.deadline: `15` is not a duration: write a whole number and a unit, as in `250ms`, `15s`, `2m`, `1h` or `7d`
