@@ -390,9 +390,9 @@ fn probability_feasible(experiment: &Experiment, errors: &Beta) -> f64 {
     experiment
         .objectives
         .iter()
-        .map(|objective| {
-            let Limit::ErrorRate { max } = objective.limit;
-            errors.cdf(max)
+        .map(|objective| match objective.limit {
+            Limit::ErrorRate { max } => errors.cdf(max),
+            Limit::Latency { .. } => 1.0,
         })
         // Several limits on one rate are nested: the tightest says it all.
         .fold(1.0, f64::min)

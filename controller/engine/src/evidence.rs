@@ -46,7 +46,10 @@ pub(crate) fn gates(experiment: &Experiment, state: &State, stretches: &[Stretch
                 .iter()
                 .enumerate()
                 .map(|(index, objective)| {
-                    let Limit::ErrorRate { max } = objective.limit;
+                    let max = match objective.limit {
+                        Limit::ErrorRate { max } => max,
+                        Limit::Latency { .. } => f64::NAN,
+                    };
                     let (log_e_violated, log_e_met) = (log_e_broken(&epochs, max), rate::log_e_met(&epochs, max));
                     let latched =
                         state.latched.get(index).and_then(|row| row.get(version)).copied().unwrap_or_default();

@@ -28,6 +28,9 @@ pub struct Experiment {
     pub strategy: Strategy,
     /// Absolute limits every version must keep. A canary has at least one.
     pub objectives: Vec<Objective>,
+    /// Limits relative to the baseline that every candidate must keep.
+    #[serde(default)]
+    pub guardrails: Vec<Guardrail>,
     /// What to maximise or minimise. A bandit or an A/B test has one; so has whatever has several candidates.
     pub reward: Option<Reward>,
     /// Probability of error over the whole experiment.
@@ -100,16 +103,65 @@ pub enum Limit {
         /// Within (0, 1).
         max: f64,
     },
+    /// A quantile of latency: P(latency > max) ≤ 1 − quantile. Failed and overdue exposures are slow.
+    Latency {
+        /// Within (0, 1).
+        quantile: f64,
+        /// Microseconds; at most the deadline.
+        max_us: u64,
+    },
 }
 
-/// What to maximise or minimise: here, whether an exposure was rewarded.
+/// A limit relative to the baseline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Guardrail {
+    /// Unique within the experiment, objectives included.
+    pub name: String,
+    /// What is compared.
+    pub bound: Bound,
+}
+
+/// What a guardrail bounds, for a candidate b against the baseline a.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Bound {
+    /// Error rates: p_b ≤ ratio·p_a + margin. `ratio` > 1 or `margin` > 0, or equal versions could never be shown to keep it.
+    ErrorRate {
+        /// Within \[1, 100\].
+        ratio: f64,
+        /// Within \[0, 1).
+        margin: f64,
+    },
+    /// Latency: P(T_b ≥ ratio·L) ≤ P(T_a ≥ L) at several L (scaled dominance).
+    Latency {
+        /// Within (1, 100\].
+        ratio: f64,
+    },
+}
+
+/// What to maximise or minimise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reward {
     /// Where it comes from.
     pub source: RewardSource,
+    /// What of it counts.
+    #[serde(default)]
+    pub kind: RewardKind,
     /// Which way is better.
     pub direction: Direction,
+}
+
+/// What of a reward counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RewardKind {
+    /// Whether there was one: a conversion.
+    #[default]
+    Binary,
+    /// How large it was: an amount. Evidence about it is asymptotic.
+    Real,
 }
 
 /// Which way is better.
@@ -143,6 +195,12 @@ impl Experiment {
     #[must_use]
     pub fn version_name(&self, version: usize) -> &str {
         self.versions.get(version).map_or("", |version| version.name.as_str())
+    }
+
+    /// How many gates a version has: its objectives, and for a candidate the guardrails.
+    #[must_use]
+    pub fn gates(&self, version: usize) -> usize {
+        self.objectives.len() + if version == self.baseline { 0 } else { self.guardrails.len() }
     }
 
     /// Whether evidence per request is valid: only where each request is its own unit.

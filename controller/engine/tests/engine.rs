@@ -9,7 +9,9 @@ use weir_core::plan::{FailureRules, Match, Measure, RewardSource, Unit};
 use weir_core::report::Counts;
 use weir_engine::assess::{Assessment, assess};
 use weir_engine::decide::{Action, Decision, decide};
-use weir_engine::spec::{Alpha, Direction, Experiment, Limit, Objective, Reward, Strategy, TOTAL_WEIGHT, Version};
+use weir_engine::spec::{
+    Alpha, Direction, Experiment, Limit, Objective, Reward, RewardKind, Strategy, TOTAL_WEIGHT, Version,
+};
 use weir_engine::state::{EpochCounts, Observations, Outcome, Phase, State, Verdict};
 
 /// SplitMix64: enough for simulation, and the same everywhere.
@@ -46,7 +48,12 @@ fn experiment(versions: usize, strategy: Strategy) -> Experiment {
         baseline: 0,
         strategy,
         objectives: vec![Objective { name: "errors".into(), limit: Limit::ErrorRate { max: 0.02 } }],
-        reward: Some(Reward { source: RewardSource::ResponseHeader("x".into()), direction: Direction::Maximize }),
+        guardrails: Vec::new(),
+        reward: Some(Reward {
+            source: RewardSource::ResponseHeader("x".into()),
+            kind: RewardKind::Binary,
+            direction: Direction::Maximize,
+        }),
         alpha: Alpha { roll_back: 0.05, promotion: 0.05 },
         deadline_ms: 2_000,
         bin_ms: 1_000,

@@ -5,7 +5,7 @@ use super::quantity::WHOLE;
 use super::strategy::{Kind, Versions};
 use super::tree::Node;
 use super::{API_VERSION, KIND, Problem, strategy, traffic};
-use crate::spec::{Alpha, Direction, Experiment, Limit, Objective, Reward, Version};
+use crate::spec::{Alpha, Direction, Experiment, Limit, Objective, Reward, RewardKind, Version};
 use weir_core::plan::{
     FailureRules, Header, MAX_DEADLINE_MS, MAX_ROUTING_HEADERS, MAX_VERSIONS, Match, Measure, RewardSource, Unit,
 };
@@ -148,6 +148,7 @@ fn read_spec(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Experim
         baseline,
         strategy: strategy?,
         objectives: objectives?,
+        guardrails: Vec::new(),
         reward: reward?,
         alpha: alpha?,
         deadline_ms: deadline_ms?,
@@ -429,7 +430,7 @@ fn reward(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Reward> {
         }
         place.word(&words, problems)
     });
-    Some(Reward { source: source?, direction: direction? })
+    Some(Reward { source: source?, kind: RewardKind::Binary, direction: direction? })
 }
 
 fn alpha(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Alpha> {
