@@ -5,20 +5,48 @@
 
 use crate::special::log_sum_exp;
 use libm::{exp, expm1, log, log1p};
+use std::sync::OnceLock;
 
 /// Number of tilts in the grid of [`tilts`].
-pub const TILTS: usize = 40;
+const TILTS: u32 = 40;
 
 /// Number of bets in the grid of [`bets`].
-pub const BETS: usize = 24;
+const BETS: u32 = 24;
 
-/// One point of the grid over tilts.
+/// One point of a grid of bets.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Tilt {
-    /// How strongly events are favoured, as a log odds ratio; positive.
-    pub delta: f64,
-    /// Natural logarithm of the prior weight; the grid's weights sum to one.
+pub struct GridPoint {
+    /// How strongly is bet: a log odds ratio, or a fraction of the largest bet.
+    pub point: f64,
+    /// Natural logarithm of its prior weight; a grid's weights sum to one.
     pub log_prior: f64,
+}
+
+/// A grid of bets with a prior over them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grid(Vec<GridPoint>);
+
+impl Grid {
+    fn new(points: impl Iterator<Item = (f64, f64)>) -> Self {
+        let mut points: Vec<GridPoint> = points.map(|(point, log_prior)| GridPoint { point, log_prior }).collect();
+        let total = log_sum_exp(&points.iter().map(|at| at.log_prior).collect::<Vec<_>>());
+        for at in &mut points {
+            at.log_prior -= total;
+        }
+        Self(points)
+    }
+
+    /// `n` geometric points, all alike a priori.
+    fn geometric(from: f64, to: f64, n: u32) -> impl Iterator<Item = f64> {
+        let step = log(to / from) / f64::from(n - 1);
+        (0..n).map(move |i| from * exp(step * f64::from(i)))
+    }
+
+    /// The points, in a fixed order.
+    #[must_use]
+    pub fn points(&self) -> &[GridPoint] {
+        &self.0
+    }
 }
 
 /// K(δ; s, m, θ) = s·δ − m·log1p(θ·expm1(δ)): the logarithm of the factor by which `s` events among `m` trials change
@@ -36,7 +64,16 @@ pub fn kernel(delta: f64, s: u64, m: u64, theta: f64) -> f64 {
     }
     // Beyond ±700 expm1 overflows, and no effect is that large.
     let delta = delta.clamp(-700.0, 700.0);
-    let spent = log1p(theta.clamp(0.0, 1.0) * expm1(delta));
+    kernel_spent(delta, s, m, log_spent(delta, theta))
+}
+
+/// log1p(θ·expm1(δ)): what one trial costs.
+pub(crate) fn log_spent(delta: f64, theta: f64) -> f64 {
+    log1p(theta.clamp(0.0, 1.0) * expm1(delta))
+}
+
+/// The kernel, given what one trial costs.
+pub(crate) fn kernel_spent(delta: f64, s: u64, m: u64, spent: f64) -> f64 {
     s.min(m) as f64 * delta - m as f64 * spent
 }
 
@@ -44,17 +81,28 @@ pub fn kernel(delta: f64, s: u64, m: u64, theta: f64) -> f64 {
 ///
 /// From 5% more odds to 33 times the odds; effects near a doubling get most of the prior.
 #[must_use]
-pub fn tilts() -> [Tilt; TILTS] {
-    let mut grid = [Tilt { delta: 0.0, log_prior: 0.0 }; TILTS];
-    for (j, tilt) in grid.iter_mut().enumerate() {
-        tilt.delta = 0.05 + 3.45 * j as f64 / 39.0;
-        tilt.log_prior = -0.5 * (tilt.delta / 1.2) * (tilt.delta / 1.2);
-    }
-    let total = log_sum_exp(&grid.map(|tilt| tilt.log_prior));
-    for tilt in &mut grid {
-        tilt.log_prior -= total;
-    }
-    grid
+pub fn tilts() -> &'static Grid {
+    static GRID: OnceLock<Grid> = OnceLock::new();
+    GRID.get_or_init(|| {
+        Grid::new((0..TILTS).map(|j| {
+            let delta = 0.05 + 3.45 * f64::from(j) / 39.0;
+            (delta, -0.5 * (delta / 1.2) * (delta / 1.2))
+        }))
+    })
+}
+
+/// The grid of tilts for conversions, where effects are small: 32 geometric points from 0.02 to 4, all alike a priori.
+#[must_use]
+pub fn effects() -> &'static Grid {
+    static GRID: OnceLock<Grid> = OnceLock::new();
+    GRID.get_or_init(|| Grid::new(Grid::geometric(0.02, 4.0, 32).map(|delta| (delta, 0.0))))
+}
+
+/// The grid of tilts for shares of traffic: 16 geometric points from 0.005 to 1, upwards and downwards, all alike a priori.
+#[must_use]
+pub fn shares() -> &'static Grid {
+    static GRID: OnceLock<Grid> = OnceLock::new();
+    GRID.get_or_init(|| Grid::new(Grid::geometric(0.005, 1.0, 16).flat_map(|delta| [(delta, 0.0), (-delta, 0.0)])))
 }
 
 /// The grid of bets: 24 geometric values from 0.01 to 0.9, as fractions of the largest bet that cannot go broke; the
@@ -62,12 +110,9 @@ pub fn tilts() -> [Tilt; TILTS] {
 ///
 /// Source: Waudby-Smith & Ramdas (2024), testing by betting with a mixture over bets.
 #[must_use]
-pub fn bets() -> [f64; BETS] {
-    let mut grid = [0.0; BETS];
-    for (i, bet) in grid.iter_mut().enumerate() {
-        *bet = 0.01 * exp(log(90.0) * i as f64 / 23.0);
-    }
-    grid
+pub fn bets() -> &'static Grid {
+    static GRID: OnceLock<Grid> = OnceLock::new();
+    GRID.get_or_init(|| Grid::new(Grid::geometric(0.01, 0.9, BETS).map(|bet| (bet, 0.0))))
 }
 
 /// Whether a propensity can carry evidence or belief: in \[10⁻⁹, 1\]. Weights go down to 10⁻⁴; what is smaller is zero or a
@@ -76,13 +121,9 @@ pub(crate) fn is_propensity(w: f64) -> bool {
     (1e-9..=1.0).contains(&w)
 }
 
-/// ln Σⱼ πⱼ·exp(total(δⱼ)): mixes one log factor per tilt.
-pub(crate) fn mix_tilts(mut total: impl FnMut(f64) -> f64) -> f64 {
-    let mut terms = [0.0; TILTS];
-    for (term, tilt) in terms.iter_mut().zip(tilts()) {
-        *term = tilt.log_prior + total(tilt.delta);
-    }
-    log_sum_exp(&terms)
+/// ln Σⱼ πⱼ·exp(total(δⱼ)): mixes one log factor per point of a grid.
+pub(crate) fn mix(grid: &Grid, mut total: impl FnMut(f64) -> f64) -> f64 {
+    log_sum_exp(&grid.points().iter().map(|at| at.log_prior + total(at.point)).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -90,17 +131,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_prior_over_tilts_sums_to_one() {
-        let total: f64 = tilts().iter().map(|tilt| exp(tilt.log_prior)).sum();
-        assert!((total - 1.0).abs() < 1e-14);
+    fn every_prior_sums_to_one() {
+        for grid in [tilts(), effects(), shares(), bets()] {
+            let total: f64 = grid.points().iter().map(|at| exp(at.log_prior)).sum();
+            assert!((total - 1.0).abs() < 1e-14);
+        }
     }
 
     #[test]
     fn the_grids_end_where_they_should() {
-        assert_eq!(tilts()[0].delta, 0.05);
-        assert!((tilts()[TILTS - 1].delta - 3.5).abs() < 1e-15);
-        assert!((bets()[0] - 0.01).abs() < 1e-17);
-        assert!((bets()[BETS - 1] - 0.9).abs() < 1e-14);
+        for (grid, count, first, last) in
+            [(tilts(), 40, 0.05, 3.5), (effects(), 32, 0.02, 4.0), (shares(), 32, 0.005, -1.0), (bets(), 24, 0.01, 0.9)]
+        {
+            let points = grid.points();
+            assert_eq!(points.len(), count);
+            assert!((points[0].point - first).abs() < 1e-15 && (points[count - 1].point - last).abs() < 1e-14);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //!
 //! | layer | modules | may it decide? |
 //! |---|---|---|
-//! | evidence | [`rate`], [`compare`], [`reward`], [`best`] over [`kernel`] | yes, with error at most α at every look |
+//! | evidence | [`rate`], [`compare`], [`margin`], [`units`], [`sample_ratio`], [`reward`], [`amount`], [`best`] over [`process`] and [`kernel`] | yes, with error at most α at every look |
 //! | belief | [`beta`], [`belief`] | never: it steers traffic and informs people |
 //! | policy | [`allocate`] | weights, within the limits that evidence sets |
 //!
@@ -23,12 +23,18 @@
 #![forbid(unsafe_code)]
 
 pub mod allocate;
+pub mod amount;
 pub mod belief;
 pub mod best;
 pub mod beta;
 pub mod compare;
 pub mod kernel;
+pub mod margin;
+pub mod process;
 mod quadrature;
 pub mod rate;
 pub mod reward;
+pub mod sample_ratio;
+mod search;
 mod special;
+pub mod units;

@@ -3,8 +3,9 @@
 //! A rate is the probability that a request of the version is *bad*: failed, or slower than the limit of a latency
 //! objective (P(T > L) ≤ 1−q states "quantile q is at most L").
 
-use crate::kernel::{TILTS, kernel, mix_tilts, tilts};
-use crate::special::{log_add_exp, log_sum_exp};
+use crate::kernel::{Grid, kernel, mix, tilts};
+use crate::process::{Claim, Tilted};
+use crate::search::{highest_below, lowest_above};
 use libm::log;
 use serde::{Deserialize, Serialize};
 
@@ -25,32 +26,20 @@ pub struct EpochRate {
 ///
 /// The restart mixture M = Σ_{s≤n} M⁽ˢ⁾/(s(s+1)) + 1/(n+1) starts afresh at each epoch s, so that a long healthy history
 /// does not hide a later regression; it is still a supermartingale. Epochs come **in order of time**, and all of them
-/// (those without exposures too, or never those: which epochs count must not depend on outcomes). The last one may still
-/// be growing. Time O(epochs), for a grid of 40 tilts.
+/// (those without exposures too, or never those: which epochs count must not depend on outcomes). Any of them may still
+/// be growing. Time O(epochs); [`Tilted`] is the same as a fold.
 ///
 /// `limit` is clamped to \[0, 1\]; NaN gives 0 (no evidence). No epochs give 0.
 ///
-/// Source: Howard, Ramdas, McAuliffe & Sekhon (2021) for each restart's mixture. Restarts: wealth 1 is divided, 1/(s(s+1))
-/// waits until epoch s and is bet from then on, and 1/(n+1) is still waiting; a convex combination of supermartingales
-/// (Vovk & Wang 2021).
+/// Source: Howard, Ramdas, McAuliffe & Sekhon (2021) for each restart's mixture; Vovk & Wang (2021) for their combination
+/// ([`crate::process::Wealth::restarting`]).
 #[must_use]
 pub fn log_e_broken(epochs: &[EpochRate], limit: f64) -> f64 {
-    // Per tilt: ln Σ_{s≤n} exp(K over epochs s…n)/(s(s+1)), extended epoch by epoch. Epoch n starts a restart of its own
-    // and then multiplies all restarts so far, hence (previous + 1/(n(n+1)))·exp(Kₙ).
-    let mut restarts = [f64::NEG_INFINITY; TILTS];
-    let grid = tilts();
-    let mut n = 0.0;
+    let mut process = Tilted::new(Claim::Violated, tilts());
     for epoch in epochs {
-        n += 1.0;
-        let log_start = -log(n) - log(n + 1.0);
-        for (total, tilt) in restarts.iter_mut().zip(&grid) {
-            *total = log_add_exp(*total, log_start) + kernel(tilt.delta, epoch.bad, epoch.exposures, limit);
-        }
+        process.push(epoch.bad, epoch.exposures, limit);
     }
-    for (total, tilt) in restarts.iter_mut().zip(&grid) {
-        *total += tilt.log_prior;
-    }
-    log_add_exp(log_sum_exp(&restarts), -log(n + 1.0))
+    process.log_e()
 }
 
 /// ln of the e-value against "the version keeps its limit", without restarts.
@@ -63,7 +52,7 @@ pub fn log_e_broken(epochs: &[EpochRate], limit: f64) -> f64 {
 #[must_use]
 pub fn log_e_broken_plain(epochs: &[EpochRate], limit: f64) -> f64 {
     let (bad, exposures) = totals(epochs);
-    mix_tilts(|delta| kernel(delta, bad, exposures, limit))
+    log_e_above(bad, exposures, limit, tilts())
 }
 
 /// ln of the e-value against "the version breaks its limit": grows when the objective is met.
@@ -79,7 +68,44 @@ pub fn log_e_broken_plain(epochs: &[EpochRate], limit: f64) -> f64 {
 #[must_use]
 pub fn log_e_met(epochs: &[EpochRate], limit: f64) -> f64 {
     let (bad, exposures) = totals(epochs);
-    mix_tilts(|delta| kernel(-delta, bad, exposures, limit))
+    log_e_below(bad, exposures, limit, tilts())
+}
+
+/// A confidence sequence for a version's rate: the average of p(t) over the exposures so far lies within the interval at
+/// **all** looks, with probability at least 1 − `alpha`. Half of α a side.
+///
+/// Wider than an interval for one look alone; unlike that one it may be looked at whenever one likes. Only totals matter.
+/// `alpha` is clamped to \[10⁻¹², 1\]; NaN, or no exposures, gives (0, 1). Ends are exact to 1e-9 of their distance from 0 or 1.
+///
+/// Source: the inversion over the limit of [`log_e_broken_plain`] and [`log_e_met`] (Howard & Ramdas 2022, confidence
+/// sequences by inverting e-processes).
+#[must_use]
+pub fn interval(bad: u64, exposures: u64, alpha: f64) -> (f64, f64) {
+    interval_on(bad, exposures, alpha, tilts())
+}
+
+/// As [`interval`], over another grid of tilts.
+fn interval_on(bad: u64, exposures: u64, alpha: f64, grid: &'static Grid) -> (f64, f64) {
+    if exposures == 0 || alpha.is_nan() {
+        return (0.0, 1.0);
+    }
+    let bad = bad.min(exposures);
+    let bar = log(2.0 / alpha.clamp(1e-12, 1.0));
+    let observed = bad as f64 / exposures as f64;
+    // On the log-odds scale both ends are well separated from 0 and 1.
+    let rate = |t: f64| 1.0 / (1.0 + libm::exp(-t));
+    let middle = (log(observed) - libm::log1p(-observed)).clamp(-36.0, 36.0);
+    let low = highest_below(-80.0, middle, |t| log_e_above(bad, exposures, rate(t), grid) - bar).map_or(0.0, rate);
+    let high = lowest_above(middle, 36.0, |t| log_e_below(bad, exposures, rate(t), grid) - bar).map_or(1.0, rate);
+    (if bad == 0 { 0.0 } else { low.min(observed) }, if bad == exposures { 1.0 } else { high.max(observed) })
+}
+
+fn log_e_above(bad: u64, exposures: u64, limit: f64, grid: &Grid) -> f64 {
+    mix(grid, |delta| kernel(delta, bad, exposures, limit))
+}
+
+fn log_e_below(bad: u64, exposures: u64, limit: f64, grid: &Grid) -> f64 {
+    mix(grid, |delta| kernel(-delta, bad, exposures, limit))
 }
 
 /// Merging is addition: the limit is the same in every epoch, so only totals matter.
@@ -92,31 +118,9 @@ fn totals(epochs: &[EpochRate]) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use libm::exp;
 
     fn epoch(bad: u64, exposures: u64) -> EpochRate {
         EpochRate { bad, exposures }
-    }
-
-    /// M from its definition, every restart on its own: O(n²).
-    fn restarts_one_by_one(epochs: &[EpochRate], limit: f64) -> f64 {
-        let n = epochs.len() as f64;
-        let mut sum = 1.0 / (n + 1.0);
-        for start in 0..epochs.len() {
-            let s = start as f64 + 1.0;
-            sum += exp(log_e_broken_plain(&epochs[start..], limit)) / (s * (s + 1.0));
-        }
-        log(sum)
-    }
-
-    #[test]
-    fn the_linear_time_restart_mixture_is_the_sum_over_restarts() {
-        let mut epochs = Vec::new();
-        for i in 0..60_u64 {
-            epochs.push(epoch((i * i) % 7, 40 + (i * 13) % 90));
-            let (fast, slow) = (log_e_broken(&epochs, 0.03), restarts_one_by_one(&epochs, 0.03));
-            assert!((fast - slow).abs() < 1e-11 * (1.0 + slow.abs()), "{i}: {fast} and {slow}");
-        }
     }
 
     #[test]
@@ -146,5 +150,25 @@ mod tests {
         // No limit, no claim; one mixture's prior sums to one only up to rounding.
         assert!(log_e_broken(&[epoch(5, 9)], f64::NAN).abs() < 1e-14);
         assert!(log_e_met(&[epoch(5, 9)], f64::NAN).abs() < 1e-14);
+    }
+
+    #[test]
+    fn an_interval_ends_where_the_e_values_reach_their_bar() {
+        for (bad, exposures) in [(0, 500), (12, 400), (1, 1_000_000), (499, 500), (500, 500), (30, 10_000_000_000)] {
+            let (low, high) = interval(bad, exposures, 0.05);
+            let observed = bad as f64 / exposures as f64;
+            assert!(0.0 <= low && low <= observed && observed <= high && high <= 1.0, "{bad} {low} {high}");
+            let bar = log(40.0);
+            // One event, or one exposure without, is worth at most e^3.5.
+            assert_eq!((low == 0.0, high == 1.0), (bad <= 1, exposures - bad <= 1), "{bad}: {low} {high}");
+            if low > 0.0 {
+                assert!((log_e_above(bad, exposures, low, tilts()) - bar).abs() < 1e-6, "{bad}: {low}");
+            }
+            if high < 1.0 {
+                assert!((log_e_below(bad, exposures, high, tilts()) - bar).abs() < 1e-6, "{bad}: {high}");
+            }
+        }
+        assert_eq!(interval(0, 0, 0.05), (0.0, 1.0));
+        assert_eq!(interval(3, 9, f64::NAN), (0.0, 1.0));
     }
 }

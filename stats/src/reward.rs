@@ -1,9 +1,9 @@
 //! Evidence that one version earns more than another, for rewards that are 0 or 1 per exposure (card G).
 //! Knows no third version: its requests are steps of the experiment on which nothing is bet.
 
-use crate::kernel::{BETS, bets, is_propensity};
-use crate::special::log_sum_exp;
-use libm::{log, log1p};
+use crate::kernel::{bets, is_propensity};
+use crate::process::Wealth;
+use libm::log1p;
 use serde::{Deserialize, Serialize};
 
 /// One version's settled counts in one epoch.
@@ -45,12 +45,27 @@ pub struct RewardEpoch {
 /// under adaptive weights; Turner, Ly & Grünwald (2024) for the two-sample setting.
 #[must_use]
 pub fn log_e_better(epochs: &[RewardEpoch]) -> f64 {
-    let mut wealth = [-log(BETS as f64); BETS];
-    let grid = bets();
-    for epoch in epochs {
+    let mut process = Better::default();
+    epochs.iter().for_each(|epoch| process.push(epoch));
+    process.log_e()
+}
+
+/// The e-process of [`log_e_better`], epoch by epoch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Better(Wealth);
+
+impl Default for Better {
+    fn default() -> Self {
+        Self(Wealth::plain(bets()))
+    }
+}
+
+impl Better {
+    /// Adds an epoch, in order of time.
+    pub fn push(&mut self, epoch: &RewardEpoch) {
         let (a, b) = (epoch.a, epoch.b);
         if !is_propensity(a.propensity) || !is_propensity(b.propensity) || epoch.centre.is_nan() {
-            continue;
+            return;
         }
         // Adding 0 turns a clamped −0 into 0, by which a division gives +∞.
         let centre = epoch.centre.clamp(0.0, 1.0) + 0.0;
@@ -58,15 +73,20 @@ pub fn log_e_better(epochs: &[RewardEpoch]) -> f64 {
         let largest = (b.propensity / centre).min(a.propensity / (1.0 - centre));
         let (a_paid, a_unpaid) = split(a);
         let (b_paid, b_unpaid) = split(b);
-        for (total, bet) in wealth.iter_mut().zip(grid) {
+        self.0.push(|_, bet| {
             let stake = bet * largest;
-            *total += b_paid * log1p(stake * (1.0 - centre) / b.propensity)
+            b_paid * log1p(stake * (1.0 - centre) / b.propensity)
                 + b_unpaid * log1p(-stake * centre / b.propensity)
                 + a_paid * log1p(-stake * (1.0 - centre) / a.propensity)
-                + a_unpaid * log1p(stake * centre / a.propensity);
-        }
+                + a_unpaid * log1p(stake * centre / a.propensity)
+        });
     }
-    log_sum_exp(&wealth)
+
+    /// ln of the e-value so far.
+    #[must_use]
+    pub fn log_e(&self) -> f64 {
+        self.0.log_e()
+    }
 }
 
 /// Rewarded and unrewarded exposures.

@@ -29,10 +29,10 @@ fn pair(baseline_propensity: f64, candidate_propensity: f64, baseline_events: u6
 fn the_specifications_golden_numbers_come_out() {
     let three = [pair(0.99, 0.01, 40, 0), pair(0.95, 0.05, 60, 7), pair(0.75, 0.25, 31, 22)];
     let printed = [
-        (compare::log_e_violated(&[pair(0.5, 0.5, 3, 15)], 1.0), 3.518_213_145_976, 1e-12),
-        (compare::log_e_violated(&three, 1.0), 3.461_470_392_205, 1e-12),
-        (compare::log_e_violated(&three, 1.5), -0.159_761_826_146, 1e-12),
-        (compare::log_e_violated(&[pair(0.9, 0.1, 0, 4)], 1.0), 5.005_114_302_326, 1e-12),
+        (compare::log_e_violated_plain(&[pair(0.5, 0.5, 3, 15)], 1.0), 3.518_213_145_976, 1e-12),
+        (compare::log_e_violated_plain(&three, 1.0), 3.461_470_392_205, 1e-12),
+        (compare::log_e_violated_plain(&three, 1.5), -0.159_761_826_146, 1e-12),
+        (compare::log_e_violated_plain(&[pair(0.9, 0.1, 0, 4)], 1.0), 5.005_114_302_326, 1e-12),
         (log_e_broken_plain(&[EpochRate { bad: 0, exposures: 500 }], 0.01), -2.227_183_042, 1e-9),
         (rate::log_e_met(&[EpochRate { bad: 0, exposures: 500 }], 0.01), 3.334_477_007, 1e-9),
         (log_e_broken_plain(&[EpochRate { bad: 12, exposures: 400 }], 0.01), 4.149_578_442, 1e-9),
@@ -74,7 +74,7 @@ fn evidence_about_a_ratio_agrees_with_its_definition_at_forty_digits() {
                 pair(number(0), number(1), count(2), count(3))
             })
             .collect();
-        check_relative(row.text, compare::log_e_violated(&epochs, row.number(1)), row.number(2), 1e-10, 1e-12);
+        check_relative(row.text, compare::log_e_violated_plain(&epochs, row.number(1)), row.number(2), 1e-10, 1e-12);
         check_relative(row.text, compare::log_e_met(&epochs, row.number(1)), row.number(3), 1e-10, 1e-12);
     }
 }

@@ -1,0 +1,188 @@
+//! Evidence that one version earns more than another, for rewards of any size (card H). Asymptotic, and called so: real
+//! rewards have no bound by which a bet could be sized, so the guarantee holds as exposures grow, not at every size.
+
+use crate::kernel::is_propensity;
+use crate::special::log_normal_cdf;
+use libm::{log, log1p, sqrt};
+use serde::{Deserialize, Serialize};
+
+/// Non-zero rewards that the version with fewer of them needs before anything is said.
+pub const LEAST_REWARDED: u64 = 100;
+
+/// One version's settled rewards in one epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Amounts {
+    /// Probability with which the version was assigned in the epoch, among all versions of the experiment; (0, 1].
+    pub propensity: f64,
+    /// Settled exposures; those without a reward count as zero.
+    pub exposures: u64,
+    /// Of these, with a reward other than zero.
+    pub rewarded: u64,
+    /// Sum of rewards.
+    pub sum: f64,
+    /// Sum of their squares.
+    pub squares: f64,
+}
+
+/// Settled rewards of a pair of versions in one epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AmountEpoch {
+    /// The version that, by the null hypothesis, is at least as good.
+    pub a: Amounts,
+    /// The version claimed to be better.
+    pub b: Amounts,
+}
+
+/// What a pair's rewards say of the difference of their means.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Difference {
+    /// μ̂: mean reward of `b` less that of `a`, per exposure, by inverse propensities around each version's own centre.
+    pub mean: f64,
+    /// N: exposures of all versions that the mean stands for, Σ n/w averaged over the pair.
+    pub exposures: f64,
+    /// V: variance of N·μ̂.
+    pub variance: f64,
+}
+
+/// Estimates the difference; `None` before each version has [`LEAST_REWARDED`] non-zero rewards, or where nothing varies.
+///
+/// Per epoch and version: propensity w, n, R = Σy, Q = Σy². Centre c_k = Σ(R/w)/Σ(n/w);
+/// μ̂ = c_b − c_a + N⁻¹·Σ[(R_b − c_b·n_b)/w_b − (R_a − c_a·n_a)/w_a], whose sum vanishes at these centres, and
+/// V = Σ Σ_k (Q_k − 2·c_k·R_k + c_k²·n_k)/w_k². Epochs in which either propensity is zero are skipped; sums that are not finite
+/// give `None`.
+///
+/// Source: Waudby-Smith et al. (2024), inverse-propensity-weighted differences under adaptive weights.
+#[must_use]
+pub fn difference(epochs: &[AmountEpoch]) -> Option<Difference> {
+    let usable = || epochs.iter().filter(|e| is_propensity(e.a.propensity) && is_propensity(e.b.propensity));
+    let of = |version: fn(&AmountEpoch) -> Amounts| {
+        let (mut rewarded, mut exposures, mut sum) = (0_u64, 0.0, 0.0);
+        for amounts in usable().map(version) {
+            rewarded = rewarded.saturating_add(amounts.rewarded);
+            exposures += amounts.exposures as f64 / amounts.propensity;
+            sum += amounts.sum / amounts.propensity;
+        }
+        let centre = sum / exposures;
+        let variance: f64 = usable()
+            .map(version)
+            .map(|y| {
+                // Never negative but for rounding.
+                let squares = y.squares - 2.0 * centre * y.sum + centre * centre * y.exposures as f64;
+                squares.max(0.0) / y.propensity / y.propensity
+            })
+            .sum();
+        (rewarded, exposures, centre, variance)
+    };
+    let (a, b) = (of(|epoch| epoch.a), of(|epoch| epoch.b));
+    let found = Difference { mean: b.2 - a.2, exposures: 0.5 * (a.1 + b.1), variance: a.3 + b.3 };
+    let says = a.0.min(b.0) >= LEAST_REWARDED && found.mean.is_finite() && found.exposures.is_finite();
+    (says && found.variance > 0.0 && found.variance.is_finite()).then_some(found)
+}
+
+impl Difference {
+    /// ln of the asymptotic e-value E(b > a): grows when `b` earns more.
+    ///
+    /// **Null hypothesis:** the mean reward of `b` is at most that of `a`. With S = N·μ̂, a half-normal mixture over effects gives
+    /// E = 2·√(κ/(V+κ))·exp(S²/(2(V+κ)))·Φ(S/√(V+κ)). κ = V*/(−2·ln α + ln(1 − 2·ln α)) makes the bound tightest at the
+    /// variance V* = `frozen`, which must be fixed once and for all when the first [`LEAST_REWARDED`] rewards were there.
+    ///
+    /// Valid in the limit of many exposures (an asymptotic confidence sequence), **not** at every size; heavy tails make the limit
+    /// slow. 0 for a `frozen` or `alpha` that means nothing.
+    ///
+    /// Source: Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024), time-uniform central limit theory; Robbins' normal mixture,
+    /// one-sided as in Howard, Ramdas, McAuliffe & Sekhon (2021).
+    #[must_use]
+    pub fn log_e_better(&self, frozen: f64, alpha: f64) -> f64 {
+        let Some(kappa) = tuning(frozen, alpha) else { return 0.0 };
+        let (sum, spread) = (self.exposures * self.mean, self.variance + kappa);
+        let at = sum / sqrt(spread);
+        core::f64::consts::LN_2 - 0.5 * log1p(self.variance / kappa) + 0.5 * at * at + log_normal_cdf(at)
+    }
+
+    /// An asymptotic confidence sequence for the difference: it holds the difference of means at all looks with probability at
+    /// least 1 − `alpha`, in the limit of many exposures. μ̂ ± N⁻¹·√((V+κ)·ln((V+κ)/(κ·α²))).
+    #[must_use]
+    pub fn interval(&self, frozen: f64, alpha: f64) -> Option<(f64, f64)> {
+        let kappa = tuning(frozen, alpha)?;
+        let spread = self.variance + kappa;
+        let half = sqrt(spread * (log1p(self.variance / kappa) - 2.0 * log(alpha))) / self.exposures;
+        Some((self.mean - half, self.mean + half))
+    }
+}
+
+/// κ of the mixture, for the variance at which it shall be tightest.
+fn tuning(frozen: f64, alpha: f64) -> Option<f64> {
+    let usable = frozen > 0.0 && frozen.is_finite() && alpha > 0.0 && alpha < 1.0;
+    let spent = -2.0 * log(alpha);
+    usable.then(|| frozen / (spent + log1p(spent))).filter(|kappa| *kappa > 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn amounts(propensity: f64, exposures: u64, mean: f64, deviation: f64) -> Amounts {
+        let n = exposures as f64;
+        Amounts {
+            propensity,
+            exposures,
+            rewarded: exposures,
+            sum: n * mean,
+            squares: n * (mean * mean + deviation * deviation),
+        }
+    }
+
+    #[test]
+    fn the_interval_and_the_e_value_agree_about_zero() {
+        // A two-sided e-value at 2α is the one-sided at α where Φ is one half or more; here Φ ≈ 1, so it is twice as large.
+        let epochs = [AmountEpoch { a: amounts(0.5, 5_000, 10.0, 3.0), b: amounts(0.5, 5_000, 10.4, 3.0) }];
+        let found = difference(&epochs).unwrap();
+        assert!((found.mean - 0.4).abs() < 1e-12 && (found.exposures - 10_000.0).abs() < 1e-9);
+        assert!((found.variance - 2.0 * 5_000.0 * 9.0 * 4.0).abs() < 1e-6);
+        let (low, high) = found.interval(found.variance, 0.05).unwrap();
+        assert!(low > 0.0 && high > 0.4);
+        assert!(found.log_e_better(found.variance, 0.05) > log(20.0));
+        let back = difference(&[AmountEpoch { a: epochs[0].b, b: epochs[0].a }]).unwrap();
+        assert!(back.log_e_better(back.variance, 0.05) < 0.0);
+    }
+
+    #[test]
+    fn amounts_in_cents_say_what_amounts_in_euros_say() {
+        let scaled = |c: f64| {
+            let arm = |mean| amounts(0.3, 900, mean * c, 2.0 * c);
+            let found = difference(&[AmountEpoch { a: arm(5.0), b: arm(5.3) }]).unwrap();
+            found.log_e_better(found.variance, 0.05)
+        };
+        assert!((scaled(1.0) - scaled(100.0)).abs() < 1e-9);
+        assert!((scaled(1.0) - scaled(1e-6)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn moving_weights_do_not_move_the_estimate() {
+        let epoch = |w: f64, n: u64, base: f64| AmountEpoch {
+            a: amounts(1.0 - w, n - n / 10, base, 1.0),
+            b: amounts(w, n / 10, base, 1.0),
+        };
+        // Equal versions; the base rises while b's share shrinks in expectation: counts follow the propensities.
+        let epochs = [
+            AmountEpoch { a: amounts(0.5, 5_000, 1.0, 1.0), b: amounts(0.5, 5_000, 1.0, 1.0) },
+            epoch(0.1, 10_000, 9.0),
+        ];
+        assert!(difference(&epochs).unwrap().mean.abs() < 1e-12);
+    }
+
+    #[test]
+    fn too_little_or_nonsense_says_nothing() {
+        let arm = |rewarded| Amounts { rewarded, ..amounts(0.5, 1_000, 1.0, 1.0) };
+        assert!(difference(&[AmountEpoch { a: arm(1_000), b: arm(99) }]).is_none());
+        assert!(difference(&[]).is_none());
+        let infinite = Amounts { squares: f64::INFINITY, ..arm(500) };
+        assert!(difference(&[AmountEpoch { a: infinite, b: arm(500) }]).is_none());
+        let found = difference(&[AmountEpoch { a: arm(500), b: arm(500) }]).unwrap();
+        assert_eq!(found.log_e_better(f64::NAN, 0.05), 0.0);
+        assert_eq!(found.log_e_better(0.0, 0.05), 0.0);
+        assert_eq!(found.interval(1.0, 0.0), None);
+    }
+}
