@@ -103,7 +103,12 @@ mod tests {
         let versions: Vec<PlannedVersion> = weights
             .iter()
             .enumerate()
-            .map(|(index, weight)| PlannedVersion { name: format!("v{index}"), weight: *weight, headers: vec![] })
+            .map(|(index, weight)| PlannedVersion {
+                name: format!("v{index}"),
+                weight: *weight,
+                headers: vec![],
+                slow_us: None,
+            })
             .collect();
         Assigner::new("salt", &versions)
     }

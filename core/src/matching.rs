@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::plan::{
     FailureRules, Header, Match, Measure, PathMatch, Plan, PlannedExperiment, RewardSource, Status, Unit,
 };
+use crate::unit::UnitBuckets;
 use std::rc::Rc;
 
 const AUTHORITY: usize = 0;
@@ -40,6 +41,8 @@ pub struct Experiment {
     pub unit: Key,
     /// Chooses the version.
     pub assigner: Assigner,
+    /// Sorts unit keys into buckets; `None` where each request is a unit.
+    pub unit_buckets: Option<UnitBuckets>,
     /// Index into [`Compiled`]'s names of the testers' header.
     pub override_header: Option<usize>,
     /// Index into `versions`.
@@ -68,6 +71,8 @@ pub struct Version {
     pub name: Rc<str>,
     /// What routes to it.
     pub headers: Vec<Header>,
+    /// From which latency an exposure is slow for its unit, in microseconds.
+    pub slow_us: Option<u64>,
 }
 
 /// Where a unit key is.
@@ -143,12 +148,17 @@ impl Experiment {
                 Unit::Cookie(name) => Key::Cookie(intern(names, "cookie"), name.clone()),
             },
             assigner: Assigner::new(&planned.salt, &planned.versions),
+            unit_buckets: (planned.unit != Unit::Request).then(|| UnitBuckets::new(&planned.salt)),
             override_header: planned.override_header.as_ref().map(|name| intern(names, name)),
             baseline: planned.baseline,
             versions: planned
                 .versions
                 .iter()
-                .map(|version| Version { name: version.name.as_str().into(), headers: version.headers.clone() })
+                .map(|version| Version {
+                    name: version.name.as_str().into(),
+                    headers: version.headers.clone(),
+                    slow_us: version.slow_us,
+                })
                 .collect(),
             deadline_ms: planned.deadline_ms,
             bin_ms: planned.bin_ms.max(1),

@@ -24,6 +24,8 @@ pub const MAX_LIST: usize = 64;
 pub const MAX_ROUTING_HEADERS: usize = 16;
 /// Longest deadline, bin or time limit, in milliseconds: one hour.
 pub const MAX_DEADLINE_MS: u64 = 3_600_000;
+/// Longest latency from which an exposure is slow, in microseconds: one hour.
+pub const MAX_SLOW_US: u64 = 1_000 * MAX_DEADLINE_MS;
 
 /// Every running or concluded experiment's rules and weights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +100,10 @@ pub struct PlannedVersion {
     pub weight: u32,
     /// Request headers that send a request to this version.
     pub headers: Vec<Header>,
+    /// The latency, in microseconds, from which an exposure to this version is slow: 1 to [`MAX_SLOW_US`]. Filters then report
+    /// the unit buckets of slow exposures. Only for sticky experiments; changes only with the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_us: Option<u64>,
 }
 
 /// A header to set.
@@ -359,6 +365,9 @@ impl PlannedExperiment {
                 format!("{} is more than {MAX_WEIGHT}", version.weight)
             })?;
             check.count(version.headers.len(), 0, MAX_ROUTING_HEADERS, "headers")?;
+            check.that(version.slow_us.is_none_or(|slow| (1..=MAX_SLOW_US).contains(&slow)), "slowUs", || {
+                format!("{} is not within 1 to {MAX_SLOW_US}", version.slow_us.unwrap_or_default())
+            })?;
             for (index, header) in version.headers.iter().enumerate() {
                 let check = check.at(&format!("headers[{index}]"));
                 check.header_name(&header.name, "name")?;
@@ -479,6 +488,22 @@ mod tests {
         let refused = two.validate().unwrap_err();
         assert_eq!(refused.path, "experiments[1].match");
         assert!(refused.problem.contains("reads the header `x-user`, which routes"), "{refused}");
+    }
+
+    #[test]
+    fn a_plan_says_from_when_a_version_is_slow_or_not_a_word_of_it() {
+        let mut plan = plan(&[1, 1]);
+        assert!(!serde_json::to_string(&plan).unwrap().contains("slow"));
+        for (slow, valid) in [(0, false), (1, true), (3_600_000_000, true), (3_600_000_001, false)] {
+            plan.experiments[0].versions[1].slow_us = Some(slow);
+            let read = Plan::from_json(&serde_json::to_vec(&plan).unwrap());
+            match read {
+                Ok(read) => assert_eq!((read, valid), (plan.clone(), true)),
+                Err(refused) => {
+                    assert_eq!((refused.path.as_str(), valid), ("experiments[0].versions[1].slowUs", false))
+                }
+            }
+        }
     }
 
     #[test]

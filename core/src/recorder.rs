@@ -12,9 +12,14 @@ use crate::report::{Cell, Counts, MAX_CELLS, MAX_REPORT_BYTES, ReportedExperimen
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+mod units;
+
+use units::InFlight;
+
 /// Most cells in memory.
 const CELLS: usize = 8_192;
-/// Most histogram buckets in memory (16 bytes each) before new bins get no room.
+/// Most histogram buckets and unit buckets in memory (up to 16 bytes each) before new bins get no room. What has room may go on
+/// growing, to at most 3,414 of the former and four times 16,384 of the latter per cell.
 const BUCKETS: usize = 1 << 19;
 /// Room left in a report for what is not an experiment.
 const REPORT_OVERHEAD: usize = 2_048;
@@ -53,6 +58,8 @@ struct Group {
     /// still to come must arrive there too.
     reported: bool,
     counts: Vec<Counts>,
+    /// Of each version, in a sticky experiment; empty in others.
+    in_flight: Vec<InFlight>,
 }
 
 /// A recorded exposure, until it ends.
@@ -61,6 +68,8 @@ pub struct Exposure {
     experiment: Rc<Experiment>,
     version: usize,
     bin: u64,
+    /// Of the unit, in a sticky experiment.
+    bucket: Option<u16>,
     life: u32,
 }
 
@@ -105,8 +114,15 @@ impl Drained {
 }
 
 impl Recorder {
-    /// Records an assignment at a time of the bin clock. `None`: there is no room; it is counted as dropped.
-    pub fn assign(&mut self, experiment: &Rc<Experiment>, version: usize, now_ms: u64) -> Option<Exposure> {
+    /// Records an assignment, in a sticky experiment with its unit's bucket, at a time of the bin clock. `None`: there is no
+    /// room; it is counted as dropped.
+    pub fn assign(
+        &mut self,
+        experiment: &Rc<Experiment>,
+        version: usize,
+        bucket: Option<u16>,
+        now_ms: u64,
+    ) -> Option<Exposure> {
         let bin = floor_to(now_ms, experiment.bin_ms);
         let known = self
             .experiments
@@ -130,16 +146,19 @@ impl Recorder {
         let group = recorded.groups.entry((bin, experiment.epoch)).or_insert_with(|| {
             *cells = cells.saturating_add(experiment.versions.len());
             let counts = experiment.versions.iter().map(|_| Counts::default()).collect();
-            Group { experiment: Rc::clone(experiment), reported: false, counts }
+            Group { experiment: Rc::clone(experiment), reported: false, counts, in_flight: Vec::new() }
         });
         let counts = group.counts.get_mut(version)?;
         counts.assigned = counts.assigned.saturating_add(1);
-        Some(Exposure { experiment: Rc::clone(experiment), version, bin, life: self.life })
+        if let Some(bucket) = bucket {
+            self.buckets = self.buckets.saturating_add(group.begin(version, bucket));
+        }
+        Some(Exposure { experiment: Rc::clone(experiment), version, bin, bucket, life: self.life })
     }
 
     /// Records how an exposure ended, if by its deadline; later ends change nothing.
     pub fn complete(&mut self, exposure: &Exposure, observation: Observation) {
-        let Exposure { experiment, version, bin, life } = exposure;
+        let Exposure { experiment, version, bin, bucket, life } = exposure;
         if *life != self.life || observation.age_nanos > experiment.deadline_ms.saturating_mul(1_000_000) {
             return;
         }
@@ -147,12 +166,20 @@ impl Recorder {
         if *bin < recorded.watermark {
             return;
         }
-        let counts =
-            recorded.groups.get_mut(&(*bin, experiment.epoch)).and_then(|group| group.counts.get_mut(*version));
-        let Some(counts) = counts else { return };
-        let before = buckets_of(counts);
-        observe(counts, observation);
-        self.buckets = self.buckets.saturating_add(buckets_of(counts).saturating_sub(before));
+        let Some(group) = recorded.groups.get_mut(&(*bin, experiment.epoch)) else { return };
+        let Some(counts) = group.counts.get_mut(*version) else { return };
+        let mut before = buckets_of(counts);
+        let rewarded = observe(counts, observation);
+        if let Some(bucket) = *bucket {
+            let slow_us = experiment.versions.get(*version).and_then(|version| version.slow_us);
+            units::note(counts, bucket, observation, slow_us, rewarded);
+            if let Some(in_flight) = group.in_flight.get_mut(*version) {
+                before = before.saturating_add(in_flight.len());
+                in_flight.end(bucket);
+                self.buckets = self.buckets.saturating_add(in_flight.len());
+            }
+        }
+        self.buckets = self.buckets.saturating_add(buckets_of(counts)).saturating_sub(before);
     }
 
     /// Takes what fits into one report, oldest bins first, at a time of the bin clock.
@@ -160,12 +187,23 @@ impl Recorder {
     /// The watermark of each experiment promises that no later report adds to a bin before it: it stops at the oldest bin
     /// that found no room.
     pub fn drain(&mut self, now_ms: u64) -> Drained {
+        self.drain_into(
+            now_ms,
+            Room {
+                bytes: MAX_REPORT_BYTES.saturating_sub(REPORT_OVERHEAD),
+                cells: MAX_CELLS,
+                experiments: MAX_EXPERIMENTS,
+            },
+        )
+    }
+
+    fn drain_into(&mut self, now_ms: u64, mut room: Room) -> Drained {
         let mut drained = Drained { dropped: std::mem::take(&mut self.dropped), ..Drained::default() };
-        let mut room = Room {
-            bytes: MAX_REPORT_BYTES.saturating_sub(REPORT_OVERHEAD),
-            cells: MAX_CELLS,
-            experiments: MAX_EXPERIMENTS,
-        };
+        // Before anything is taken: what is overdue belongs into the report whose watermark passes it.
+        for recorded in self.experiments.values_mut() {
+            let (before, after) = recorded.close(now_ms);
+            self.buckets = self.buckets.saturating_add(after).saturating_sub(before);
+        }
         self.take_cells(&mut drained, &mut room);
         for (id, recorded) in &mut self.experiments {
             let cells = std::mem::take(&mut recorded.taken);
@@ -176,7 +214,7 @@ impl Recorder {
                 recorded.watermark = watermark;
                 drained.experiments.push(ReportedExperiment { id: id.to_string(), watermark, cells });
             }
-            let is_over = |bin: u64, group: &Group| bin < watermark && group.counts.iter().all(is_nothing);
+            let is_over = |bin: u64, group: &Group| bin < watermark && group.is_done();
             let cells = &mut self.cells;
             recorded.groups.retain(|(bin, _), group| {
                 let over = is_over(*bin, group);
@@ -246,7 +284,7 @@ impl Recorder {
         self.experiments.values_mut().for_each(|recorded| recorded.compact(now_ms));
         let groups = || self.experiments.values().flat_map(|recorded| recorded.groups.values());
         self.cells = groups().map(|group| group.counts.len()).sum();
-        self.buckets = groups().flat_map(|group| &group.counts).map(buckets_of).sum();
+        self.buckets = groups().map(Group::buckets).sum();
         has_room(self)
     }
 }
@@ -282,6 +320,37 @@ impl Room {
     }
 }
 
+impl Group {
+    /// An exposure of a unit has begun. Answers by how many buckets there are more.
+    fn begin(&mut self, version: usize, bucket: u16) -> usize {
+        if self.in_flight.is_empty() {
+            self.in_flight.resize_with(self.counts.len(), InFlight::default);
+        }
+        let Some(in_flight) = self.in_flight.get_mut(version) else { return 0 };
+        let before = in_flight.len();
+        in_flight.begin(bucket);
+        in_flight.len().saturating_sub(before)
+    }
+
+    /// The deadline of every exposure has passed.
+    fn close(&mut self) {
+        let versions = self.experiment.versions.iter().zip(&mut self.counts);
+        for ((version, counts), mut in_flight) in versions.zip(std::mem::take(&mut self.in_flight)) {
+            in_flight.close(counts, version.slow_us);
+        }
+    }
+
+    /// Whether it has nothing that is to be reported, now or at its deadline.
+    fn is_done(&self) -> bool {
+        self.counts.iter().all(is_nothing) && self.in_flight.iter().all(|in_flight| in_flight.len() == 0)
+    }
+
+    fn buckets(&self) -> usize {
+        let in_flight = self.in_flight.iter().map(InFlight::len).sum::<usize>();
+        self.counts.iter().map(buckets_of).sum::<usize>().saturating_add(in_flight)
+    }
+}
+
 impl Recorded {
     /// Bins that begin before this are final at a time of the bin clock.
     fn settled_before(&self, now_ms: u64) -> u64 {
@@ -290,26 +359,40 @@ impl Recorded {
 
     /// The same, but not past a bin with counts that are still to be reported, and never back.
     fn final_before(&self, now_ms: u64) -> u64 {
-        let oldest_left = self
-            .groups
-            .iter()
-            .find(|(_, group)| !group.counts.iter().all(is_nothing))
-            .map_or(u64::MAX, |((bin, _), _)| *bin);
+        let oldest_left = self.groups.iter().find(|(_, group)| !group.is_done()).map_or(u64::MAX, |((bin, _), _)| *bin);
         self.settled_before(now_ms).min(oldest_left).max(self.watermark)
+    }
+
+    /// Notes which units have exposures overdue, in the bins that are final by now. Answers how many buckets these had before, and
+    /// have after.
+    fn close(&mut self, now_ms: u64) -> (usize, usize) {
+        let (mut before, mut after) = (0, 0);
+        for ((bin, _), group) in self.groups.range_mut(..(self.settled_before(now_ms), 0)) {
+            // A bin of an earlier plan may have been longer.
+            let ends = bin.saturating_add(group.experiment.bin_ms).saturating_add(self.deadline_ms);
+            if group.in_flight.is_empty() || ends > now_ms {
+                continue;
+            }
+            before += group.buckets();
+            group.close();
+            after += group.buckets();
+        }
+        (before, after)
     }
 
     /// Merges the final bins of each epoch into the oldest one, but for those that a report has carried: an outcome moved away
     /// from its assignment would make more ends than exposures. Of these there are no more than a deadline has bins.
     fn compact(&mut self, now_ms: u64) {
+        self.close(now_ms);
         let settled = self.settled_before(now_ms);
         let mut kept: BTreeMap<(u64, u32), Group> = BTreeMap::new();
         let mut oldest: Vec<(u32, u64)> = Vec::new();
         for ((bin, epoch), group) in std::mem::take(&mut self.groups) {
-            if bin < settled && group.counts.iter().all(is_nothing) {
+            if bin < settled && group.is_done() {
                 continue;
             }
             let into = match oldest.iter().find(|(known, _)| *known == epoch) {
-                _ if bin >= settled || group.reported => bin,
+                _ if bin >= settled || group.reported || !group.in_flight.is_empty() => bin,
                 Some((_, first)) => *first,
                 None => {
                     oldest.push((epoch, bin));
@@ -329,13 +412,14 @@ impl Recorded {
     }
 }
 
-fn observe(counts: &mut Counts, observation: Observation) {
+/// Counts an end; answers whether with a reward.
+fn observe(counts: &mut Counts, observation: Observation) -> bool {
     let Observation { outcome, age_nanos, reward } = observation;
     match outcome {
         Outcome::Aborted => {
             counts.aborted = counts.aborted.saturating_add(1);
             counts.abort_age.record(age_nanos / 1_000);
-            return;
+            return false;
         }
         Outcome::Failed => counts.failed = counts.failed.saturating_add(1),
         Outcome::Ok => {
@@ -348,19 +432,23 @@ fn observe(counts: &mut Counts, observation: Observation) {
     }
     counts.completed = counts.completed.saturating_add(1);
     let (sum, squares) = (counts.reward_sum + reward, counts.reward_sum_squares + reward * reward);
-    if reward != 0.0 && sum.is_finite() && squares.is_finite() {
+    let rewarded = reward != 0.0 && sum.is_finite() && squares.is_finite();
+    if rewarded {
         counts.rewarded = counts.rewarded.saturating_add(1);
         counts.reward_sum = sum;
         counts.reward_sum_squares = squares;
     }
+    rewarded
 }
 
 fn is_nothing(counts: &Counts) -> bool {
-    counts.assigned == 0 && counts.completed == 0 && counts.aborted == 0
+    // Only overdue exposures show their units' buckets without an end.
+    counts.assigned == 0 && counts.completed == 0 && counts.aborted == 0 && counts.failed_buckets.is_empty()
 }
 
 fn buckets_of(counts: &Counts) -> usize {
-    counts.latency.buckets().len().saturating_add(counts.abort_age.buckets().len())
+    let units = counts.failed_buckets.len() + counts.slow_buckets.len() + counts.rewarded_buckets.len();
+    counts.latency.buckets().len() + counts.abort_age.buckets().len() + units
 }
 
 /// An upper bound of the bytes of a cell's JSON.
@@ -369,8 +457,10 @@ fn largest_json(counts: &Counts, version: &str) -> usize {
     let buckets = |histogram: &Histogram| -> usize {
         histogram.buckets().iter().map(|(_, count)| 9 + count.checked_ilog10().unwrap_or(0) as usize).sum()
     };
+    // `16383,` at most.
+    let units = 6 * (counts.failed_buckets.len() + counts.slow_buckets.len() + counts.rewarded_buckets.len());
     // Field names, seven counts of up to 20 digits, four sums of up to 24 characters; quotes in a name are escaped.
-    640 + 2 * version.len() + buckets(&counts.latency) + buckets(&counts.abort_age)
+    704 + 2 * version.len() + buckets(&counts.latency) + buckets(&counts.abort_age) + units
 }
 
 fn floor_to(time: u64, step: u64) -> u64 {

@@ -111,13 +111,15 @@ pub struct Counts {
     /// Units that received their first generated cookie.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub new_units: u64,
-    /// Unit buckets that showed a failure, sorted, each once.
+    /// Unit buckets that showed a bad event (a failure, or an exposure overdue), sorted, each once. As the other two: only of
+    /// sticky experiments, and only what is new since the last report of this cell, which may repeat a bucket.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_buckets: Vec<u16>,
-    /// Unit buckets that showed a slow response, sorted, each once.
+    /// Unit buckets that showed a slow exposure (a latency, or a client's patience, of the version's `slowUs` or more; a
+    /// failure; an exposure overdue), sorted, each once. None unless the plan's version has `slowUs`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slow_buckets: Vec<u16>,
-    /// Unit buckets that showed a first reward, sorted, each once.
+    /// Unit buckets that showed a reward other than zero, sorted, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rewarded_buckets: Vec<u16>,
 }
@@ -173,12 +175,31 @@ impl Counts {
     }
 }
 
-fn merge_buckets(into: &mut Vec<u16>, from: &[u16]) {
-    for bucket in from {
-        if let Err(at) = into.binary_search(bucket) {
-            into.insert(at, *bucket);
-        }
+/// Adds a unit bucket to a set of them.
+pub(crate) fn add_bucket(into: &mut Vec<u16>, bucket: u16) {
+    if let Err(at) = into.binary_search(&bucket) {
+        into.insert(at, bucket);
     }
+}
+
+/// Adds a set of unit buckets to another, in time linear in both.
+pub(crate) fn merge_buckets(into: &mut Vec<u16>, from: &[u16]) {
+    if from.is_empty() {
+        return;
+    }
+    let mut merged = Vec::with_capacity(into.len().saturating_add(from.len()));
+    let (mut old, mut new) = (into.iter().copied().peekable(), from.iter().copied().peekable());
+    loop {
+        let next = match (old.peek(), new.peek()) {
+            (Some(a), Some(b)) => (*a).min(*b),
+            (Some(only), None) | (None, Some(only)) => *only,
+            (None, None) => break,
+        };
+        old.next_if_eq(&next);
+        new.next_if_eq(&next);
+        merged.push(next);
+    }
+    *into = merged;
 }
 
 /// The controller's answer to a report that it has made durable.

@@ -72,7 +72,7 @@ impl Request {
         let recorder = worker.recorder.filter(|_| choice.counts && experiment.running);
         let recorded = recorder.and_then(|recorder| {
             let now = host.now_nanos();
-            Some((recorder.assign(&experiment, choice.version, worker.clock.at(now))?, now))
+            Some((recorder.assign(&experiment, choice.version, choice.bucket, worker.clock.at(now))?, now))
         });
         Self { recorded }
     }
@@ -113,10 +113,12 @@ struct Choice {
     version: usize,
     /// Whether chance decided it, so that it may be recorded.
     counts: bool,
+    /// The unit's, where it is to be recorded.
+    bucket: Option<u16>,
 }
 
 fn choose<H: Host>(experiment: &Rc<Experiment>, stale: bool, reader: &mut Reader<'_, H>) -> Choice {
-    let unrecorded = |version| Choice { version, counts: false };
+    let unrecorded = |version| Choice { version, counts: false, bucket: None };
     let baseline = unrecorded(experiment.baseline);
     if stale && experiment.running {
         return baseline;
@@ -152,7 +154,10 @@ fn choose<H: Host>(experiment: &Rc<Experiment>, stale: bool, reader: &mut Reader
             experiment.assigner.by_random(reader.host().random_u64())
         }
     };
-    chosen.map_or(baseline, |version| Choice { version, counts: true })
+    chosen.map_or(baseline, |version| {
+        let buckets = experiment.unit_buckets.filter(|_| experiment.running);
+        Choice { version, counts: true, bucket: buckets.zip(key).map(|(buckets, key)| buckets.of(key)) }
+    })
 }
 
 /// The reward in the response, zero if there is none that can be read.
@@ -255,6 +260,43 @@ mod tests {
             assert_eq!(route(&mut path, &[]).as_deref(), Some("v0"));
             assert_eq!(route(&mut path, &[(header, b"")]).as_deref(), Some("v0"));
             assert_eq!(path.assigned(), 0);
+        }
+    }
+
+    #[test]
+    fn the_bucket_of_a_unit_that_failed_is_reported_and_of_a_request_on_its_own_none() {
+        for (unit, headers) in [
+            (Unit::Header("x-user".to_owned()), [("x-user", &b"ann"[..])]),
+            (Unit::Cookie("uid".to_owned()), [("cookie", b"uid=ann")]),
+            (Unit::Request, [("x-user", b"ann")]),
+        ] {
+            let is_sticky = unit != Unit::Request;
+            let mut plan = sticky(unit);
+            plan.experiments[0].reward = Some(RewardSource::ResponseHeader("x-reward".to_owned()));
+            plan.experiments[0].versions.iter_mut().for_each(|version| version.slow_us = Some(2_000));
+            let mut path = Path::new(&plan);
+            let ann = crate::unit::UnitBuckets::new("salt").of(Digest::of(b"ann"));
+            // By code, age in microseconds and flags: bad, slow.
+            for (code, age, flags, bad, slow) in [
+                (500, 1, 0, true, true),
+                (200, 1_999, 0, false, false),
+                (200, 2_000, 0, false, true),
+                (200, 2_000, 0x4000, false, true),
+                (200, 1_999, 0x4000, false, false),
+            ] {
+                let mut host = FakeHost::with_request(&headers);
+                (host.code, host.flags) = (Some(code), flags);
+                host.response = vec![("x-reward".to_owned(), b"1".to_vec())];
+                let mut request = path.arrive(&mut host);
+                host.now = age * 1_000;
+                request.on_log(&mut host, &mut path.recorder);
+                let drained = path.recorder.drain(1_000_100);
+                let counts = &drained.experiments[0].cells[0].counts;
+                let expected = |shown: bool| if shown && is_sticky { vec![ann] } else { vec![] };
+                assert_eq!(counts.failed_buckets, expected(bad), "{code} {age} {flags}");
+                assert_eq!(counts.slow_buckets, expected(slow), "{code} {age} {flags}");
+                assert_eq!(counts.rewarded_buckets, expected(flags == 0), "{code} {age} {flags}");
+            }
         }
     }
 

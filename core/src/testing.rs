@@ -146,6 +146,7 @@ pub fn plan(weights: &[u32]) -> Plan {
             name: format!("v{index}"),
             weight: *weight,
             headers: vec![Header { name: "x-weir-version".to_owned(), value: format!("v{index}") }],
+            slow_us: None,
         })
         .collect();
     let experiment = PlannedExperiment {

@@ -3,6 +3,7 @@
 //! Owns how a key is found in a cookie and how keys are hashed. Both are part of the contract between filters, releases
 //! and proxies: the same key must mean the same version everywhere, so golden vectors guard this file.
 
+use crate::report::UNIT_BUCKETS;
 use siphasher::sip::SipHasher13;
 use siphasher::sip128::{Hasher128, SipHasher13 as SipHasher13x128};
 use std::hash::Hasher;
@@ -43,7 +44,7 @@ impl Digest {
 pub struct KeyedHash(u64, u64);
 
 impl KeyedHash {
-    /// The function for a purpose (`version`, `share`), an experiment's salt and a name. All three are visible ASCII, so
+    /// The function for a purpose (`version`, `share`, `bucket`), an experiment's salt and a name. All three are visible ASCII, so
     /// that zero bytes separate them.
     #[must_use]
     pub fn new(purpose: &str, salt: &str, name: &str) -> Self {
@@ -63,9 +64,32 @@ impl KeyedHash {
     }
 }
 
+/// Sorts an experiment's unit keys into unit buckets.
+///
+/// Under a purpose of its own: in which bucket a unit is says nothing of its version, nor of whether it takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnitBuckets(KeyedHash);
+
+impl UnitBuckets {
+    /// The buckets under an experiment's salt.
+    #[must_use]
+    pub fn new(salt: &str) -> Self {
+        Self(KeyedHash::new("bucket", salt, ""))
+    }
+
+    /// The bucket of a key, below [`UNIT_BUCKETS`]: multiply-shift, so the first bits of the hash.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the high half of a product with a u16 is below it")]
+    pub fn of(self, digest: Digest) -> u16 {
+        ((u128::from(self.0.hash(digest)) * u128::from(UNIT_BUCKETS)) >> 64) as u16
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::assign::Assigner;
+    use crate::plan::PlannedVersion;
     use proptest::prelude::*;
 
     #[test]
@@ -87,6 +111,48 @@ mod tests {
             (b";;;=;", None),
         ] {
             assert_eq!(cookie(header, "uid"), value, "{}", String::from_utf8_lossy(header));
+        }
+    }
+
+    #[test]
+    fn units_spread_evenly_over_all_buckets() {
+        let buckets = UnitBuckets::new("salt");
+        let mut counts = vec![0_u32; usize::from(UNIT_BUCKETS)];
+        for number in 0..16 * u32::from(UNIT_BUCKETS) {
+            counts[usize::from(buckets.of(Digest::of(format!("user-{number}").as_bytes())))] += 1;
+        }
+        // Pearson's statistic against 16 a bucket: 16,383 on average, with a deviation of √(2·16,383) = 181.
+        let statistic: f64 = counts.iter().map(|count| (f64::from(*count) - 16.0).powi(2) / 16.0).sum();
+        assert!((statistic - 16_383.0).abs() < 6.0 * 181.0, "{statistic}");
+    }
+
+    #[test]
+    fn a_units_bucket_says_nothing_of_its_version_its_share_or_its_bucket_under_another_salt() {
+        let versions = ["v1", "v2"].map(|name| PlannedVersion {
+            name: name.to_owned(),
+            weight: 1,
+            headers: vec![],
+            slow_us: None,
+        });
+        let (assigner, buckets, others) =
+            (Assigner::new("salt", &versions), UnitBuckets::new("salt"), UnitBuckets::new("another"));
+        // Sixteen classes of buckets against two outcomes of each other hash: a table of independent rows.
+        let mut table = [[[0_u32; 2]; 16]; 3];
+        for number in 0..64_000_u32 {
+            let key = Digest::of(format!("user-{number}").as_bytes());
+            let class = usize::from(buckets.of(key) / (UNIT_BUCKETS / 16));
+            let outcomes = [
+                assigner.by_key(key).unwrap(),
+                usize::from(assigner.key_takes_part(key, 500_000)),
+                usize::from(others.of(key) >= UNIT_BUCKETS / 2),
+            ];
+            for (rows, outcome) in table.iter_mut().zip(outcomes) {
+                rows[class][outcome] += 1;
+            }
+        }
+        for rows in table {
+            // Each of 32 cells: 2,000 expected, 44 the deviation.
+            assert!(rows.iter().flatten().all(|count| count.abs_diff(2_000) < 6 * 44), "{rows:?}");
         }
     }
 

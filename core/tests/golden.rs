@@ -10,7 +10,7 @@ use weir_core::assign::Assigner;
 use weir_core::config::Config;
 use weir_core::plan::{Plan, PlannedVersion};
 use weir_core::report::{Acknowledgement, Report};
-use weir_core::unit::Digest;
+use weir_core::unit::{Digest, UnitBuckets};
 
 /// Writes it again exactly as it was.
 fn check_round_trip<T: Serialize>(golden: &str, value: &T) {
@@ -117,6 +117,7 @@ struct ByKey {
     key_hex: String,
     version: String,
     takes_part_from: u32,
+    bucket: u16,
 }
 
 #[derive(Deserialize)]
@@ -127,22 +128,29 @@ struct ByRandom {
 
 #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test)]
 #[cfg_attr(not(target_arch = "wasm32"), test)]
-fn a_key_gets_the_version_that_it_has_always_got() {
+fn a_key_gets_the_version_and_the_unit_bucket_that_it_has_always_got() {
     let golden: Assignments = golden(include_str!("../../tests/golden/wire/assignments.json"));
     let mut checked = 0;
     for experiment in &golden.experiments {
         let versions: Vec<PlannedVersion> = experiment
             .versions
             .iter()
-            .map(|Weighted { name, weight }| PlannedVersion { name: name.clone(), weight: *weight, headers: vec![] })
+            .map(|Weighted { name, weight }| PlannedVersion {
+                name: name.clone(),
+                weight: *weight,
+                headers: vec![],
+                slow_us: None,
+            })
             .collect();
         let assigner = Assigner::new(&experiment.salt, &versions);
         let name = |index: Option<usize>| versions.get(index.unwrap()).unwrap().name.as_str();
-        for ByKey { key_hex, version, takes_part_from } in &experiment.by_key {
+        let buckets = UnitBuckets::new(&experiment.salt);
+        for ByKey { key_hex, version, takes_part_from, bucket } in &experiment.by_key {
             let key = Digest::of(&bytes(key_hex));
             assert_eq!(name(assigner.by_key(key)), version, "{} {key_hex}", experiment.salt);
             assert!(assigner.key_takes_part(key, *takes_part_from), "{} {key_hex}", experiment.salt);
             assert!(!assigner.key_takes_part(key, takes_part_from - 1), "{} {key_hex}", experiment.salt);
+            assert_eq!(buckets.of(key), *bucket, "{} {key_hex}", experiment.salt);
             checked += 1;
         }
         for ByRandom { random, version } in &experiment.by_random {

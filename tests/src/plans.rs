@@ -52,6 +52,7 @@ pub fn version(name: &str, weight: u32) -> PlannedVersion {
         name: name.to_owned(),
         weight,
         headers: vec![Header { name: ROUTING_HEADER.to_owned(), value: name.to_owned() }],
+        slow_us: None,
     }
 }
 

@@ -38,6 +38,7 @@ pub fn planned(experiment: &Experiment, id: &str, state: &State) -> PlannedExper
                 name: version.name.clone(),
                 weight,
                 headers: version.headers.clone(),
+                slow_us: None,
             })
             .collect(),
     }

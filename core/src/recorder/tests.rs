@@ -1,5 +1,7 @@
 //! Tests of the recorder: bounds, watermarks, and that nothing is lost by version.
 
+mod units;
+
 use super::*;
 use crate::matching::Compiled;
 use crate::report::Report;
@@ -45,7 +47,7 @@ fn valid(drained: &Drained) {
 fn an_exposure_is_counted_in_the_bin_of_its_assignment_however_late_it_ends() {
     let mut recorder = Recorder::default();
     let experiment = experiment(2);
-    let exposure = recorder.assign(&experiment, 1, 10_999).unwrap();
+    let exposure = recorder.assign(&experiment, 1, None, 10_999).unwrap();
     recorder.complete(&exposure, Observation { reward: 2.5, ..ok(1_500) });
     let drained = recorder.drain(12_500);
     valid(&drained);
@@ -64,7 +66,8 @@ fn an_exposure_is_counted_in_the_bin_of_its_assignment_however_late_it_ends() {
 fn the_end_after_the_deadline_changes_nothing() {
     let mut recorder = Recorder::default();
     let experiment = experiment(2);
-    let (on_time, late) = (recorder.assign(&experiment, 0, 0).unwrap(), recorder.assign(&experiment, 0, 0).unwrap());
+    let (on_time, late) =
+        (recorder.assign(&experiment, 0, None, 0).unwrap(), recorder.assign(&experiment, 0, None, 0).unwrap());
     recorder.complete(&on_time, ok(2_000));
     recorder.complete(&late, Observation { age_nanos: 2_000_000_001, ..ok(0) });
     let drained = recorder.drain(2_000);
@@ -77,7 +80,7 @@ fn a_watermark_passes_a_bin_only_when_no_request_in_it_can_still_count() {
     for (now, watermark) in [(0, 0), (1_000, 0), (2_999, 0), (3_000, 1_000), (3_999, 1_000), (4_000, 2_000)] {
         let mut recorder = Recorder::default();
         let experiment = experiment(2);
-        recorder.assign(&experiment, 0, 0).unwrap();
+        recorder.assign(&experiment, 0, None, 0).unwrap();
         let drained = recorder.drain(now);
         assert_eq!(drained.experiments[0].watermark, watermark, "at {now}");
     }
@@ -94,7 +97,7 @@ fn failures_and_aborts_are_told_apart_and_reports_stay_valid() {
         (Outcome::Ok, f64::MAX),
         (Outcome::Ok, -1.0),
     ] {
-        let exposure = recorder.assign(&experiment, 0, 0).unwrap();
+        let exposure = recorder.assign(&experiment, 0, None, 0).unwrap();
         recorder.complete(&exposure, Observation { outcome, reward, ..ok(5) });
     }
     let drained = recorder.drain(1);
@@ -109,7 +112,7 @@ fn failures_and_aborts_are_told_apart_and_reports_stay_valid() {
 fn the_watermark_follows_reported_bins_and_then_falls_silent() {
     let mut recorder = Recorder::default();
     let experiment = experiment(2);
-    let exposure = recorder.assign(&experiment, 0, 5_000).unwrap();
+    let exposure = recorder.assign(&experiment, 0, None, 5_000).unwrap();
     assert_eq!(recorder.drain(5_100).experiments[0].cells.len(), 1);
     assert!(recorder.drain(5_200).is_empty(), "nothing new");
     recorder.complete(&exposure, ok(1_000));
@@ -126,7 +129,7 @@ fn memory_stays_flat_over_plan_changes() {
     for epoch in 1..5_000 {
         let experiment = experiment_of(epoch % 7, epoch, 3);
         let now = u64::from(epoch) * 500;
-        let exposure = recorder.assign(&experiment, 0, now).unwrap();
+        let exposure = recorder.assign(&experiment, 0, None, now).unwrap();
         recorder.complete(&exposure, ok(10));
         recorder.drain(now + 100);
         assert!(recorder.cells <= 64 && recorder.experiments.len() <= 7, "{} cells", recorder.cells);
@@ -139,7 +142,7 @@ fn when_room_runs_out_final_bins_of_an_epoch_merge_and_only_then_are_exposures_d
     let experiment = experiment(16);
     // 512 bins of 16 cells fill 8,192; the controller is away, so nothing is drained.
     for bin in 0..2_000_u64 {
-        let exposure = recorder.assign(&experiment, 0, bin * 1_000).expect("final bins make room");
+        let exposure = recorder.assign(&experiment, 0, None, bin * 1_000).expect("final bins make room");
         recorder.complete(&exposure, ok(1));
         assert!(recorder.cells <= CELLS);
     }
@@ -149,7 +152,7 @@ fn when_room_runs_out_final_bins_of_an_epoch_merge_and_only_then_are_exposures_d
 
     // Bins that are not final cannot merge.
     let many: Vec<Rc<Experiment>> = (0..600).map(|number| experiment_of(number, 1, 16)).collect();
-    let assigned = many.iter().filter(|experiment| recorder.assign(experiment, 0, 3_000_000).is_some()).count();
+    let assigned = many.iter().filter(|experiment| recorder.assign(experiment, 0, None, 3_000_000).is_some()).count();
     let drained = recorder.drain(3_000_001);
     valid(&drained);
     assert_eq!((assigned, drained.assigned, drained.dropped), (512, 512, 600 - 512));
@@ -160,12 +163,12 @@ fn outcomes_stay_with_assignments_that_were_reported_before_room_ran_out() {
     let mut recorder = Recorder::default();
     let experiment = experiment(16);
     let in_flight: Vec<Exposure> =
-        [0, 0, 0, 1_000, 1_000].iter().map(|at| recorder.assign(&experiment, 0, *at).unwrap()).collect();
+        [0, 0, 0, 1_000, 1_000].iter().map(|at| recorder.assign(&experiment, 0, None, *at).unwrap()).collect();
     let before = recorder.drain(1_500);
     in_flight.iter().for_each(|exposure| recorder.complete(exposure, ok(1_000)));
     // The controller is away for longer than there is room for.
     for bin in 2..2_000_u64 {
-        let exposure = recorder.assign(&experiment, 0, bin * 1_000).expect("final bins make room");
+        let exposure = recorder.assign(&experiment, 0, None, bin * 1_000).expect("final bins make room");
         recorder.complete(&exposure, ok(1));
     }
     let mut bins: BTreeMap<u64, Counts> = BTreeMap::new();
@@ -182,14 +185,14 @@ fn outcomes_stay_with_assignments_that_were_reported_before_room_ran_out() {
 fn a_bin_has_room_for_every_version_or_for_none() {
     let mut recorder = Recorder::default();
     for number in 0..511 {
-        recorder.assign(&experiment_of(number, 1, 16), 0, 0).unwrap();
+        recorder.assign(&experiment_of(number, 1, 16), 0, None, 0).unwrap();
     }
-    recorder.assign(&experiment_of(1_000, 1, 15), 0, 0).unwrap();
+    recorder.assign(&experiment_of(1_000, 1, 15), 0, None, 0).unwrap();
     let two = experiment_of(1_001, 1, 2);
-    assert!(recorder.assign(&two, 0, 0).is_none(), "one cell is left, two are needed");
-    assert!(recorder.assign(&two, 1, 0).is_none());
+    assert!(recorder.assign(&two, 0, None, 0).is_none(), "one cell is left, two are needed");
+    assert!(recorder.assign(&two, 1, None, 0).is_none());
     let known = experiment_of(5, 1, 16);
-    assert!((0..16).all(|version| recorder.assign(&known, version, 0).is_some()));
+    assert!((0..16).all(|version| recorder.assign(&known, version, None, 0).is_some()));
 }
 
 #[test]
@@ -199,7 +202,7 @@ fn what_does_not_fit_into_one_report_follows_in_the_next_and_holds_the_watermark
     for bin in 0..400_u64 {
         for version in 0..16 {
             for latency in 0..20_u64 {
-                let exposure = recorder.assign(&experiment, version, bin * 1_000).unwrap();
+                let exposure = recorder.assign(&experiment, version, None, bin * 1_000).unwrap();
                 recorder.complete(&exposure, Observation { age_nanos: latency * 100_000_000, ..ok(0) });
             }
         }
@@ -228,10 +231,10 @@ fn what_does_not_fit_into_one_report_follows_in_the_next_and_holds_the_watermark
 fn starting_over_loses_everything_at_once_and_says_how_much() {
     let mut recorder = Recorder::default();
     let experiment = experiment(2);
-    let in_flight = recorder.assign(&experiment, 0, 0).unwrap();
-    recorder.assign(&experiment, 1, 0).unwrap();
+    let in_flight = recorder.assign(&experiment, 0, None, 0).unwrap();
+    recorder.assign(&experiment, 1, None, 0).unwrap();
     recorder.start_over(5);
-    recorder.assign(&experiment, 1, 100).unwrap();
+    recorder.assign(&experiment, 1, None, 100).unwrap();
     recorder.complete(&in_flight, ok(100));
     let drained = recorder.drain(200);
     assert_eq!(drained.dropped, 7);
@@ -246,11 +249,13 @@ proptest! {
         numbers in proptest::collection::vec(any::<u64>(), 5),
         sums in proptest::collection::vec(proptest::num::f64::NORMAL, 4),
         version in "[!-~]{1,128}",
+        units in proptest::collection::vec(proptest::collection::btree_set(0..crate::report::UNIT_BUCKETS, 0..300), 3),
     ) {
         let mut counts = Counts {
             assigned: numbers[0], completed: numbers[1], failed: numbers[2], aborted: numbers[3], rewarded: numbers[4],
             latency_sum: sums[0], latency_sum_squares: sums[1], reward_sum: sums[2], reward_sum_squares: sums[3],
-            ..Counts::default()
+            failed_buckets: units[0].iter().copied().collect(), slow_buckets: units[1].iter().copied().collect(),
+            rewarded_buckets: units[2].iter().copied().collect(), ..Counts::default()
         };
         for (latency, count) in latencies {
             counts.latency.add(crate::histogram::bucket_of(latency), count);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes assignments.json: the golden vectors of assignment, from an implementation of its own.
+"""Writes assignments.json: the golden vectors of assignment and of unit buckets, from an implementation of its own.
 
 SipHash-1-3 with 64 and 128 bits of output is written here after the paper (Aumasson & Bernstein, 2012) and its reference's
 128-bit variant; logarithms are CPython's. The vectors are a contract between releases: they are only ever added to.
@@ -75,6 +75,11 @@ def takes_part_from(salt, key):
     return (hash_of("share", salt, "", key) * 1_000_000 >> 64) + 1
 
 
+def bucket_of(salt, key):
+    """The key's unit bucket, one of 16,384: the first 14 bits of a hash of its own."""
+    return hash_of("bucket", salt, "", key) >> 50
+
+
 def by_random(versions, random):
     point = random * sum(version["weight"] for version in versions) >> 64
     for version in versions:
@@ -107,7 +112,12 @@ if __name__ == "__main__":
             "salt": salt,
             "versions": versions,
             "byKey": [
-                {"keyHex": key.hex(), "version": version_of(salt, versions, key), "takesPartFrom": takes_part_from(salt, key)}
+                {
+                    "keyHex": key.hex(),
+                    "version": version_of(salt, versions, key),
+                    "takesPartFrom": takes_part_from(salt, key),
+                    "bucket": bucket_of(salt, key),
+                }
                 for key in KEYS
             ],
             "byRandom": [{"random": str(random), "version": by_random(versions, random)} for random in RANDOM],
