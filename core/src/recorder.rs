@@ -4,25 +4,24 @@
 //! the first assignment in it or none is, so that what is lost for want of room never depends on a version or an outcome.
 //! Knows no clock and sends nothing.
 
-use crate::histogram::Histogram;
 use crate::matching::Experiment;
 use crate::outcome::Outcome;
-use crate::plan::MAX_EXPERIMENTS;
-use crate::report::{Cell, Counts, MAX_CELLS, MAX_REPORT_BYTES, ReportedExperiment};
+use crate::report::{Cell, ReportedExperiment};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+mod group;
+mod room;
 mod units;
 
-use units::InFlight;
+use group::{Group, buckets_of, is_nothing};
+use room::Room;
 
 /// Most cells in memory.
 const CELLS: usize = 8_192;
 /// Most histogram buckets and unit buckets in memory (up to 16 bytes each) before new bins get no room. What has room may go on
 /// growing, to at most 3,414 of the former and four times 16,384 of the latter per cell.
 const BUCKETS: usize = 1 << 19;
-/// Room left in a report for what is not an experiment.
-const REPORT_OVERHEAD: usize = 2_048;
 
 /// One worker's counts since its last report.
 #[derive(Debug, Default)]
@@ -48,18 +47,6 @@ struct Recorded {
     groups: BTreeMap<(u64, u32), Group>,
     /// Taken for the report that is being drained.
     taken: Vec<Cell>,
-}
-
-/// The cells of all versions of one (experiment, epoch, bin).
-#[derive(Debug)]
-struct Group {
-    experiment: Rc<Experiment>,
-    /// Whether a report has carried counts of it. Its assignments are then known elsewhere under this bin, and what is
-    /// still to come must arrive there too.
-    reported: bool,
-    counts: Vec<Counts>,
-    /// Of each version, in a sticky experiment; empty in others.
-    in_flight: Vec<InFlight>,
 }
 
 /// A recorded exposure, until it ends.
@@ -145,8 +132,7 @@ impl Recorder {
         let cells = &mut self.cells;
         let group = recorded.groups.entry((bin, experiment.epoch)).or_insert_with(|| {
             *cells = cells.saturating_add(experiment.versions.len());
-            let counts = experiment.versions.iter().map(|_| Counts::default()).collect();
-            Group { experiment: Rc::clone(experiment), reported: false, counts, in_flight: Vec::new() }
+            Group::new(experiment)
         });
         let counts = group.counts.get_mut(version)?;
         counts.assigned = counts.assigned.saturating_add(1);
@@ -158,7 +144,7 @@ impl Recorder {
 
     /// Records how an exposure ended, if by its deadline; later ends change nothing.
     pub fn complete(&mut self, exposure: &Exposure, observation: Observation) {
-        let Exposure { experiment, version, bin, bucket, life } = exposure;
+        let Exposure { experiment, bin, life, .. } = exposure;
         if *life != self.life || observation.age_nanos > experiment.deadline_ms.saturating_mul(1_000_000) {
             return;
         }
@@ -167,19 +153,8 @@ impl Recorder {
             return;
         }
         let Some(group) = recorded.groups.get_mut(&(*bin, experiment.epoch)) else { return };
-        let Some(counts) = group.counts.get_mut(*version) else { return };
-        let mut before = buckets_of(counts);
-        let rewarded = observe(counts, observation);
-        if let Some(bucket) = *bucket {
-            let slow_us = experiment.versions.get(*version).and_then(|version| version.slow_us);
-            units::note(counts, bucket, observation, slow_us, rewarded);
-            if let Some(in_flight) = group.in_flight.get_mut(*version) {
-                before = before.saturating_add(in_flight.len());
-                in_flight.end(bucket);
-                self.buckets = self.buckets.saturating_add(in_flight.len());
-            }
-        }
-        self.buckets = self.buckets.saturating_add(buckets_of(counts)).saturating_sub(before);
+        let (before, after) = group.end(exposure, observation);
+        self.buckets = self.buckets.saturating_add(after).saturating_sub(before);
     }
 
     /// Takes what fits into one report, oldest bins first, at a time of the bin clock.
@@ -187,14 +162,7 @@ impl Recorder {
     /// The watermark of each experiment promises that no later report adds to a bin before it: it stops at the oldest bin
     /// that found no room.
     pub fn drain(&mut self, now_ms: u64) -> Drained {
-        self.drain_into(
-            now_ms,
-            Room {
-                bytes: MAX_REPORT_BYTES.saturating_sub(REPORT_OVERHEAD),
-                cells: MAX_CELLS,
-                experiments: MAX_EXPERIMENTS,
-            },
-        )
+        self.drain_into(now_ms, Room::of_a_report())
     }
 
     fn drain_into(&mut self, now_ms: u64, mut room: Room) -> Drained {
@@ -214,7 +182,7 @@ impl Recorder {
                 recorded.watermark = watermark;
                 drained.experiments.push(ReportedExperiment { id: id.to_string(), watermark, cells });
             }
-            let is_over = |bin: u64, group: &Group| bin < watermark && group.is_done();
+            let is_over = |bin: u64, group: &Group| bin < watermark && group.is_reported();
             let cells = &mut self.cells;
             recorded.groups.retain(|(bin, _), group| {
                 let over = is_over(*bin, group);
@@ -289,77 +257,19 @@ impl Recorder {
     }
 }
 
-/// What still fits into a report.
-struct Room {
-    bytes: usize,
-    cells: usize,
-    experiments: usize,
-}
-
-impl Room {
-    fn take_experiment(&mut self, id: &str) -> bool {
-        // Field names, a watermark; quotes in an id are escaped.
-        let left = self.bytes.checked_sub(64 + 2 * id.len());
-        match (left, self.experiments.checked_sub(1)) {
-            (Some(bytes), Some(experiments)) => {
-                (self.bytes, self.experiments) = (bytes, experiments);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn take_cell(&mut self, counts: &Counts, version: &str) -> bool {
-        match (self.bytes.checked_sub(largest_json(counts, version)), self.cells.checked_sub(1)) {
-            (Some(bytes), Some(cells)) => {
-                (self.bytes, self.cells) = (bytes, cells);
-                true
-            }
-            _ => false,
-        }
-    }
-}
-
-impl Group {
-    /// An exposure of a unit has begun. Answers by how many buckets there are more.
-    fn begin(&mut self, version: usize, bucket: u16) -> usize {
-        if self.in_flight.is_empty() {
-            self.in_flight.resize_with(self.counts.len(), InFlight::default);
-        }
-        let Some(in_flight) = self.in_flight.get_mut(version) else { return 0 };
-        let before = in_flight.len();
-        in_flight.begin(bucket);
-        in_flight.len().saturating_sub(before)
-    }
-
-    /// The deadline of every exposure has passed.
-    fn close(&mut self) {
-        let versions = self.experiment.versions.iter().zip(&mut self.counts);
-        for ((version, counts), mut in_flight) in versions.zip(std::mem::take(&mut self.in_flight)) {
-            in_flight.close(counts, version.slow_us);
-        }
-    }
-
-    /// Whether it has nothing that is to be reported, now or at its deadline.
-    fn is_done(&self) -> bool {
-        self.counts.iter().all(is_nothing) && self.in_flight.iter().all(|in_flight| in_flight.len() == 0)
-    }
-
-    fn buckets(&self) -> usize {
-        let in_flight = self.in_flight.iter().map(InFlight::len).sum::<usize>();
-        self.counts.iter().map(buckets_of).sum::<usize>().saturating_add(in_flight)
-    }
-}
-
 impl Recorded {
     /// Bins that begin before this are final at a time of the bin clock.
     fn settled_before(&self, now_ms: u64) -> u64 {
         floor_to(now_ms.saturating_sub(self.deadline_ms), self.bin_ms)
     }
 
-    /// The same, but not past a bin with counts that are still to be reported, and never back.
+    /// The same, but not past a bin with counts that are still to be reported or still to come, and never back.
     fn final_before(&self, now_ms: u64) -> u64 {
-        let oldest_left = self.groups.iter().find(|(_, group)| !group.is_done()).map_or(u64::MAX, |((bin, _), _)| *bin);
+        let oldest_left = self
+            .groups
+            .iter()
+            .find(|((bin, _), group)| !group.is_reported() || !group.is_final(*bin, self.deadline_ms, now_ms))
+            .map_or(u64::MAX, |((bin, _), _)| *bin);
         self.settled_before(now_ms).min(oldest_left).max(self.watermark)
     }
 
@@ -368,9 +278,7 @@ impl Recorded {
     fn close(&mut self, now_ms: u64) -> (usize, usize) {
         let (mut before, mut after) = (0, 0);
         for ((bin, _), group) in self.groups.range_mut(..(self.settled_before(now_ms), 0)) {
-            // A bin of an earlier plan may have been longer.
-            let ends = bin.saturating_add(group.experiment.bin_ms).saturating_add(self.deadline_ms);
-            if group.in_flight.is_empty() || ends > now_ms {
+            if group.in_flight.is_empty() || !group.is_final(*bin, self.deadline_ms, now_ms) {
                 continue;
             }
             before += group.buckets();
@@ -384,15 +292,15 @@ impl Recorded {
     /// from its assignment would make more ends than exposures. Of these there are no more than a deadline has bins.
     fn compact(&mut self, now_ms: u64) {
         self.close(now_ms);
-        let settled = self.settled_before(now_ms);
         let mut kept: BTreeMap<(u64, u32), Group> = BTreeMap::new();
         let mut oldest: Vec<(u32, u64)> = Vec::new();
         for ((bin, epoch), group) in std::mem::take(&mut self.groups) {
-            if bin < settled && group.is_done() {
+            let is_final = group.is_final(bin, self.deadline_ms, now_ms);
+            if is_final && group.is_reported() {
                 continue;
             }
             let into = match oldest.iter().find(|(known, _)| *known == epoch) {
-                _ if bin >= settled || group.reported || !group.in_flight.is_empty() => bin,
+                _ if !is_final || group.reported => bin,
                 Some((_, first)) => *first,
                 None => {
                     oldest.push((epoch, bin));
@@ -410,57 +318,6 @@ impl Recorded {
         }
         self.groups = kept;
     }
-}
-
-/// Counts an end; answers whether with a reward.
-fn observe(counts: &mut Counts, observation: Observation) -> bool {
-    let Observation { outcome, age_nanos, reward } = observation;
-    match outcome {
-        Outcome::Aborted => {
-            counts.aborted = counts.aborted.saturating_add(1);
-            counts.abort_age.record(age_nanos / 1_000);
-            return false;
-        }
-        Outcome::Failed => counts.failed = counts.failed.saturating_add(1),
-        Outcome::Ok => {
-            #[expect(clippy::cast_precision_loss, reason = "below 2^53 for a hundred days")]
-            let seconds = age_nanos as f64 / 1e9;
-            counts.latency.record(age_nanos / 1_000);
-            counts.latency_sum += seconds;
-            counts.latency_sum_squares += seconds * seconds;
-        }
-    }
-    counts.completed = counts.completed.saturating_add(1);
-    let (sum, squares) = (counts.reward_sum + reward, counts.reward_sum_squares + reward * reward);
-    let rewarded = reward != 0.0 && sum.is_finite() && squares.is_finite();
-    if rewarded {
-        counts.rewarded = counts.rewarded.saturating_add(1);
-        counts.reward_sum = sum;
-        counts.reward_sum_squares = squares;
-    }
-    rewarded
-}
-
-fn is_nothing(counts: &Counts) -> bool {
-    // Only overdue exposures show their units' buckets without an end.
-    counts.assigned == 0 && counts.completed == 0 && counts.aborted == 0 && counts.failed_buckets.is_empty()
-}
-
-fn buckets_of(counts: &Counts) -> usize {
-    let units = counts.failed_buckets.len() + counts.slow_buckets.len() + counts.rewarded_buckets.len();
-    counts.latency.buckets().len() + counts.abort_age.buckets().len() + units
-}
-
-/// An upper bound of the bytes of a cell's JSON.
-fn largest_json(counts: &Counts, version: &str) -> usize {
-    // `[1707,18446744073709551615],` with the digits that the count has.
-    let buckets = |histogram: &Histogram| -> usize {
-        histogram.buckets().iter().map(|(_, count)| 9 + count.checked_ilog10().unwrap_or(0) as usize).sum()
-    };
-    // `16383,` at most.
-    let units = 6 * (counts.failed_buckets.len() + counts.slow_buckets.len() + counts.rewarded_buckets.len());
-    // Field names, seven counts of up to 20 digits, four sums of up to 24 characters; quotes in a name are escaped.
-    704 + 2 * version.len() + buckets(&counts.latency) + buckets(&counts.abort_age) + units
 }
 
 fn floor_to(time: u64, step: u64) -> u64 {

@@ -2,9 +2,11 @@
 
 mod units;
 
+use super::room::largest_json;
 use super::*;
 use crate::matching::Compiled;
-use crate::report::Report;
+use crate::plan::Unit;
+use crate::report::{Counts, Report};
 use crate::testing::{FakeHost, plan};
 use proptest::prelude::*;
 
@@ -16,10 +18,13 @@ fn experiment_of(number: u32, epoch: u32, versions: usize) -> Rc<Experiment> {
     let mut plan = plan(&vec![1; versions]);
     plan.experiments[0].id = format!("e{number}");
     plan.experiments[0].epoch = epoch;
-    let compiled = Compiled::new(&plan, &[]);
+    compiled(&plan)
+}
+
+fn compiled(plan: &crate::plan::Plan) -> Rc<Experiment> {
+    let compiled = Compiled::new(plan, &[]);
     let mut host = FakeHost::default();
-    let experiment = compiled.find(&mut compiled.reader(&mut host)).unwrap();
-    Rc::clone(experiment)
+    Rc::clone(compiled.find(&mut compiled.reader(&mut host)).unwrap())
 }
 
 fn ok(milliseconds: u64) -> Observation {
@@ -83,6 +88,30 @@ fn a_watermark_passes_a_bin_only_when_no_request_in_it_can_still_count() {
         recorder.assign(&experiment, 0, None, 0).unwrap();
         let drained = recorder.drain(now);
         assert_eq!(drained.experiments[0].watermark, watermark, "at {now}");
+    }
+}
+
+#[test]
+fn a_longer_bin_of_an_earlier_plan_holds_the_watermark_until_its_own_end() {
+    for (unit, bucket) in [(Unit::Request, None), (Unit::Header("x-user".to_owned()), Some(7))] {
+        let mut recorder = Recorder::default();
+        let mut planned = plan(&[1, 1]);
+        planned.experiments[0].unit = unit;
+        planned.experiments[0].bin_ms = 10_000;
+        let long = compiled(&planned);
+        (planned.experiments[0].bin_ms, planned.experiments[0].epoch) = (1_000, 2);
+        let (on_time, _overdue) =
+            (recorder.assign(&long, 0, bucket, 9_000).unwrap(), recorder.assign(&long, 1, bucket, 9_000).unwrap());
+        recorder.assign(&compiled(&planned), 0, None, 9_500).unwrap();
+        assert_eq!(recorder.drain(10_000).experiments[0].watermark, 0);
+        recorder.complete(&on_time, ok(1_900));
+        let drained = recorder.drain(10_900);
+        assert_eq!((drained.experiments[0].watermark, drained.experiments[0].cells[0].counts.completed), (0, 1));
+        assert!(recorder.drain(11_999).is_empty());
+        let passes = recorder.drain(12_000);
+        assert_eq!(passes.experiments[0].watermark, 10_000);
+        let overdue = passes.experiments[0].cells.first().map(|cell| cell.counts.failed_buckets.clone());
+        assert_eq!(overdue, bucket.map(|bucket| vec![bucket]));
     }
 }
 

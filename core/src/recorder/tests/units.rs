@@ -1,7 +1,6 @@
 //! Tests of unit buckets: complete, never late, each once, bounded, and free where the unit is the request.
 
 use super::*;
-use crate::plan::Unit;
 use crate::report::UNIT_BUCKETS;
 use std::collections::BTreeSet;
 
@@ -11,9 +10,7 @@ fn sticky(epoch: u32, versions: usize) -> Rc<Experiment> {
     plan.experiments[0].epoch = epoch;
     plan.experiments[0].unit = Unit::Header("x-user".to_owned());
     plan.experiments[0].versions.iter_mut().skip(1).for_each(|version| version.slow_us = Some(500_000));
-    let compiled = Compiled::new(&plan, &[]);
-    let mut host = FakeHost::default();
-    Rc::clone(compiled.find(&mut compiled.reader(&mut host)).unwrap())
+    compiled(&plan)
 }
 
 fn ended(outcome: Outcome, milliseconds: u64, reward: f64) -> Observation {
