@@ -1,4 +1,5 @@
-//! Sticky users: one version from every worker and every Envoy, and only the necessary moves when weights change.
+//! Sticky users: one version from every worker and every Envoy, only the necessary moves when weights change, and reports of
+//! which units had a bad time.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,9 +10,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use weir_core::plan::{PlannedExperiment, Unit};
+use weir_core::unit::{Digest, UnitBuckets};
 use weir_tests::bounds::assert_share;
 use weir_tests::envoy::CONTROLLER;
-use weir_tests::plans::{plan, sticky};
+use weir_tests::plans::{on_host, plan, sticky};
 use weir_tests::wait::{PATIENCE, holds};
 use weir_tests::{Client, Envoy, FakeController, Upstream, eventually};
 
@@ -149,4 +151,88 @@ async fn with_two_versions_the_share_that_moves_is_the_change() {
     let all = u64::from(2 * USERS) + 1;
     eventually(PATIENCE, "every request of a user is counted", async || holds(fake.assigned("users") >= all)).await;
     assert_eq!(fake.assigned("users"), all);
+}
+
+/// Whether every worker's last word on an experiment calls all of its bins final.
+fn is_settled(fake: &FakeController, experiment: &str) -> bool {
+    let mut workers = BTreeMap::<String, (u64, u64)>::new();
+    for (report, _) in fake.received() {
+        for reported in report.experiments.iter().filter(|reported| reported.id == experiment) {
+            let (watermark, last_bin) = workers.entry(report.incarnation.clone()).or_default();
+            *watermark = reported.watermark;
+            *last_bin = reported.cells.iter().map(|cell| cell.bin).fold(*last_bin, u64::max);
+        }
+    }
+    workers.values().all(|(watermark, last_bin)| watermark > last_bin)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reports_name_the_buckets_of_users_who_had_a_bad_time_and_of_no_others() {
+    const USERS: u32 = 40;
+    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let mut users = PlannedExperiment { deadline_ms: 4_000, ..sticky("users", &[("v1", 1), ("v2", 1)]) };
+    // Only v1 is asked who found it slow. Far from any deadline, for a busy machine.
+    users.versions[0].slow_us = Some(1_000_000);
+    let fake = FakeController::start(plan("1", vec![on_host("requests.test", &[("v1", 0), ("v2", 1)]), users])).await;
+    let envoy = Envoy::builder()
+        .version(&one)
+        .version(&two)
+        .controller(fake.address())
+        .plugin(&serde_json::json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms"}}))
+        .start()
+        .await;
+    let mut workers = envoy.workers_with_plan("1").await;
+    let versions = versions_of(&mut workers[0], USERS).await;
+    let on = |version: &str| -> Vec<String> {
+        versions.iter().filter(|(_, got)| *got == version).map(|(user, _)| format!("user-{user}")).collect()
+    };
+    let (first, second) = (on("v1"), on("v2"));
+    assert!(first.len() > 8 && second.len() > 8, "users are on both");
+
+    // v2 fails for every other of its users, on whichever worker; some are rewarded.
+    let (failing, rewarded) = (second.iter().step_by(2), first.iter().step_by(3));
+    for (at, user) in failing.clone().enumerate() {
+        let reply = workers[at % 2].get("/status/500", &[("x-user", user)]).await;
+        assert_eq!((reply.status.as_u16(), reply.version()), (500, "v2"));
+    }
+    for user in rewarded.clone() {
+        workers[1].get("/reward/1", &[("x-user", user)]).await;
+    }
+    // Of each version one user waits long, and one beyond the deadline.
+    let waits = [(&first[1], 1_500), (&first[2], 5_000), (&second[1], 1_500), (&second[3], 5_000)];
+    let mut waiting = tokio::task::JoinSet::new();
+    for (user, milliseconds) in waits {
+        let (address, user) = (envoy.address(), user.clone());
+        waiting.spawn(async move {
+            let mut client = Client::http1(address).await;
+            client.get(&format!("/delay/{milliseconds}"), &[("x-user", &user)]).await.status
+        });
+    }
+    assert_eq!(waiting.join_all().await, [200; 4]);
+    for _ in 0..3 {
+        let reply = workers[0].get("/status/500", &[("host", "requests.test"), ("x-user", &second[0])]).await;
+        assert_eq!(reply.status, 500);
+    }
+    let all = u64::from(USERS) + (failing.len() + rewarded.len() + waits.len()) as u64;
+    eventually(PATIENCE, "every bin is final", async || {
+        let counted = fake.assigned("users") == all && fake.assigned("requests.test") == 3;
+        holds(counted && is_settled(&fake, "users") && is_settled(&fake, "requests.test"))
+    })
+    .await;
+
+    let buckets = |users: &[&String]| -> Vec<u16> {
+        let buckets = UnitBuckets::new("tests");
+        let sorted: BTreeSet<u16> = users.iter().map(|user| buckets.of(Digest::of(user.as_bytes()))).collect();
+        sorted.into_iter().collect()
+    };
+    let (v1, v2) = (fake.counts("users", "v1"), fake.counts("users", "v2"));
+    assert_eq!((v1.failed, v1.overdue(), v2.failed, v2.overdue()), (0, 1, failing.len() as u64, 1));
+    assert_eq!(v1.failed_buckets, buckets(&[&first[2]]), "the one overdue");
+    assert_eq!(v1.slow_buckets, buckets(&[&first[1], &first[2]]));
+    assert_eq!(v1.rewarded_buckets, buckets(&rewarded.collect::<Vec<_>>()));
+    assert_eq!(v2.failed_buckets, buckets(&failing.chain([&second[3]]).collect::<Vec<_>>()));
+    assert!(v2.slow_buckets.is_empty() && v2.rewarded_buckets.is_empty());
+    let requests = fake.counts("requests.test", "v2");
+    assert_eq!((requests.failed, requests.failed_buckets), (3, vec![]), "where the request is the unit, none");
+    assert_eq!(fake.complaints(), Vec::<String>::new());
 }
