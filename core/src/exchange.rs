@@ -228,10 +228,11 @@ fn incarnation(host: &mut impl Host) -> String {
 mod tests {
     use super::*;
     use crate::matching::Compiled;
-    use crate::plan::Status;
+    use crate::plan::{Status, Unit};
     use crate::report::Counts;
     use crate::request::Request;
     use crate::testing::{FakeHost, plan};
+    use crate::unit::{Digest, UnitBuckets};
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -314,7 +315,8 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
-        /// Over lost requests, lost acknowledgements, outages and configuration pushes, what was recorded is reported once.
+        /// Over lost requests, lost acknowledgements, outages and configuration pushes, what was recorded is reported once,
+        /// and every user with a request overdue is.
         #[test]
         fn what_was_recorded_is_counted_exactly_once(
             seed: u64,
@@ -323,7 +325,8 @@ mod tests {
             let mut vm = Vm::new(seed);
             let mut far = FakeController::default();
             let mut planned = plan(&[5, 3, 2]);
-            let (mut assigned, mut on_time) = (0, 0);
+            planned.experiments[0].unit = Unit::Header("x-user".to_owned());
+            let (mut assigned, mut on_time, mut overdue) = (0, 0, BTreeSet::new());
             for (requests, lasts, luck) in steps {
                 vm.host.now += 100 * MS;
                 vm.end();
@@ -332,10 +335,17 @@ mod tests {
                 }
                 let compiled = Compiled::new(&planned, &[]);
                 for _ in 0..requests {
+                    let user = format!("user-{}", assigned % 50).into_bytes();
+                    let bucket = UnitBuckets::new("salt").of(Digest::of(&user));
+                    vm.host.request = vec![("x-user".to_owned(), user)];
                     if vm.arrive(&compiled, vm.host.now + lasts * MS) {
                         assigned += 1;
                         // Ends are seen every 100 ms.
-                        on_time += u64::from(lasts.div_ceil(100) * 100 <= 2_000);
+                        if lasts.div_ceil(100) * 100 <= 2_000 {
+                            on_time += 1;
+                        } else {
+                            overdue.insert(bucket);
+                        }
                     }
                 }
                 vm.exchange.on_tick(&mut vm.host);
@@ -378,6 +388,7 @@ mod tests {
             let total = far.total();
             prop_assert_eq!(total.assigned, assigned);
             prop_assert_eq!(total.completed, on_time);
+            prop_assert_eq!(total.failed_buckets, overdue.into_iter().collect::<Vec<u16>>());
             prop_assert_eq!(far.dropped, 0);
             prop_assert_eq!(far.incarnations.len(), usize::from(assigned > 0));
             let now = vm.exchange.clock.at(vm.host.now);
