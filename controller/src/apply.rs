@@ -49,6 +49,7 @@ pub(crate) fn edit(current: &Experiment, state: &State, wanted: &Experiment, now
         ("spec.versions", current.versions == wanted.versions && current.baseline == wanted.baseline),
         ("spec.strategy", strategy_kind),
         ("spec.objectives", current.objectives == wanted.objectives),
+        ("spec.guardrails", current.guardrails == wanted.guardrails),
         ("spec.reward", current.reward == wanted.reward),
         ("spec.alpha", current.alpha == wanted.alpha),
         ("spec.deadline", current.deadline_ms == wanted.deadline_ms),
@@ -73,7 +74,15 @@ fn next_epoch(wanted: &Experiment, state: &State, now: u64) -> State {
         }
         Strategy::Ab { weights } => weir_engine::policy::without_out(weights, &state.out, wanted.baseline),
     };
-    let (number, centre) = state.epoch().map_or((0, 0.5), |epoch| (epoch.epoch, epoch.centre));
-    next.epochs.push(Epoch { epoch: number.saturating_add(1), began_at: now, weights, centre });
+    if let Some(last) = state.epoch() {
+        // What the epoch in force takes as known is known still: centre and latencies stay.
+        next.epochs.push(Epoch {
+            epoch: last.epoch.saturating_add(1),
+            began_at: now,
+            weights,
+            centre: last.centre,
+            latency_grid: last.latency_grid.clone(),
+        });
+    }
     next
 }

@@ -4,13 +4,17 @@
 use crate::clock::Clock;
 use crate::keeper::{Command, Handle, Judged, KeeperError, Snapshot};
 use crate::metrics::Metrics;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
-use weir_engine::assess::assess;
+use weir_engine::assess::{Assessor, Depth};
 use weir_engine::decide::decide;
+
+/// What is remembered between looks, per experiment: nothing that a look could not find out again.
+type Assessors = Arc<Mutex<BTreeMap<String, Assessor>>>;
 
 /// Judges until `stop` says so.
 pub(crate) async fn run(
@@ -20,6 +24,7 @@ pub(crate) async fn run(
     interval: Duration,
     mut stop: watch::Receiver<bool>,
 ) {
+    let assessors = Assessors::default();
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -27,19 +32,27 @@ pub(crate) async fn run(
             _ = stop.wait_for(|stop| *stop) => return,
             _ = ticks.tick() => {}
         }
-        if let Err(error) = round(&keeper, &clock, &metrics).await {
+        if let Err(error) = round(&keeper, &clock, &metrics, &assessors).await {
             tracing::error!(%error, "no decision could be made; the plan stays as it is");
         }
     }
 }
 
 /// One decision interval.
-pub(crate) async fn round(keeper: &Handle, clock: &Clock, metrics: &Metrics) -> Result<(), KeeperError> {
+async fn round(keeper: &Handle, clock: &Clock, metrics: &Metrics, assessors: &Assessors) -> Result<(), KeeperError> {
     let snapshots = keeper.ask(Command::Snapshot).await?;
-    let (now, metrics) = (clock.now(), metrics.clone());
+    let (now, metrics, assessors) = (clock.now(), metrics.clone(), Arc::clone(assessors));
     // The engine computes for milliseconds: not on a thread that serves requests.
     let judging = tokio::task::spawn_blocking(move || {
-        let judge = |snapshot| judge(snapshot, now, &metrics);
+        let mut assessors = assessors.lock().unwrap_or_else(PoisonError::into_inner);
+        assessors.retain(|id, _| snapshots.iter().any(|snapshot| snapshot.id == *id));
+        let judge = |snapshot: Snapshot| {
+            let assessor = assessors.remove(&snapshot.id).unwrap_or_default();
+            let id = snapshot.id.clone();
+            let (judged, assessor) = judge(snapshot, assessor, now, &metrics)?;
+            assessors.insert(id, assessor);
+            Some(judged)
+        };
         snapshots.into_iter().filter_map(judge).collect::<Vec<Judged>>()
     });
     let Ok(judged) = judging.await else { return Err(KeeperError::Gone) };
@@ -50,15 +63,16 @@ pub(crate) async fn round(keeper: &Handle, clock: &Clock, metrics: &Metrics) -> 
 }
 
 /// What the engine says of one experiment; nothing if it fails, so that the others go on.
-fn judge(snapshot: Snapshot, now: u64, metrics: &Metrics) -> Option<Judged> {
+fn judge(snapshot: Snapshot, mut assessor: Assessor, now: u64, metrics: &Metrics) -> Option<(Judged, Assessor)> {
     let Snapshot { id, generation, spec, state, observations, assessment } = snapshot;
     let judged = catch_unwind(AssertUnwindSafe(|| {
-        let assessment = assessment.unwrap_or_else(|| Arc::new(assess(&spec, &state, &observations)));
+        let assessment =
+            assessment.unwrap_or_else(|| Arc::new(assessor.assess(&spec, &state, &observations, Depth::Complete)));
         let decision = state.is_running().then(|| decide(&spec, &state, &assessment, now));
-        (assessment, decision)
+        (assessment, decision, assessor)
     }));
     match judged {
-        Ok((assessment, decision)) => Some(Judged { id, generation, assessment, decision }),
+        Ok((assessment, decision, assessor)) => Some((Judged { id, generation, assessment, decision }, assessor)),
         Err(_) => {
             metrics.steward_failures.inc();
             tracing::error!(experiment = id, "the engine failed on this experiment; its weights stay");

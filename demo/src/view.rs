@@ -36,7 +36,7 @@ pub(crate) struct VersionView {
     /// Median, milliseconds.
     pub(crate) latency: Option<f64>,
     pub(crate) best: Option<f64>,
-    /// Objective and verdict.
+    /// Objective or guardrail, and verdict.
     pub(crate) verdicts: Vec<(String, String)>,
 }
 
@@ -108,22 +108,28 @@ impl VersionView {
             weight,
             live: at(version, "/live/assigned").as_u64().unwrap_or(0),
             settled: at(version, "/settled/assigned").as_u64().unwrap_or(0),
-            reward: Rate::read(&version["rewardRate"]),
-            errors: Rate::read(&version["errorRate"]),
-            latency: version["latencyP50Ms"].as_f64(),
+            reward: Rate::read(metric(version, "rewardRate")),
+            errors: Rate::read(metric(version, "errorRate")),
+            latency: metric(version, "latencyP50")["observed"].as_f64(),
             best: version["probabilityBestAndFeasible"].as_f64(),
-            verdicts: list(&version["objectives"])
+            verdicts: list(&version["gates"])
                 .iter()
-                .map(|gate| (text(&gate["objective"]), text(&gate["verdict"])))
+                .map(|gate| (text(&gate["name"]), text(&gate["verdict"])))
                 .collect(),
         }
     }
 }
 
 impl Rate {
-    fn read(rate: &Value) -> Option<Self> {
-        Some(Self { observed: rate["observed"].as_f64()?, low: rate["low"].as_f64()?, high: rate["high"].as_f64()? })
+    fn read(metric: &Value) -> Option<Self> {
+        let end = |name: &str| metric["belief"][name].as_f64();
+        Some(Self { observed: metric["observed"].as_f64()?, low: end("low")?, high: end("high")? })
     }
+}
+
+/// One of a version's metrics by name; null when it was not measured.
+fn metric<'a>(version: &'a Value, name: &str) -> &'a Value {
+    list(&version["metrics"]).iter().find(|metric| metric["name"] == name).unwrap_or(&Value::Null)
 }
 
 /// What a JSON pointer finds; null when there is nothing.
@@ -159,8 +165,9 @@ mod tests {
         experiment["assessment"] = json!({"warnings": [], "versions": [
             {"name": "v1", "baseline": true, "live": {"assigned": 12}, "settled": {"assigned": 10}},
             {"name": "v2", "live": {"assigned": 9}, "settled": {"assigned": 8}, "probabilityBestAndFeasible": 0.75,
-             "errorRate": {"observed": 0.1, "low": 0.05, "high": 0.2}, "latencyP50Ms": 12.5,
-             "objectives": [{"objective": "errors", "verdict": "violated"}]},
+             "metrics": [{"name": "errorRate", "observed": 0.1, "belief": {"low": 0.05, "high": 0.2}},
+                         {"name": "latencyP50", "observed": 12.5}],
+             "gates": [{"name": "errors", "verdict": "violated"}]},
         ]});
         experiment["lastChange"] = json!({"action": "shift", "reasons": ["Belief."]});
         experiment["decision"] = json!({"action": "hold", "reasons": ["Too early."]});

@@ -101,10 +101,10 @@ impl Beta {
         curve.value_at(curve.offset_with_mass(Side::Below, p))
     }
 
-    /// The x with P(X > x) = `p`, for p in (0, 1): without the rounding of 1 − p.
-    pub(crate) fn upper_quantile(&self, p: f64) -> f64 {
+    /// P(X > x), without the rounding of 1 − P(X ≤ x). `x` in (0, 1).
+    pub(crate) fn upper_cdf(&self, x: f64) -> f64 {
         let curve = Curve::new(*self);
-        curve.value_at(curve.offset_with_mass(Side::Above, p))
+        curve.mass_beyond(curve.offset_of(x), Side::Above)
     }
 
     /// The central interval that holds `mass`: as much probability below it as above it. `mass` is clamped to \[0, 1\]; NaN
@@ -281,12 +281,18 @@ impl Curve {
     }
 
     fn mass_below(&self, x: f64) -> f64 {
-        let u = self.offset_of(x);
-        if u < 0.0 { exp(self.log_tail(u, Side::Below)) } else { -expm1(self.log_tail(u, Side::Above)) }
+        self.mass_beyond(self.offset_of(x), Side::Below)
+    }
+
+    /// P(offset beyond `u` on the given side), from the tail that `u` lies in.
+    pub(crate) fn mass_beyond(&self, u: f64, side: Side) -> f64 {
+        let tail = if u < 0.0 { Side::Below } else { Side::Above };
+        let log_mass = self.log_tail(u, tail);
+        if tail == side { exp(log_mass) } else { -expm1(log_mass) }
     }
 
     /// The offset beyond which, on the given side, lies probability `mass` in (0, 1).
-    fn offset_with_mass(&self, side: Side, mass: f64) -> f64 {
+    pub(crate) fn offset_with_mass(&self, side: Side, mass: f64) -> f64 {
         if log(mass) < self.log_tail(0.0, side) {
             self.solve_tail(side, log(mass))
         } else {

@@ -6,7 +6,7 @@
 //! | layer | modules | may it decide? |
 //! |---|---|---|
 //! | evidence | [`rate`], [`compare`], [`margin`], [`units`], [`sample_ratio`], [`reward`], [`amount`], [`best`] over [`process`] and [`kernel`] | yes, with error at most α at every look |
-//! | belief | [`beta`], [`belief`] | never: it steers traffic and informs people |
+//! | belief | [`beta`], [`student`], [`quantile`], [`belief`] | never: it steers traffic and informs people |
 //! | policy | [`allocate`] | weights, within the limits that evidence sets |
 //!
 //! **Evidence** functions take integer counts and return the natural logarithm of an e-value. Under the null hypothesis
@@ -28,13 +28,17 @@ pub mod belief;
 pub mod best;
 pub mod beta;
 pub mod compare;
+mod grid;
 pub mod kernel;
 pub mod margin;
 pub mod process;
+mod profile;
 mod quadrature;
+pub mod quantile;
 pub mod rate;
 pub mod reward;
 pub mod sample_ratio;
 mod search;
 mod special;
+pub mod student;
 pub mod units;

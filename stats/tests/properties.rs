@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use weir_stats::allocate::thompson;
 use weir_stats::belief::{
-    Contender, Stratum, best_and_feasible, expected_loss, lift_interval, probability_greater, standardised,
+    Contender, Posterior, Stratum, best_and_feasible, expected_loss, lift_interval, probability_greater, standardised,
 };
 use weir_stats::best::log_mean_e;
 use weir_stats::beta::Beta;
@@ -50,7 +50,15 @@ fn any_beta() -> impl Strategy<Value = Beta> {
 
 fn contender() -> impl Strategy<Value = Contender> {
     let phi = prop_oneof![0.0..=1.0, Just(0.0), Just(1.0)];
-    (any_beta(), phi).prop_map(|(reward, feasible)| Contender { reward, feasible })
+    (any_beta(), phi).prop_map(|(reward, feasible)| Contender { reward: reward.into(), feasible })
+}
+
+/// The belief about what is left to one.
+fn complement(posterior: Posterior) -> Posterior {
+    match posterior {
+        Posterior::Rate(beta) => beta.complement().into(),
+        Posterior::Mean(student) => student.negated().into(),
+    }
 }
 
 fn close(a: f64, b: f64) -> bool {
@@ -160,14 +168,15 @@ proptest! {
     #[test]
     fn minimising_is_maximising_the_complement(contenders in prop::collection::vec(contender(), 1..5)) {
         let mirrored: Vec<_> = contenders.iter()
-            .map(|c| Contender { reward: c.reward.complement(), feasible: c.feasible }).collect();
+            .map(|c| Contender { reward: complement(c.reward), feasible: c.feasible }).collect();
         prop_assert_eq!(best_and_feasible(&contenders, false), best_and_feasible(&mirrored, true));
-        let (rewards, opposite): (Vec<_>, Vec<_>) = contenders.iter().map(|c| (c.reward, c.reward.complement())).unzip();
+        let (rewards, opposite): (Vec<_>, Vec<_>) = contenders.iter().map(|c| (c.reward, complement(c.reward))).unzip();
         prop_assert_eq!(expected_loss(&rewards, false), expected_loss(&opposite, true));
     }
 
     #[test]
     fn one_is_greater_or_the_other(a in any_beta(), b in any_beta()) {
+        let (a, b) = (a.into(), b.into());
         prop_assert!((probability_greater(a, b) + probability_greater(b, a) - 1.0).abs() < 1e-6);
         prop_assert!((probability_greater(a, a) - 0.5).abs() < 1e-6);
     }
@@ -249,9 +258,10 @@ proptest! {
 
     #[test]
     fn an_interval_of_the_lift_is_an_interval_and_mirrors(a in any_beta(), b in any_beta(), mass in any_number()) {
-        let (low, high) = lift_interval(b, a, mass);
+        let (a, b) = (a.into(), b.into());
+        let (low, high) = lift_interval(b, a, mass).expect("a rate is never below zero");
         prop_assert!(-1.0 <= low && low <= high, "{low} {high}");
-        let (mirrored_low, mirrored_high) = lift_interval(a, b, mass);
+        let (mirrored_low, mirrored_high) = lift_interval(a, b, mass).expect("nor this one");
         prop_assert!(!mirrored_low.is_nan() && !mirrored_high.is_nan());
         // A lift next to −1 has lost the digits of the ratio.
         if low > -0.999 && mirrored_high > -0.999 && high.is_finite() {

@@ -2,16 +2,19 @@
 //!
 //! Beliefs inform people and steer weights; only evidence (e-values on settled counts) names a winner or a violation.
 
-use crate::evidence;
-use crate::spec::{Alpha, Direction, Experiment, Limit};
-use crate::state::{EpochCounts, Observations, State, Verdict};
+use crate::beliefs::{Beliefs, merged};
+use crate::cells::{Cell, Moments, Span, Tally};
+use crate::evidence::{Fold, RealRewards, Stretch, finite};
+use crate::gates::{self, Gate};
+use crate::metrics::{self, Metric, MetricName};
+use crate::spec::{Alpha, Experiment, RewardKind};
+use crate::state::{Epoch, FIRST_LATENCY_GRID, Frozen, LATENCY_QUANTILES, Observations, PairUnits, State, Verdict};
+use crate::{sticky, words};
 use serde::{Deserialize, Serialize};
-use weir_core::report::Counts;
-use weir_stats::belief::{self, Contender, Stratum};
-use weir_stats::beta::Beta;
+use weir_stats::best;
 
-/// Mass of the intervals that people are shown.
-const INTERVAL: f64 = 0.95;
+/// Latencies of the baseline that the next epoch's grid is taken from, at least.
+const GRID_LATENCIES: u64 = 200;
 
 /// What is believed and what is evident of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,12 +22,16 @@ const INTERVAL: f64 = 0.95;
 pub struct Assessment {
     /// Per version, in the experiment's order.
     pub versions: Vec<VersionAssessment>,
-    /// Belief: probability that no version keeps its objectives.
+    /// Belief: probability that no version keeps its limits.
     pub probability_none_feasible: Option<f64>,
     /// Evidence: the version that is the best of the feasible, by name, if the evidence suffices.
     pub winner: Option<String>,
+    /// Who has won and why, or what a winner still waits for: a sentence for people.
+    pub conclusion: String,
     /// The budgets the verdicts used.
     pub alpha: Alpha,
+    /// Whether exposures follow the weights; `None` where that cannot be tested.
+    pub sample_ratio: Option<SampleRatio>,
     /// Settled exposures of all versions.
     pub settled_exposures: u64,
     /// Settled exposures of the epoch in force.
@@ -36,6 +43,29 @@ pub struct Assessment {
     pub coverage: f64,
     /// What people should know before they trust the numbers.
     pub warnings: Vec<String>,
+    /// What the next state keeps of this look; absent in an assessment that was stored and read again.
+    #[serde(skip)]
+    pub(crate) carry: Option<Carry>,
+}
+
+/// What the next state keeps of a look.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Carry {
+    pub(crate) units: Vec<PairUnits>,
+    pub(crate) frozen: Vec<Frozen>,
+    pub(crate) latency_grid: Vec<u64>,
+}
+
+/// The test that exposures follow the weights (card E).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SampleRatio {
+    /// Natural log of the e-value that they do not.
+    pub log_e_broken: f64,
+    /// It is broken at this.
+    pub broken_at: f64,
+    /// Whether it is, now or at an earlier look. Nobody is promoted then.
+    pub broken: bool,
 }
 
 /// What is believed and evident of one version.
@@ -56,25 +86,21 @@ pub struct VersionAssessment {
     pub live: Tally,
     /// Settled exposures since the weights in force came: over all epochs at the end that have them.
     pub settled_at_these_weights: u64,
-    /// Error rate: bad events per exposure.
-    pub error_rate: Option<Estimate>,
-    /// Median latency of what did not fail, milliseconds.
-    pub latency_p50_ms: Option<f64>,
-    /// 99th percentile of latency of what did not fail, milliseconds.
-    pub latency_p99_ms: Option<f64>,
-    /// Reward rate: rewarded exposures per exposure.
-    pub reward_rate: Option<Estimate>,
+    /// Observed, believed and compared, per metric. Absent is what was not measured.
+    pub metrics: Vec<Metric>,
     /// Belief: probability that its reward beats the baseline's. None for the baseline or without a reward.
     pub probability_beats_baseline: Option<f64>,
     /// Belief: probability that it has the best reward. None without a reward.
     pub probability_best: Option<f64>,
-    /// Belief: probability that it has the best reward among those that keep their objectives.
+    /// Belief: probability that it has the best reward among those that keep their limits.
     pub probability_best_and_feasible: Option<f64>,
-    /// Belief: probability that it keeps its objectives.
+    /// Belief: what is lost per exposure, on average, by settling for it: expected best reward less its own.
+    pub expected_loss: Option<f64>,
+    /// Belief: probability that it keeps its limits.
     pub probability_feasible: f64,
-    /// Evidence on each objective.
-    pub objectives: Vec<Gate>,
-    /// Evidence that it breaks its objectives, over all of them: natural log of the mean e-value.
+    /// Evidence on each objective, then on each guardrail.
+    pub gates: Vec<Gate>,
+    /// Evidence that it breaks its limits, over all of them: natural log of the mean e-value.
     pub log_e_roll_back: f64,
     /// It is rolled back at this.
     pub roll_back_at: f64,
@@ -82,165 +108,250 @@ pub struct VersionAssessment {
     pub log_e_beaten: Option<f64>,
     /// Evidence: whether it may still be the best (card J).
     pub may_be_best: bool,
+    /// How it stands: a sentence for people.
+    pub why: String,
 }
 
-/// Exposures and outcomes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Tally {
-    /// Exposures.
-    pub assigned: u64,
-    /// Ended by the deadline with an outcome.
-    pub completed: u64,
-    /// Of these, failed.
-    pub failed: u64,
-    /// Ended by the client.
-    pub aborted: u64,
-    /// Not ended by the deadline (settled), or still in flight (live).
-    pub overdue: u64,
-    /// Rewarded.
-    pub rewarded: u64,
-}
-
-/// A rate with the range in which it most likely lies.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Estimate {
-    /// Events per exposure, as counted.
-    pub observed: f64,
-    /// Lower end of the 95% credible interval.
-    pub low: f64,
-    /// Upper end of it.
-    pub high: f64,
-}
-
-/// Evidence on one objective of one version.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Gate {
-    /// The objective's name.
-    pub objective: String,
-    /// What the evidence says; latched.
-    pub verdict: Verdict,
-    /// Natural log of the e-value against "the limit is kept".
-    pub log_e_violated: f64,
-    /// It fires at this.
-    pub violated_at: f64,
-    /// Natural log of the e-value against "the limit is broken".
-    pub log_e_met: f64,
-    /// It fires at this.
-    pub met_at: f64,
-}
-
-/// One epoch as the engine uses it: what is in force, and the settled counts per version.
-pub(crate) struct Stretch<'a> {
-    pub(crate) epoch: &'a crate::state::Epoch,
-    settled: Option<&'a EpochCounts>,
-}
-
-impl Stretch<'_> {
-    /// Settled exposures, bad events and rewarded exposures of a version.
-    pub(crate) fn settled(&self, version: usize) -> (u64, u64, u64) {
-        self.settled
-            .and_then(|counts| counts.settled.get(version))
-            .map_or((0, 0, 0), |counts| (counts.assigned, counts.bad(), counts.rewarded))
+impl VersionAssessment {
+    /// One of its metrics; `None` where that was not measured.
+    #[must_use]
+    pub fn metric(&self, name: MetricName) -> Option<&Metric> {
+        self.metrics.iter().find(|metric| metric.name == name)
     }
 
-    fn exposures(&self, experiment: &Experiment) -> u64 {
-        (0..experiment.versions.len()).map(|version| self.settled(version).0).sum()
+    /// Whether every gate that evidence covers is met; false without such a gate.
+    #[must_use]
+    pub fn meets_every_gate(&self) -> bool {
+        let mut covered = self.gates.iter().filter(|gate| gate.covered).peekable();
+        covered.peek().is_some() && covered.all(|gate| gate.verdict == Verdict::Met)
     }
 }
 
 /// Assesses an experiment.
 #[must_use]
-pub fn assess(experiment: &Experiment, state: &State, observations: &Observations) -> Assessment {
-    let mut warnings = Vec::new();
-    let stretches = usable_stretches(experiment, state, observations, &mut warnings);
-    let gates = evidence::gates(experiment, state, &stretches);
-    let beaten = evidence::beaten(experiment, state, &stretches);
-    let beliefs = Beliefs::of(experiment, state, &stretches);
+pub fn assess<C: Cell>(experiment: &Experiment, state: &State, observations: &Observations<C>) -> Assessment {
+    Assessor::default().assess(experiment, state, observations, Depth::Complete)
+}
 
-    let mut versions = Vec::with_capacity(experiment.versions.len());
-    for (index, version) in experiment.versions.iter().enumerate() {
-        let objectives = gates.get(index).cloned().unwrap_or_default();
-        let log_e_beaten = beaten.get(index).copied().flatten();
-        let (settled, unsettled) = total(observations, index);
-        let mut live = settled.clone();
-        live.merge(&unsettled);
-        let settled_tally = Tally::of(&settled);
-        versions.push(VersionAssessment {
+/// How much of an assessment is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// What a decision needs: no metrics and nothing that is derived from them. For simulations.
+    Decision,
+    /// All of it.
+    Complete,
+}
+
+/// How many epochs at the end may still change without the fold being done anew.
+const OPEN_EPOCHS: usize = 8;
+
+/// Assesses one experiment again and again. It remembers the evidence of old epochs, so that a look costs the same however
+/// long the experiment runs; what it returns has the same bits as [`assess`].
+#[derive(Debug, Clone, Default)]
+pub struct Assessor {
+    experiment: Option<Experiment>,
+    /// What the epochs in `fold` showed.
+    prefix: Vec<u64>,
+    fold: Option<Fold>,
+}
+
+impl Assessor {
+    /// Assesses the experiment. Counts of an epoch may only have grown since the last look.
+    #[must_use]
+    pub fn assess<C: Cell>(
+        &mut self,
+        experiment: &Experiment,
+        state: &State,
+        observations: &Observations<C>,
+        depth: Depth,
+    ) -> Assessment {
+        let mut warnings = Vec::new();
+        let stretches = usable_stretches(experiment, state, observations, &mut warnings);
+        let epochs: Vec<&Epoch> = stretches.iter().map(|stretch| stretch.epoch).collect();
+        let units = sticky::look(state, &epochs, observations);
+        let fold = self.fold(experiment, &units, &stretches);
+        let look = Look { experiment, state, stretches: &stretches, fold: &fold };
+        put_together(&look, observations, units, warnings, depth)
+    }
+
+    fn fold<C: Cell>(&mut self, experiment: &Experiment, units: &[PairUnits], stretches: &[Stretch<'_, C>]) -> Fold {
+        let seen: Vec<u64> = stretches.iter().map(fingerprint).collect();
+        // First events of old epochs may still be found: nothing is remembered where users are the unit.
+        let known = self.experiment.as_ref() == Some(experiment)
+            && experiment.requests_are_units()
+            && seen.starts_with(&self.prefix);
+        let mut fold = match self.fold.take().filter(|_| known) {
+            Some(fold) => fold,
+            None => {
+                self.prefix.clear();
+                Fold::new(experiment)
+            }
+        };
+        let keep = seen.len().saturating_sub(OPEN_EPOCHS).max(self.prefix.len());
+        let mut kept = (keep == self.prefix.len()).then(|| fold.clone());
+        for (at, stretch) in stretches.iter().enumerate().skip(self.prefix.len()) {
+            fold.push(experiment, units, stretch);
+            if at + 1 == keep {
+                kept = Some(fold.clone());
+            }
+        }
+        if self.experiment.as_ref() != Some(experiment) {
+            self.experiment = Some(experiment.clone());
+        }
+        self.prefix = seen.into_iter().take(keep).collect();
+        self.fold = kept;
+        fold
+    }
+}
+
+/// A hash of what an epoch showed. Counts of an epoch only grow, so that equal numbers are the same counts.
+fn fingerprint<C: Cell>(stretch: &Stretch<'_, C>) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut take = |bits: u64| hash = (hash ^ bits).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
+    take(u64::from(stretch.epoch.epoch));
+    for cell in stretch.counts.iter().flat_map(|counts| &counts.settled) {
+        let (tally, latency, reward) = (cell.tally(), cell.latency(), cell.reward());
+        for count in
+            [tally.assigned, tally.completed, tally.failed, tally.aborted, tally.overdue, tally.rewarded, latency.count]
+        {
+            take(count);
+        }
+        take(latency.sum.to_bits());
+        take(reward.sum.to_bits());
+        take(reward.squares.to_bits());
+    }
+    hash
+}
+
+/// What an assessment is put together from.
+struct Look<'a, C> {
+    experiment: &'a Experiment,
+    state: &'a State,
+    stretches: &'a [Stretch<'a, C>],
+    fold: &'a Fold,
+}
+
+fn put_together<C: Cell>(
+    look: &Look<'_, C>,
+    observations: &Observations<C>,
+    units: Vec<PairUnits>,
+    mut warnings: Vec<String>,
+    depth: Depth,
+) -> Assessment {
+    let Look { experiment, state, stretches, fold } = *look;
+    let count = experiment.versions.len();
+    let totals: Vec<Total> = (0..count).map(|version| Total::of(observations, version)).collect();
+    let tallies: Vec<Tally> = totals.iter().map(|total| total.settled).collect();
+    let beliefs = Beliefs::of(experiment, state, stretches);
+    let real = RealRewards::of(experiment, state, stretches);
+    let metrics = match depth {
+        Depth::Decision => vec![Vec::new(); count],
+        Depth::Complete => metrics::of(&metrics::Sources {
+            experiment,
+            tallies: &tallies,
+            latencies: &totals.iter().map(|total| mean(&total.latency)).collect::<Vec<_>>(),
+            rewards: &totals.iter().map(|total| total.reward.sum).collect::<Vec<_>>(),
+            beliefs: &beliefs,
+            fold,
+            real: &real,
+            epochs: &stretches
+                .iter()
+                .map(|stretch| {
+                    (0..count).map(|version| (stretch.propensity(version), stretch.tally(version))).collect()
+                })
+                .collect::<Vec<_>>(),
+        }),
+    };
+    let sample_ratio = fold.log_e_sample_ratio().map(|log_e| {
+        let broken_at = (1.0 / gates::ALPHA_SAMPLE_RATIO).ln();
+        SampleRatio { log_e_broken: finite(log_e), broken_at, broken: state.sample_ratio_broken || log_e >= broken_at }
+    });
+    warn(experiment, &tallies, sample_ratio, &mut warnings);
+
+    let said = fold.gates();
+    let mut versions = Vec::with_capacity(count);
+    for ((index, version), metrics) in experiment.versions.iter().enumerate().zip(metrics) {
+        let total = totals.get(index).copied().unwrap_or_default();
+        let gates =
+            said.get(index).map(|said| gates::of(experiment, state, index, said, &total.settled)).unwrap_or_default();
+        let log_e_beaten = beaten(experiment, state, fold, &real, index);
+        let mut live = total.settled;
+        live.merge(&total.unsettled);
+        let metric = |name: MetricName| metrics.iter().find(|metric: &&Metric| metric.name == name);
+        let with_baseline =
+            metric(MetricName::RewardRate).or_else(|| metric(MetricName::RewardMean)).and_then(|metric| {
+                let baseline = experiment.version_name(experiment.baseline);
+                metric.comparisons.iter().find(|comparison| comparison.with == baseline)
+            });
+        let mut assessed = VersionAssessment {
             name: version.name.clone(),
             baseline: index == experiment.baseline,
             weight: state.weights().get(index).copied().unwrap_or(0),
             out: state.is_out(index),
-            settled: settled_tally,
-            live: Tally::of(&live),
+            settled: total.settled,
+            live,
             settled_at_these_weights: stretches
                 .iter()
                 .rev()
                 .take_while(|stretch| stretch.epoch.weights == state.weights())
-                .map(|stretch| stretch.settled(index).0)
-                .sum(),
-            error_rate: estimate(settled.bad(), settled.assigned, beliefs.errors.get(index)),
-            latency_p50_ms: quantile_ms(&settled, 0.5),
-            latency_p99_ms: quantile_ms(&settled, 0.99),
-            reward_rate: experiment
-                .reward
-                .as_ref()
-                .and_then(|_| estimate(settled.rewarded, settled.assigned, beliefs.rewards.get(index))),
-            probability_beats_baseline: beliefs.beats_baseline.get(index).copied().flatten(),
-            probability_best: beliefs.best.get(index).copied(),
-            probability_best_and_feasible: beliefs.best_and_feasible.get(index).copied(),
+                .fold(0, |sum, stretch| stretch.tally(index).assigned.saturating_add(sum)),
+            probability_beats_baseline: with_baseline.and_then(|comparison| comparison.probability_better),
+            probability_best: beliefs.best.get(index).copied().flatten(),
+            probability_best_and_feasible: beliefs.best_and_feasible.get(index).copied().flatten(),
+            expected_loss: beliefs.expected_loss.get(index).copied().flatten(),
             probability_feasible: beliefs.feasible.get(index).copied().unwrap_or(1.0),
-            log_e_roll_back: evidence::log_mean(objectives.iter().map(|gate| gate.log_e_violated)),
-            roll_back_at: evidence::roll_back_at(experiment),
-            objectives,
+            log_e_roll_back: finite(gates::log_mean(
+                gates.iter().filter(|gate| gate.covered).map(|gate| gate.log_e_violated),
+            )),
+            roll_back_at: gates::roll_back_at(experiment),
+            metrics,
+            gates,
             log_e_beaten,
-            may_be_best: !state.is_out(index)
-                && log_e_beaten.is_none_or(|log_e| log_e < evidence::beaten_at(experiment)),
-        });
+            may_be_best: !state.is_out(index) && log_e_beaten.is_none_or(|log_e| log_e < gates::beaten_at(experiment)),
+            why: String::new(),
+        };
+        assessed.why = standing(experiment, &assessed);
+        versions.push(assessed);
     }
-    if !experiment.requests_are_units() {
-        warnings.push(
-            "users are the unit here: evidence from single requests is not valid for them, so no verdict is given and \
-             nobody is promoted or rolled back on evidence; the numbers below are belief"
-                .to_owned(),
-        );
-    }
-    let settled_exposures: u64 = versions.iter().map(|version| version.settled.assigned).sum();
+    let settled_exposures = versions.iter().fold(0, |sum: u64, version| version.settled.assigned.saturating_add(sum));
     // Rewards beyond exposures cannot be: such counts are left out above, but they are still in the totals shown.
-    let rewarded = versions.iter().map(|version| version.settled.rewarded).sum::<u64>().min(settled_exposures);
+    let rewarded = tallies.iter().fold(0_u64, |sum, tally| tally.rewarded.saturating_add(sum)).min(settled_exposures);
+    let broken = state.sample_ratio_broken || sample_ratio.is_some_and(|test| test.broken);
+    let winner = winner(experiment, &versions).filter(|_| !broken);
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     Assessment {
-        winner: evidence::winner(experiment, &versions).map(|index| experiment.version_name(index).to_owned()),
+        conclusion: conclusion(experiment, &versions, winner, broken),
+        winner: winner.map(|index| experiment.version_name(index).to_owned()),
         probability_none_feasible: beliefs.none_feasible,
         alpha: experiment.alpha,
+        sample_ratio,
         settled_exposures,
         settled_in_epoch: stretches
             .last()
             .filter(|stretch| state.epoch() == Some(stretch.epoch))
-            .map_or(0, |stretch| stretch.exposures(experiment)),
+            .map_or(0, Stretch::exposures),
         pooled_reward_rate: (rewarded as f64 + 0.5) / (settled_exposures as f64 + 1.0),
         coverage: beliefs.coverage,
         versions,
         warnings,
+        carry: Some(Carry { units, frozen: real.frozen(), latency_grid: latency_grid(experiment, state, stretches) }),
     }
 }
 
 /// The epochs whose settled counts may be used; the others are named in a warning and left out **whole**, so that nothing is
 /// lost for one version only.
-fn usable_stretches<'a>(
+fn usable_stretches<'a, C: Cell>(
     experiment: &Experiment,
     state: &'a State,
-    observations: &'a Observations,
+    observations: &'a Observations<C>,
     warnings: &mut Vec<String>,
-) -> Vec<Stretch<'a>> {
+) -> Vec<Stretch<'a, C>> {
     let mut stretches = Vec::with_capacity(state.epochs.len());
     for epoch in &state.epochs {
         let counts = observations.epochs.get(&epoch.epoch);
         let broken = counts.is_some_and(|counts| {
-            counts.settled.iter().enumerate().any(|(version, counts)| {
-                counts.is_contradictory() || (counts.assigned > 0 && epoch.propensity(version) <= 0.0)
+            counts.settled.iter().enumerate().any(|(version, cell)| {
+                cell.is_contradictory() || (cell.tally().assigned > 0 && epoch.propensity(version) <= 0.0)
             })
         });
         if broken {
@@ -249,160 +360,224 @@ fn usable_stretches<'a>(
                 epoch.epoch, experiment.name
             ));
         } else {
-            stretches.push(Stretch { epoch, settled: counts });
+            stretches.push(Stretch { epoch, counts });
         }
     }
     stretches
 }
 
-/// Settled and unsettled counts of a version over all epochs.
-fn total(observations: &Observations, version: usize) -> (Counts, Counts) {
-    let (mut settled, mut unsettled) = (Counts::default(), Counts::default());
-    for counts in observations.epochs.values() {
-        if let Some(counts) = counts.settled.get(version) {
-            settled.merge(counts);
-        }
-        if let Some(counts) = counts.unsettled.get(version) {
-            unsettled.merge(counts);
-        }
-    }
-    (settled, unsettled)
+/// Counts of a version over all epochs.
+#[derive(Debug, Clone, Copy, Default)]
+struct Total {
+    settled: Tally,
+    unsettled: Tally,
+    latency: Moments,
+    reward: Moments,
 }
 
-impl Tally {
-    fn of(counts: &Counts) -> Self {
-        Self {
-            assigned: counts.assigned,
-            completed: counts.completed,
-            failed: counts.failed,
-            aborted: counts.aborted,
-            overdue: counts.overdue(),
-            rewarded: counts.rewarded,
-        }
-    }
-}
-
-fn estimate(events: u64, exposures: u64, posterior: Option<&Beta>) -> Option<Estimate> {
-    if exposures == 0 {
-        return None;
-    }
-    let (low, high) = posterior?.interval(INTERVAL);
-    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
-    Some(Estimate { observed: events as f64 / exposures as f64, low, high })
-}
-
-/// The middle of the bucket in which a quantile lies, in milliseconds.
-fn quantile_ms(counts: &Counts, q: f64) -> Option<f64> {
-    let (lower, upper) = counts.latency.quantile_edges(q)?;
-    let upper = if upper == u64::MAX { lower } else { upper };
-    #[expect(clippy::cast_precision_loss, reason = "below an hour of microseconds")]
-    Some((lower as f64 + upper as f64) / 2_000.0)
-}
-
-/// Posteriors and what follows from them, per version.
-struct Beliefs {
-    errors: Vec<Beta>,
-    rewards: Vec<Beta>,
-    feasible: Vec<f64>,
-    beats_baseline: Vec<Option<f64>>,
-    best: Vec<f64>,
-    best_and_feasible: Vec<f64>,
-    none_feasible: Option<f64>,
-    coverage: f64,
-}
-
-impl Beliefs {
-    fn of(experiment: &Experiment, state: &State, stretches: &[Stretch<'_>]) -> Self {
-        let count = experiment.versions.len();
-        let compared: Vec<usize> = (0..count).filter(|version| !state.is_out(*version)).collect();
-        // Epochs in which some compared version had no weight would compare different traffic.
-        let common: Vec<&Stretch<'_>> = stretches
-            .iter()
-            .filter(|stretch| compared.iter().all(|version| stretch.epoch.propensity(*version) > 0.0))
-            .collect();
-        let all: Vec<&Stretch<'_>> = stretches.iter().collect();
-        let mut beliefs = Self {
-            errors: Vec::with_capacity(count),
-            rewards: Vec::with_capacity(count),
-            feasible: Vec::with_capacity(count),
-            beats_baseline: vec![None; count],
-            best: Vec::new(),
-            best_and_feasible: Vec::new(),
-            none_feasible: None,
-            coverage: coverage(&common, &all, count),
-        };
-        for version in 0..count {
-            let used = if state.is_out(version) { &all } else { &common };
-            let errors = posterior(used, version, |(_, bad, _)| bad);
-            beliefs.feasible.push(probability_feasible(experiment, &errors));
-            beliefs.errors.push(errors);
-            beliefs.rewards.push(posterior(used, version, |(_, _, rewarded)| rewarded));
-        }
-        if let Some(reward) = &experiment.reward {
-            beliefs.rank(experiment, &compared, reward.direction == Direction::Maximize);
-        }
-        beliefs
-    }
-
-    fn rank(&mut self, experiment: &Experiment, compared: &[usize], maximize: bool) {
-        let contenders: Vec<Contender> = compared
-            .iter()
-            .filter_map(|version| {
-                let reward = self.rewards.get(*version).copied()?;
-                Some(Contender { reward, feasible: self.feasible.get(*version).copied()? })
-            })
-            .collect();
-        let ranking = belief::best_and_feasible(&contenders, maximize);
-        self.best = vec![0.0; experiment.versions.len()];
-        self.best_and_feasible = self.best.clone();
-        for (at, version) in compared.iter().enumerate() {
-            for (into, from) in
-                [(&mut self.best, &ranking.best), (&mut self.best_and_feasible, &ranking.best_and_feasible)]
-            {
-                if let (Some(into), Some(from)) = (into.get_mut(*version), from.get(at)) {
-                    *into = *from;
-                }
+impl Total {
+    fn of<C: Cell>(observations: &Observations<C>, version: usize) -> Self {
+        let mut total = Self::default();
+        for counts in observations.epochs.values() {
+            if let Some(cell) = counts.settled.get(version) {
+                total.settled.merge(&cell.tally());
+                total.latency.merge(&cell.latency());
+                total.reward.merge(&cell.reward());
+            }
+            if let Some(cell) = counts.unsettled.get(version) {
+                total.unsettled.merge(&cell.tally());
             }
         }
-        self.none_feasible = Some(ranking.none_feasible);
-        let Some(baseline) = self.rewards.get(experiment.baseline).copied() else { return };
-        for (version, (beats, reward)) in self.beats_baseline.iter_mut().zip(&self.rewards).enumerate() {
-            if version != experiment.baseline {
-                let above = belief::probability_greater(*reward, baseline);
-                *beats = Some(if maximize { above } else { 1.0 - above });
-            }
-        }
+        total
     }
 }
 
-fn posterior(stretches: &[&Stretch<'_>], version: usize, events: impl Fn((u64, u64, u64)) -> u64) -> Beta {
-    let strata: Vec<Stratum> = stretches
-        .iter()
-        .map(|stretch| {
-            let counts = stretch.settled(version);
-            Stratum { propensity: stretch.epoch.propensity(version), exposures: counts.0, events: events(counts) }
-        })
+#[expect(clippy::cast_precision_loss, reason = "a mean for people")]
+fn mean(moments: &Moments) -> (f64, u64) {
+    (moments.sum / moments.count as f64, moments.count)
+}
+
+/// ln Ē_k of card J: evidence that some version that is not out has a better reward than k. `None` without a reward.
+fn beaten(experiment: &Experiment, state: &State, fold: &Fold, real: &RealRewards, k: usize) -> Option<f64> {
+    experiment.reward.as_ref()?;
+    let versions = experiment.versions.len();
+    let log_es: Vec<f64> = (0..versions)
+        .filter(|b| *b != k && !state.is_out(*b))
+        .map(|b| fold.log_e_better(b, k).or_else(|| real.log_e_better(b, k)).unwrap_or(0.0))
         .collect();
-    belief::standardised(&strata).posterior
+    // Without anyone to compare with it is −∞, which JSON cannot say.
+    Some(finite(best::log_mean_e(&log_es, versions)))
 }
 
-fn probability_feasible(experiment: &Experiment, errors: &Beta) -> f64 {
-    experiment
-        .objectives
-        .iter()
-        .map(|objective| match objective.limit {
-            Limit::ErrorRate { max } => errors.cdf(max),
-            Limit::Latency { .. } => 1.0,
-        })
-        // Several limits on one rate are nested: the tightest says it all.
-        .fold(1.0, f64::min)
-}
-
-fn coverage(common: &[&Stretch<'_>], all: &[&Stretch<'_>], versions: usize) -> f64 {
-    let exposures = |stretches: &[&Stretch<'_>]| -> u64 {
-        stretches.iter().flat_map(|stretch| (0..versions).map(|version| stretch.settled(version).0)).sum()
+/// The version that is the best of the feasible, if the evidence suffices (card J): nobody else may still be the best, it
+/// meets every gate that evidence covers (the baseline, which runs already, need not prove that), and every version that
+/// is in has its least exposures.
+fn winner(experiment: &Experiment, versions: &[VersionAssessment]) -> Option<usize> {
+    let enough = versions.iter().all(|version| version.out || version.settled.assigned >= experiment.min_exposures);
+    if experiment.reward.is_none() {
+        // One candidate (the document's rule): safe is all that was asked of it.
+        let candidate = versions.iter().position(|version| !version.baseline && !version.out)?;
+        return versions.get(candidate).filter(|version| enough && version.meets_every_gate()).map(|_| candidate);
+    }
+    let kept = |version: &VersionAssessment| {
+        version.baseline || version.meets_every_gate() || version.gates.iter().all(|gate| !gate.covered)
     };
-    let (covered, total) = (exposures(common), exposures(all));
-    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
-    if total == 0 { 1.0 } else { covered as f64 / total as f64 }
+    let mut left = versions.iter().enumerate().filter(|(_, version)| version.may_be_best);
+    match (left.next(), left.next()) {
+        (Some((index, version)), None) if enough && kept(version) => Some(index),
+        _ => None,
+    }
+}
+
+/// The latencies at which the next epoch compares candidates with the baseline: lower edges of the buckets that hold the
+/// baseline's quantiles so far; the same as in the last epoch while little is known.
+fn latency_grid<C: Cell>(experiment: &Experiment, state: &State, stretches: &[Stretch<'_, C>]) -> Vec<u64> {
+    let last = || state.epoch().map_or_else(|| FIRST_LATENCY_GRID.to_vec(), |epoch| epoch.latency_grid.clone());
+    if experiment.guardrails.is_empty() {
+        return last();
+    }
+    let cells = stretches.iter().filter_map(|stretch| stretch.cell(experiment.baseline));
+    let spans: Vec<Span> = cells.fold(Vec::new(), |sum, cell| merged(&sum, cell));
+    let total: u64 = spans.iter().map(|span| span.count).fold(0, u64::saturating_add);
+    if total < GRID_LATENCIES {
+        return last();
+    }
+    let at = |q: f64| {
+        #[expect(clippy::cast_precision_loss, reason = "a rank")]
+        let rank = q * total as f64;
+        let mut below = 0_u64;
+        let holds = spans.iter().find(|span| {
+            below = below.saturating_add(span.count);
+            #[expect(clippy::cast_precision_loss, reason = "a rank")]
+            let reached = below as f64 >= rank;
+            reached
+        });
+        holds.map_or(1, |span| span.lower.max(1))
+    };
+    LATENCY_QUANTILES.iter().map(|q| at(*q)).collect()
+}
+
+fn warn(experiment: &Experiment, tallies: &[Tally], sample_ratio: Option<SampleRatio>, warnings: &mut Vec<String>) {
+    if !experiment.requests_are_units() {
+        warnings.push(
+            "users are the unit here: requests of one user are alike, so evidence counts the first event per unit bucket; \
+             beliefs count requests and look surer than they are; whether users follow the weights cannot be tested"
+                .to_owned(),
+        );
+        if experiment.reward.as_ref().is_some_and(|reward| reward.kind == RewardKind::Real) {
+            warnings.push(
+                "users are the unit and rewards are amounts: no evidence is valid for that, so nobody is found best; \
+                 count conversions (kind: binary) to have a winner"
+                    .to_owned(),
+            );
+        }
+    }
+    if sample_ratio.is_some_and(|test| test.broken) {
+        let shares: Vec<String> = experiment
+            .versions
+            .iter()
+            .zip(tallies)
+            .map(|(version, tally)| format!("{} {}", version.name, words::count(tally.assigned)))
+            .collect();
+        warnings.push(format!(
+            "exposures do not follow the weights ({}): something loses or moves requests of some versions, so no comparison \
+             can be trusted; nobody is promoted, weights stay, and violations still roll back; find the cause, then apply the \
+             experiment under a new name",
+            shares.join(", ")
+        ));
+    }
+    if experiment.reward.as_ref().is_some_and(|reward| reward.kind == RewardKind::Real) {
+        warnings
+            .push("rewards are amounts: evidence about them is asymptotic, exact only as exposures grow".to_owned());
+    }
+}
+
+fn standing(experiment: &Experiment, version: &VersionAssessment) -> String {
+    let name = &version.name;
+    let violated: Vec<&str> =
+        version.gates.iter().filter(|gate| gate.verdict == Verdict::Violated).map(|gate| gate.name.as_str()).collect();
+    if !violated.is_empty() {
+        return format!("{name} breaks {}.", violated.join(", "));
+    }
+    if version.out {
+        return format!("{name} is out: an earlier look had the evidence.");
+    }
+    if version.settled.assigned == 0 {
+        return format!("{name} has no settled exposures: nothing is known of it.");
+    }
+    let mut parts = Vec::new();
+    let covered: Vec<&Gate> = version.gates.iter().filter(|gate| gate.covered).collect();
+    let met = covered.iter().filter(|gate| gate.verdict == Verdict::Met).count();
+    if !covered.is_empty() {
+        parts.push(if met == covered.len() {
+            "meets every limit that evidence covers".to_owned()
+        } else {
+            format!("meets {met} of {} limits, and breaks none as far as evidence tells", covered.len())
+        });
+    }
+    if let Some(log_e) = version.log_e_beaten {
+        parts.push(if version.may_be_best {
+            format!(
+                "may still be the best (e-value {} of {} that it is not)",
+                words::e_value(log_e),
+                words::e_value(gates::beaten_at(experiment))
+            )
+        } else {
+            format!("is not the best (e-value {})", words::e_value(log_e))
+        });
+    }
+    if parts.is_empty() { format!("{name} runs.") } else { format!("{name} {}.", parts.join(" and ")) }
+}
+
+fn conclusion(experiment: &Experiment, versions: &[VersionAssessment], winner: Option<usize>, broken: bool) -> String {
+    if let Some(version) = winner.and_then(|winner| versions.get(winner)) {
+        let kept = if version.meets_every_gate() { ", and it meets every limit that evidence covers" } else { "" };
+        let best = if experiment.reward.is_some() {
+            "no other version may still be the best"
+        } else {
+            "it is the candidate, and safe is all that was asked"
+        };
+        return format!(
+            "{} wins: {best}{kept}, with error at most {} over all looks.",
+            version.name,
+            words::percent(experiment.alpha.promotion)
+        );
+    }
+    let mut missing = Vec::new();
+    if broken {
+        missing.push("exposures do not follow the weights, so that nothing can be compared".to_owned());
+    }
+    let few: Vec<&str> = versions
+        .iter()
+        .filter(|version| !version.out && version.settled.assigned < experiment.min_exposures)
+        .map(|version| version.name.as_str())
+        .collect();
+    if !few.is_empty() {
+        missing.push(format!(
+            "{} {} fewer than {} settled exposures",
+            few.join(", "),
+            if few.len() == 1 { "has" } else { "have" },
+            words::count(experiment.min_exposures)
+        ));
+    }
+    let open: Vec<&VersionAssessment> = versions.iter().filter(|version| version.may_be_best).collect();
+    if experiment.reward.is_some() && open.len() > 1 {
+        let names: Vec<&str> = open.iter().map(|version| version.name.as_str()).collect();
+        missing.push(format!("any of {} may still be the best", names.join(", ")));
+    }
+    for version in open.iter().filter(|version| !version.baseline) {
+        let unmet: Vec<&str> = version
+            .gates
+            .iter()
+            .filter(|gate| gate.covered && gate.verdict != Verdict::Met)
+            .map(|gate| gate.name.as_str())
+            .collect();
+        if !unmet.is_empty() {
+            missing.push(format!("{} has not shown yet that it meets {}", version.name, unmet.join(", ")));
+        }
+    }
+    if missing.is_empty() {
+        missing.push("no version is left that could win".to_owned());
+    }
+    format!("Not enough evidence: {}.", missing.join("; "))
 }

@@ -4,6 +4,7 @@ use crate::assess::{Assessment, VersionAssessment};
 use crate::policy;
 use crate::spec::{Experiment, Strategy};
 use crate::state::{Epoch, Outcome, Phase, State, Verdict};
+use crate::words::e_value;
 use serde::{Deserialize, Serialize};
 
 /// A new epoch begins after this many settled exposures in the current one …
@@ -109,11 +110,16 @@ pub fn decide(experiment: &Experiment, state: &State, assessment: &Assessment, n
 /// What fired stays fired.
 fn latch(next: &mut State, assessment: &Assessment) {
     for (version, assessed) in assessment.versions.iter().enumerate() {
-        for (row, gate) in next.latched.iter_mut().zip(&assessed.objectives) {
+        for (row, gate) in next.latched.iter_mut().zip(&assessed.gates) {
             if let Some(verdict) = row.get_mut(version) {
                 *verdict = gate.verdict.max(*verdict);
             }
         }
+    }
+    next.sample_ratio_broken |= assessment.sample_ratio.is_some_and(|test| test.broken);
+    if let Some(carry) = &assessment.carry {
+        next.units.clone_from(&carry.units);
+        next.frozen.clone_from(&carry.frozen);
     }
 }
 
@@ -122,20 +128,25 @@ fn roll_back(next: &mut State, assessment: &Assessment) -> Vec<String> {
     let mut reasons = Vec::new();
     for (version, out) in assessment.versions.iter().zip(&mut next.out) {
         let fired: Vec<&str> = version
-            .objectives
+            .gates
             .iter()
             .filter(|gate| gate.verdict == Verdict::Violated)
-            .map(|gate| gate.objective.as_str())
+            .map(|gate| gate.name.as_str())
             .collect();
-        let together = !version.objectives.is_empty() && version.log_e_roll_back >= version.roll_back_at;
+        let together = version.log_e_roll_back >= version.roll_back_at;
         if *out || (fired.is_empty() && !together) {
             continue;
         }
         *out = true;
-        let what = if fired.is_empty() { "its objectives together".to_owned() } else { fired.join(", ") };
-        let observed = version.error_rate.map_or(String::new(), |rate| {
-            format!(" ({:.2}% of {} settled exposures were bad)", rate.observed * 100.0, version.settled.assigned)
-        });
+        let what = if fired.is_empty() { "its limits together".to_owned() } else { fired.join(", ") };
+        let observed = match version.settled.assigned {
+            0 => String::new(),
+            assigned => {
+                #[expect(clippy::cast_precision_loss, reason = "a percentage for people")]
+                let percent = 100.0 * version.settled.bad() as f64 / assigned as f64;
+                format!(" ({percent:.2}% of {assigned} settled exposures were bad)")
+            }
+        };
         let consequence = if version.baseline {
             "it is the baseline, so it keeps its traffic but cannot win"
         } else {
@@ -144,7 +155,7 @@ fn roll_back(next: &mut State, assessment: &Assessment) -> Vec<String> {
         reasons.push(format!(
             "{} breaks {what}{observed}: e-value {}, {} needed; {consequence}.",
             version.name,
-            e_value(version.objectives.iter().map(|gate| gate.log_e_violated).fold(version.log_e_roll_back, f64::max)),
+            e_value(version.gates.iter().map(|gate| gate.log_e_violated).fold(version.log_e_roll_back, f64::max)),
             e_value(version.roll_back_at),
         ));
     }
@@ -173,10 +184,10 @@ fn promotion_reason(experiment: &Experiment, assessment: &Assessment, winner: us
     let name = name(experiment, winner);
     let kept = if winner == experiment.baseline {
         "it is the baseline"
-    } else if experiment.objectives.is_empty() {
-        "no objective was set"
+    } else if assessment.versions.get(winner).is_some_and(VersionAssessment::meets_every_gate) {
+        "it meets every limit"
     } else {
-        "it meets every objective"
+        "no limit was set that evidence covers"
     };
     if experiment.reward.is_none() {
         return format!(
@@ -214,7 +225,11 @@ fn shift(
 ) -> Action {
     let settled_here = assessment.settled_in_epoch;
     let total = assessment.settled_exposures;
+    if next.sample_ratio_broken {
+        reasons.push("Exposures do not follow the weights: weights stay until the cause is found.".to_owned());
+    }
     let wanted = match &experiment.strategy {
+        _ if next.sample_ratio_broken => None,
         Strategy::Ab { .. } => None,
         Strategy::Bandit { floor, max_step } => (settled_here >= SHIFT_EXPOSURES.max(total / SHIFT_PART))
             .then(|| bandit_weights(experiment, next, assessment, *floor, *max_step)),
@@ -274,8 +289,9 @@ fn climb(
     let ready = |version: &VersionAssessment| {
         stood(experiment, version)
             && version
-                .objectives
+                .gates
                 .iter()
+                .filter(|gate| gate.covered)
                 .all(|gate| gate.verdict == Verdict::Met || gate.log_e_met >= part * gate.met_at)
     };
     let candidates = || assessment.versions.iter().filter(|version| !version.baseline && !version.out);
@@ -314,12 +330,12 @@ fn missing(experiment: &Experiment, assessment: &Assessment) -> Vec<String> {
                 version.name, version.settled_at_these_weights, experiment.min_exposures
             ));
         }
-        for gate in version.objectives.iter().filter(|_| !version.baseline) {
+        for gate in version.gates.iter().filter(|gate| gate.covered && !version.baseline) {
             if gate.verdict == Verdict::NotEnoughEvidence {
                 reasons.push(format!(
                     "{}: not enough evidence on {} yet (e-value {} that it is met, {} needed).",
                     version.name,
-                    gate.objective,
+                    gate.name,
                     e_value(gate.log_e_met),
                     e_value(gate.met_at)
                 ));
@@ -368,8 +384,11 @@ fn leader_sentence(experiment: &Experiment, assessment: &Assessment, weights: &[
 }
 
 fn begin_epoch(next: &mut State, weights: Vec<u32>, assessment: &Assessment, now: u64) {
-    let epoch = next.epoch().map_or(1, |epoch| epoch.epoch.saturating_add(1));
-    next.epochs.push(Epoch { epoch, began_at: now, weights, centre: assessment.pooled_reward_rate });
+    let Some(last) = next.epoch() else { return };
+    let latency_grid =
+        assessment.carry.as_ref().map_or_else(|| last.latency_grid.clone(), |carry| carry.latency_grid.clone());
+    let epoch = last.epoch.saturating_add(1);
+    next.epochs.push(Epoch { epoch, began_at: now, weights, centre: assessment.pooled_reward_rate, latency_grid });
 }
 
 fn conclude(next: &mut State, outcome: Outcome, version: usize, now: u64) {
@@ -378,18 +397,4 @@ fn conclude(next: &mut State, outcome: Outcome, version: usize, now: u64) {
 
 fn name(experiment: &Experiment, version: usize) -> &str {
     experiment.version_name(version)
-}
-
-/// An e-value for people: its exact size does not matter once it is huge.
-fn e_value(log_e: f64) -> String {
-    let e = log_e.exp();
-    if log_e > 9.2 {
-        "over 10,000".to_owned()
-    } else if e >= 100.0 {
-        format!("{e:.0}")
-    } else if e >= 0.01 {
-        format!("{e:.2}")
-    } else {
-        "under 0.01".to_owned()
-    }
 }

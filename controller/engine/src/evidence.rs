@@ -1,140 +1,476 @@
-//! What may be acted on: the gates of every objective, and who may still be the best.
-//!
-//! Settled counts only, and only where each request is its own unit; elsewhere no claim is made (e-value 1).
+//! What may be acted on: e-processes over settled cells, folded epoch by epoch in order of time. A fold knows counts and
+//! weights; what its numbers mean for people is [`crate::gates`]' and [`crate::assess`]'s.
 
-use crate::assess::{Gate, Stretch, VersionAssessment};
-use crate::spec::{Direction, Experiment, Limit};
-use crate::state::{State, Verdict};
-use weir_stats::rate::{self, EpochRate};
-use weir_stats::reward::{self, Arm, RewardEpoch};
-use weir_stats::{best, rate::log_e_broken};
+use crate::cells::{Cell, Tally, Threshold, slow};
+use crate::spec::{Bound, Direction, Experiment, Limit, RewardKind};
+use crate::state::{Epoch, EpochCounts, FIRST_LATENCY_GRID, Frozen, LATENCY_QUANTILES, PairUnits, State};
+use weir_stats::amount::{AmountEpoch, Amounts, Difference, difference};
+use weir_stats::compare::{self, PairEpoch};
+use weir_stats::kernel::{effects, tilts};
+use weir_stats::margin::{Margin, MarginEpoch};
+use weir_stats::process::{Claim, Tilted};
+use weir_stats::reward::{Arm, Better, RewardEpoch};
+use weir_stats::sample_ratio::SampleRatio;
+use weir_stats::units::{Closing, FirstEvents};
 
-/// Natural log of the e-value at which a version is rolled back: Ville's inequality at α_R.
-pub(crate) fn roll_back_at(experiment: &Experiment) -> f64 {
-    (1.0 / experiment.alpha.roll_back).ln()
+/// One epoch as the engine uses it: its weights, and the settled cells per version.
+#[derive(Debug)]
+pub(crate) struct Stretch<'a, C> {
+    pub(crate) epoch: &'a Epoch,
+    pub(crate) counts: Option<&'a EpochCounts<C>>,
 }
 
-/// Natural log of the mean e-value at which a version is beaten (card J): Ville's inequality at α_P.
-pub(crate) fn beaten_at(experiment: &Experiment) -> f64 {
-    (1.0 / experiment.alpha.promotion).ln()
+impl<C: Cell> Stretch<'_, C> {
+    pub(crate) fn cell(&self, version: usize) -> Option<&C> {
+        self.counts.and_then(|counts| counts.settled.get(version))
+    }
+
+    pub(crate) fn tally(&self, version: usize) -> Tally {
+        self.cell(version).map(Cell::tally).unwrap_or_default()
+    }
+
+    pub(crate) fn propensity(&self, version: usize) -> f64 {
+        self.epoch.propensity(version)
+    }
+
+    pub(crate) fn exposures(&self) -> u64 {
+        self.counts.map_or(0, |counts| {
+            counts.settled.iter().fold(0, |total, cell| cell.tally().assigned.saturating_add(total))
+        })
+    }
+
+    /// Slow exposures of a version: (certainly, possibly).
+    pub(crate) fn slow(&self, version: usize, threshold: Threshold) -> (u64, u64) {
+        self.cell(version).map_or((0, 0), |cell| {
+            let found = slow(cell, threshold);
+            (found.certain, found.possible)
+        })
+    }
 }
 
-/// ln of the mean of e-values, each given by its natural log; of none: 0 (no claim).
-pub(crate) fn log_mean(log_es: impl Iterator<Item = f64>) -> f64 {
-    let log_es: Vec<f64> = log_es.collect();
-    if log_es.is_empty() { 0.0 } else { best::log_mean_e(&log_es, log_es.len() + 1) }
+/// Shares of slow exposures are compared as they are: the room that a latency guardrail gives is in its thresholds.
+const EQUAL: f64 = 1.0;
+
+/// The processes of one gate of one version.
+#[derive(Debug, Clone)]
+enum Process {
+    /// Card D on bad events.
+    Errors { limit: f64, broken: Tilted, met: Tilted },
+    /// Card D on slow exposures.
+    Slow { limit: f64, threshold: Threshold, broken: Tilted, met: Tilted },
+    /// Card A on bad events.
+    Ratio { ratio: f64, violated: Tilted, met: Tilted },
+    /// Card B.
+    Margin { violated: Box<Margin>, met: Box<Margin> },
+    /// Card C: card A on slow exposures, once per latency of the grid.
+    Dominance { ratio: f64, violated: Vec<Tilted>, met: Vec<Tilted> },
+    /// Card F on bad events.
+    FirstBad { ratio: f64, violated: Tilted, met: Tilted },
+    /// Card F on slow exposures; the ratio is in the thresholds that the filters were given.
+    FirstSlow { violated: Tilted, met: Tilted },
+    /// No evidence is valid.
+    Uncovered(Uncovered),
 }
 
-/// Per version, its gates in the order of the objectives (card D).
-pub(crate) fn gates(experiment: &Experiment, state: &State, stretches: &[Stretch<'_>]) -> Vec<Vec<Gate>> {
-    #[expect(clippy::cast_precision_loss, reason = "at most 64 objectives and 16 versions")]
-    let (gates, candidates) = (experiment.objectives.len().max(1) as f64, experiment.candidates().max(1) as f64);
-    let violated_at = (gates / experiment.alpha.roll_back).ln();
-    let met_at = (candidates / experiment.alpha.promotion).ln();
-    (0..experiment.versions.len())
-        .map(|version| {
-            let epochs: Vec<EpochRate> = stretches
-                .iter()
-                .filter(|_| experiment.requests_are_units())
-                .map(|stretch| {
-                    let (exposures, bad, _) = stretch.settled(version);
-                    EpochRate { bad, exposures }
+/// Why there is no evidence on a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Uncovered {
+    /// An objective where users are the unit.
+    StickyObjective,
+    /// A guardrail with a margin where users are the unit.
+    StickyMargin,
+    /// A further latency guardrail where users are the unit.
+    StickySecondLatency,
+}
+
+/// The method by which a gate is judged: a card of the project's method cards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    Absolute,
+    Ratio,
+    Margin,
+    Dominance,
+    FirstEvents,
+}
+
+/// What a gate's processes say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Said {
+    pub(crate) covered: Result<Method, Uncovered>,
+    pub(crate) log_e_violated: f64,
+    pub(crate) log_e_met: f64,
+}
+
+/// All evidence that is a left fold over epochs.
+#[derive(Debug, Clone)]
+pub(crate) struct Fold {
+    /// Per version, its gates.
+    gates: Vec<Vec<Process>>,
+    /// E(b > k) at k·versions + b, for binary rewards; empty without.
+    better: Vec<Comparison>,
+    versions: usize,
+    sample_ratio: Option<SampleRatio>,
+}
+
+#[derive(Debug, Clone)]
+enum Comparison {
+    Never,
+    Requests(Better),
+    Units(Tilted),
+}
+
+impl Fold {
+    /// Nothing folded yet.
+    pub(crate) fn new(experiment: &Experiment) -> Self {
+        let versions = experiment.versions.len();
+        let requests = experiment.requests_are_units();
+        let binary = experiment.reward.as_ref().is_some_and(|reward| reward.kind == RewardKind::Binary);
+        let maximize = experiment.reward.as_ref().is_none_or(|reward| reward.direction == Direction::Maximize);
+        let compared = |at: usize| match (at / versions == at % versions, requests) {
+            (true, _) => Comparison::Never,
+            (false, true) => Comparison::Requests(Better::default()),
+            (false, false) => {
+                let claim = if maximize { Claim::Violated } else { Claim::Met };
+                // Best is claimed of the whole experiment, so without restarts.
+                Comparison::Units(match claim {
+                    Claim::Violated => Tilted::violated_plain(effects()),
+                    Claim::Met => Tilted::new(Claim::Met, effects()),
                 })
-                .collect();
-            experiment
-                .objectives
-                .iter()
-                .enumerate()
-                .map(|(index, objective)| {
-                    let max = match objective.limit {
-                        Limit::ErrorRate { max } => max,
-                        Limit::Latency { .. } => f64::NAN,
+            }
+        };
+        Self {
+            gates: (0..versions).map(|version| processes(experiment, version)).collect(),
+            better: if binary { (0..versions * versions).map(compared).collect() } else { Vec::new() },
+            versions,
+            sample_ratio: requests.then(|| SampleRatio::new(versions)),
+        }
+    }
+
+    /// Adds the next epoch.
+    pub(crate) fn push<C: Cell>(&mut self, experiment: &Experiment, units: &[PairUnits], stretch: &Stretch<'_, C>) {
+        let baseline = experiment.baseline;
+        for (version, gates) in self.gates.iter_mut().enumerate() {
+            for process in gates {
+                process.push(stretch, baseline, version, pair_of(units, baseline, version).map(|(pair, _)| pair));
+            }
+        }
+        let Some(direction) = experiment.reward.as_ref().map(|reward| reward.direction) else {
+            self.push_shares(stretch);
+            return;
+        };
+        for (at, comparison) in self.better.iter_mut().enumerate() {
+            let (k, b) = (at / self.versions, at % self.versions);
+            match comparison {
+                Comparison::Never => {}
+                Comparison::Requests(process) => process.push(&reward_epoch(stretch, direction, k, b)),
+                Comparison::Units(process) => {
+                    let first = first_rewards(units, k, b, stretch.epoch.epoch);
+                    let (of_b, all) = match direction {
+                        Direction::Maximize => first.for_more(),
+                        Direction::Minimize => first.for_fewer(),
                     };
-                    let (log_e_violated, log_e_met) = (log_e_broken(&epochs, max), rate::log_e_met(&epochs, max));
-                    let latched =
-                        state.latched.get(index).and_then(|row| row.get(version)).copied().unwrap_or_default();
-                    let now = if log_e_violated >= violated_at {
-                        Verdict::Violated
-                    } else if log_e_met >= met_at {
-                        Verdict::Met
-                    } else {
-                        Verdict::NotEnoughEvidence
-                    };
-                    Gate {
-                        objective: objective.name.clone(),
-                        // `Violated` is the greatest: it overrides, and what fired stays fired.
-                        verdict: now.max(latched),
-                        log_e_violated,
-                        violated_at,
-                        log_e_met,
-                        met_at,
+                    if let Some(theta) = compare::owner(1.0, stretch.propensity(k), stretch.propensity(b)) {
+                        process.push(of_b, all, theta);
                     }
-                })
-                .collect()
-        })
-        .collect()
-}
+                }
+            }
+        }
+        self.push_shares(stretch);
+    }
 
-/// Per version k, ln Ē_k of card J: evidence that some version that is not out has a better reward. `None` without a
-/// reward.
-pub(crate) fn beaten(experiment: &Experiment, state: &State, stretches: &[Stretch<'_>]) -> Vec<Option<f64>> {
-    let versions = experiment.versions.len();
-    let Some(reward) = &experiment.reward else { return vec![None; versions] };
-    (0..versions)
-        .map(|k| {
-            let log_es: Vec<f64> = (0..versions)
-                .filter(|b| *b != k && !state.is_out(*b))
-                .map(|b| {
-                    if experiment.requests_are_units() { log_e_better(stretches, reward.direction, k, b) } else { 0.0 }
-                })
+    fn push_shares<C: Cell>(&mut self, stretch: &Stretch<'_, C>) {
+        if let Some(sample_ratio) = &mut self.sample_ratio {
+            let shares: Vec<(f64, u64)> = (0..self.versions)
+                .map(|version| (stretch.propensity(version), stretch.tally(version).assigned))
                 .collect();
-            // Without anyone to compare with it is −∞, which JSON cannot say.
-            Some(best::log_mean_e(&log_es, versions).clamp(f64::MIN, f64::MAX))
-        })
-        .collect()
+            sample_ratio.push(&shares);
+        }
+    }
+
+    /// Per version, what its gates say.
+    pub(crate) fn gates(&self) -> Vec<Vec<Said>> {
+        self.gates.iter().map(|gates| gates.iter().map(Process::said).collect()).collect()
+    }
+
+    /// ln E(b > k) for a binary reward; `None` without one.
+    pub(crate) fn log_e_better(&self, b: usize, k: usize) -> Option<f64> {
+        match self.better.get(k * self.versions + b)? {
+            Comparison::Never => None,
+            Comparison::Requests(process) => Some(process.log_e()),
+            Comparison::Units(process) => Some(process.log_e()),
+        }
+    }
+
+    /// ln of the e-value that exposures do not follow the weights (card E); `None` where that cannot be tested.
+    pub(crate) fn log_e_sample_ratio(&self) -> Option<f64> {
+        self.sample_ratio.as_ref().map(SampleRatio::log_e)
+    }
 }
 
-/// ln E(b > a) of card G.
-fn log_e_better(stretches: &[Stretch<'_>], direction: Direction, a: usize, b: usize) -> f64 {
-    let epochs: Vec<RewardEpoch> = stretches
-        .iter()
-        .map(|stretch| {
-            let arm = |version: usize| {
-                let (exposures, _, rewarded) = stretch.settled(version);
-                // Less is better: the event is then the absence of the reward.
-                let rewarded = match direction {
-                    Direction::Maximize => rewarded,
-                    Direction::Minimize => exposures.saturating_sub(rewarded),
+/// The processes of a version's gates: the objectives, then, for a candidate, the guardrails.
+fn processes(experiment: &Experiment, version: usize) -> Vec<Process> {
+    let requests = experiment.requests_are_units();
+    let broken = || Tilted::new(Claim::Violated, tilts());
+    let met = || Tilted::new(Claim::Met, tilts());
+    let objectives = experiment.objectives.iter().map(|objective| match objective.limit {
+        _ if !requests => Process::Uncovered(Uncovered::StickyObjective),
+        Limit::ErrorRate { max } => Process::Errors { limit: max, broken: broken(), met: met() },
+        Limit::Latency { quantile, max_us } => {
+            Process::Slow { limit: 1.0 - quantile, threshold: Threshold::Above(max_us), broken: broken(), met: met() }
+        }
+    });
+    let mut latency_seen = false;
+    let guardrails = experiment.guardrails.iter().filter(|_| version != experiment.baseline).map(|guardrail| {
+        match guardrail.bound {
+            Bound::ErrorRate { ratio, margin } if margin > 0.0 => {
+                if !requests {
+                    return Process::Uncovered(Uncovered::StickyMargin);
+                }
+                match (Margin::new(Claim::Violated, ratio, margin), Margin::new(Claim::Met, ratio, margin)) {
+                    (Some(violated), Some(met)) => Process::Margin { violated: Box::new(violated), met: Box::new(met) },
+                    // A document cannot say this; an analysis of somebody's own struct could.
+                    _ => Process::Uncovered(Uncovered::StickyMargin),
+                }
+            }
+            Bound::ErrorRate { ratio, .. } if requests => Process::Ratio { ratio, violated: broken(), met: met() },
+            Bound::ErrorRate { ratio, .. } => Process::FirstBad { ratio, violated: broken(), met: met() },
+            Bound::Latency { ratio } if requests => {
+                let each = LATENCY_QUANTILES;
+                Process::Dominance {
+                    ratio,
+                    violated: each.iter().map(|_| broken()).collect(),
+                    met: each.iter().map(|_| met()).collect(),
+                }
+            }
+            Bound::Latency { .. } => {
+                if std::mem::replace(&mut latency_seen, true) {
+                    return Process::Uncovered(Uncovered::StickySecondLatency);
+                }
+                Process::FirstSlow { violated: broken(), met: met() }
+            }
+        }
+    });
+    objectives.chain(guardrails).collect()
+}
+
+impl Process {
+    fn push<C: Cell>(&mut self, stretch: &Stretch<'_, C>, baseline: usize, version: usize, units: Option<&PairUnits>) {
+        let tally = stretch.tally(version);
+        let epoch = stretch.epoch;
+        let theta = |ratio: f64| compare::owner(ratio, stretch.propensity(baseline), stretch.propensity(version));
+        let pair = |baseline_events: u64, candidate_events: u64| PairEpoch {
+            baseline_propensity: stretch.propensity(baseline),
+            candidate_propensity: stretch.propensity(version),
+            baseline_events,
+            candidate_events,
+        };
+        // Latencies that were not chosen for this service may lie where versions cannot differ: they prove no equality.
+        let chosen = epoch.latency_grid != FIRST_LATENCY_GRID;
+        match self {
+            Self::Errors { limit, broken, met } => {
+                broken.push(tally.bad(), tally.assigned, *limit);
+                met.push(tally.bad(), tally.assigned, *limit);
+            }
+            Self::Slow { limit, threshold, broken, met } => {
+                let (certain, possible) = stretch.slow(version, *threshold);
+                broken.push(certain, tally.assigned, *limit);
+                met.push(possible, tally.assigned, *limit);
+            }
+            Self::Ratio { ratio, violated, met } => {
+                let events = pair(stretch.tally(baseline).bad(), tally.bad());
+                compare::push(violated, &events, *ratio);
+                compare::push(met, &events, *ratio);
+            }
+            Self::Margin { violated, met } => {
+                let of_baseline = stretch.tally(baseline);
+                let counts = MarginEpoch {
+                    baseline_propensity: stretch.propensity(baseline),
+                    candidate_propensity: stretch.propensity(version),
+                    exposures: of_baseline.assigned.saturating_add(tally.assigned),
+                    baseline_bad: of_baseline.bad(),
+                    candidate_bad: tally.bad(),
                 };
-                Arm { propensity: stretch.epoch.propensity(version), exposures, rewarded }
-            };
-            let centre = match direction {
-                Direction::Maximize => stretch.epoch.centre,
-                Direction::Minimize => 1.0 - stretch.epoch.centre,
-            };
-            RewardEpoch { centre, a: arm(a), b: arm(b) }
-        })
-        .collect();
-    reward::log_e_better(&epochs)
+                violated.push(&counts);
+                met.push(&counts);
+            }
+            Self::Dominance { ratio, violated, met } => {
+                for ((violated, met), limit) in violated.iter_mut().zip(met).zip(&epoch.latency_grid) {
+                    #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
+                    let limit = *limit as f64;
+                    let of_baseline = stretch.slow(baseline, Threshold::From(limit));
+                    let of_candidate = stretch.slow(version, Threshold::From(limit * *ratio));
+                    // A bucket never helps a claim: what is in doubt counts against it.
+                    compare::push(violated, &pair(of_baseline.1, of_candidate.0), EQUAL);
+                    if chosen {
+                        compare::push(met, &pair(of_baseline.0, of_candidate.1), EQUAL);
+                    }
+                }
+            }
+            Self::FirstBad { ratio, violated, met } => {
+                let first = first_events(units.and_then(|pair| pair.bad.as_ref()), epoch.epoch);
+                if let Some(theta) = theta(*ratio) {
+                    push_first(violated, met, first, theta);
+                }
+            }
+            Self::FirstSlow { violated, met } => {
+                let first = first_events(units.and_then(|pair| pair.slow.as_ref()), epoch.epoch);
+                if let Some(theta) = theta(1.0) {
+                    let ((more, all), (fewer, _)) = (first.for_more(), first.for_fewer());
+                    violated.push(more, all, theta);
+                    if chosen {
+                        met.push(fewer, all, theta);
+                    }
+                }
+            }
+            Self::Uncovered(_) => {}
+        }
+    }
+
+    fn said(&self) -> Said {
+        let said = |method, log_e_violated: f64, log_e_met: f64| Said {
+            covered: Ok(method),
+            log_e_violated: finite(log_e_violated),
+            log_e_met: finite(log_e_met),
+        };
+        match self {
+            Self::Errors { broken, met, .. } | Self::Slow { broken, met, .. } => {
+                said(Method::Absolute, broken.log_e(), met.log_e())
+            }
+            Self::Ratio { violated, met, .. } => said(Method::Ratio, violated.log_e(), met.log_e()),
+            Self::Margin { violated, met } => said(Method::Margin, violated.log_e(), met.log_e()),
+            Self::Dominance { violated, met, .. } => said(
+                Method::Dominance,
+                crate::gates::log_mean(violated.iter().map(Tilted::log_e)),
+                // Slower at *any* latency is the hypothesis to refute: each must be refuted.
+                met.iter().map(Tilted::log_e).fold(f64::INFINITY, f64::min),
+            ),
+            Self::FirstBad { violated, met, .. } | Self::FirstSlow { violated, met, .. } => {
+                said(Method::FirstEvents, violated.log_e(), met.log_e())
+            }
+            Self::Uncovered(why) => Said { covered: Err(*why), log_e_violated: 0.0, log_e_met: 0.0 },
+        }
+    }
 }
 
-/// The version that is the best of the feasible, if the evidence suffices (card J): nobody else may still be the best, it
-/// meets every objective (the baseline, which runs already, need not prove that), and every version that is in has its
-/// least exposures.
-pub(crate) fn winner(experiment: &Experiment, versions: &[VersionAssessment]) -> Option<usize> {
-    if !experiment.requests_are_units() {
-        return None;
-    }
-    let enough = versions.iter().all(|version| version.out || version.settled.assigned >= experiment.min_exposures);
-    let met = |version: &VersionAssessment| version.objectives.iter().all(|gate| gate.verdict == Verdict::Met);
-    if experiment.reward.is_none() {
-        // One candidate (the document's rule): safe is all that was asked of it.
-        let candidate = versions.iter().position(|version| !version.baseline && !version.out)?;
-        return versions.get(candidate).filter(|version| enough && met(version)).map(|_| candidate);
-    }
-    let mut left = versions.iter().enumerate().filter(|(_, version)| version.may_be_best);
-    match (left.next(), left.next()) {
-        (Some((index, version)), None) if enough && (version.baseline || met(version)) => Some(index),
+/// ln E for JSON, which knows no infinity: e^±10³⁰⁸ is as certain.
+pub(crate) fn finite(log_e: f64) -> f64 {
+    if log_e.is_nan() { 0.0 } else { log_e.clamp(f64::MIN, f64::MAX) }
+}
+
+fn push_first(violated: &mut Tilted, met: &mut Tilted, first: FirstEvents, theta: f64) {
+    let ((more, all), (fewer, _)) = (first.for_more(), first.for_fewer());
+    violated.push(more, all, theta);
+    met.push(fewer, all, theta);
+}
+
+fn first_events(closing: Option<&Closing>, epoch: u32) -> FirstEvents {
+    closing.map(|closing| closing.first_events(epoch)).unwrap_or_default()
+}
+
+/// The pair of two versions, and whether `a` is its first.
+fn pair_of(units: &[PairUnits], a: usize, b: usize) -> Option<(&PairUnits, bool)> {
+    units.iter().find_map(|pair| match (pair.a, pair.b) {
+        found if found == (a, b) => Some((pair, true)),
+        found if found == (b, a) => Some((pair, false)),
         _ => None,
+    })
+}
+
+/// First rewards of `b` against `k`, with `b` as the candidate.
+fn first_rewards(units: &[PairUnits], k: usize, b: usize, epoch: u32) -> FirstEvents {
+    let Some((pair, in_order)) = pair_of(units, k, b) else { return FirstEvents::default() };
+    let first = first_events(pair.rewarded.as_ref(), epoch);
+    if in_order {
+        first
+    } else {
+        FirstEvents { baseline: first.candidate, candidate: first.baseline, ties: first.ties }
+    }
+}
+
+fn reward_epoch<C: Cell>(stretch: &Stretch<'_, C>, direction: Direction, a: usize, b: usize) -> RewardEpoch {
+    let arm = |version: usize| {
+        let tally = stretch.tally(version);
+        // Less is better: the event is then the absence of the reward.
+        let rewarded = match direction {
+            Direction::Maximize => tally.rewarded,
+            Direction::Minimize => tally.assigned.saturating_sub(tally.rewarded),
+        };
+        Arm { propensity: stretch.propensity(version), exposures: tally.assigned, rewarded }
+    };
+    let centre = match direction {
+        Direction::Maximize => stretch.epoch.centre,
+        Direction::Minimize => 1.0 - stretch.epoch.centre,
+    };
+    RewardEpoch { centre, a: arm(a), b: arm(b) }
+}
+
+/// Evidence about rewards that are amounts (card H): which of two earns more.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RealRewards {
+    /// (a, b, the pair's difference b − a, its frozen variance if it has one), for a < b.
+    pairs: Vec<(usize, usize, Option<Difference>, Option<f64>)>,
+    sign: f64,
+    alpha: f64,
+}
+
+impl RealRewards {
+    /// Of the pairs of versions; empty unless rewards are amounts and each request is its own unit.
+    pub(crate) fn of<C: Cell>(experiment: &Experiment, state: &State, stretches: &[Stretch<'_, C>]) -> Self {
+        let Some(reward) = experiment.reward.as_ref().filter(|reward| reward.kind == RewardKind::Real) else {
+            return Self::default();
+        };
+        if !experiment.requests_are_units() {
+            return Self::default();
+        }
+        let versions = 0..experiment.versions.len();
+        let ordered = versions.clone().flat_map(|a| versions.clone().map(move |b| (a, b))).filter(|(a, b)| a < b);
+        let amounts = |stretch: &Stretch<'_, C>, version: usize| {
+            let (tally, reward) = (stretch.tally(version), stretch.cell(version).map(Cell::reward).unwrap_or_default());
+            Amounts {
+                propensity: stretch.propensity(version),
+                exposures: tally.assigned,
+                rewarded: tally.rewarded,
+                sum: reward.sum,
+                squares: reward.squares,
+            }
+        };
+        let pairs = ordered.map(|(a, b)| {
+            let epochs: Vec<AmountEpoch> = stretches
+                .iter()
+                .map(|stretch| AmountEpoch { a: amounts(stretch, a), b: amounts(stretch, b) })
+                .collect();
+            let frozen = state.frozen.iter().find(|frozen| (frozen.a, frozen.b) == (a, b));
+            (a, b, difference(&epochs), frozen.map(|frozen| frozen.variance))
+        });
+        Self {
+            pairs: pairs.collect(),
+            sign: if reward.direction == Direction::Maximize { 1.0 } else { -1.0 },
+            alpha: experiment.alpha.promotion,
+        }
+    }
+
+    /// ln E(b > k); `None` where rewards are no amounts, 0 before the pair has enough of them.
+    pub(crate) fn log_e_better(&self, b: usize, k: usize) -> Option<f64> {
+        let (first, _, difference, frozen) = self.pairs.iter().find(|(x, y, ..)| (*x, *y) == (k.min(b), k.max(b)))?;
+        let (Some(difference), Some(frozen)) = (difference, frozen) else { return Some(0.0) };
+        let sign = if *first == k { self.sign } else { -self.sign };
+        let oriented = Difference { mean: sign * difference.mean, ..*difference };
+        Some(finite(oriented.log_e_better(*frozen, self.alpha)))
+    }
+
+    /// The asymptotic confidence sequence of b − k.
+    pub(crate) fn interval(&self, b: usize, k: usize, alpha: f64) -> Option<(f64, f64)> {
+        let (first, _, difference, frozen) = self.pairs.iter().find(|(x, y, ..)| (*x, *y) == (k.min(b), k.max(b)))?;
+        let (low, high) = (*difference)?.interval((*frozen)?, alpha)?;
+        Some(if *first == k { (low, high) } else { (-high, -low) })
+    }
+
+    /// The variances to freeze from now on: those frozen already, and those of pairs that now have enough.
+    pub(crate) fn frozen(&self) -> Vec<Frozen> {
+        let known = self.pairs.iter().filter_map(|(a, b, difference, frozen)| {
+            let variance = frozen.or_else(|| difference.as_ref().map(|difference| difference.variance))?;
+            Some(Frozen { a: *a, b: *b, variance })
+        });
+        known.collect()
     }
 }

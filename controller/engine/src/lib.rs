@@ -2,14 +2,21 @@
 //!
 //! Pure: it reads no clock, does no I/O and draws no random number, so that production, `replay` and the simulator run the
 //! same code and agree bit for bit. `document` reads what a user wrote, `spec` is what remains of it once it is valid,
-//! `state` is where an experiment stands, `assess` says what is believed and what is evident, `decide` says what to do,
-//! `planning` what the filters are told.
+//! `state` is where an experiment stands, `cells` is what settled counts must tell, `evidence` folds them into e-values,
+//! `gates` makes verdicts of these, `beliefs` and `metrics` say what is believed, `assess` puts all of it together, `decide`
+//! says what to do, `planning` what the filters are told.
 
 pub mod assess;
+mod beliefs;
+pub mod cells;
 pub mod decide;
 pub mod document;
 mod evidence;
+pub mod gates;
+pub mod metrics;
 pub mod planning;
 pub mod policy;
 pub mod spec;
 pub mod state;
+mod sticky;
+mod words;

@@ -2,6 +2,7 @@
 
 use crate::spec::Experiment;
 use crate::state::{Phase, State};
+use crate::sticky;
 use weir_core::plan::{PlannedExperiment, PlannedVersion, Status};
 
 /// The plan's entry for an experiment. `id` is the ledger's: unique for ever; it also salts the hashes of sticky units, so
@@ -34,11 +35,12 @@ pub fn planned(experiment: &Experiment, id: &str, state: &State) -> PlannedExper
             .versions
             .iter()
             .zip(weights)
-            .map(|(version, weight)| PlannedVersion {
+            .enumerate()
+            .map(|(index, (version, weight))| PlannedVersion {
                 name: version.name.clone(),
                 weight,
                 headers: version.headers.clone(),
-                slow_us: None,
+                slow_us: state.epoch().and_then(|epoch| sticky::slow_us(experiment, epoch, index)),
             })
             .collect(),
     }

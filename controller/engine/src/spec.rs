@@ -203,6 +203,17 @@ impl Experiment {
         self.objectives.len() + if version == self.baseline { 0 } else { self.guardrails.len() }
     }
 
+    /// The ratio of the guardrail by which sticky units are compared in latency: the first, for a unit's buckets are counted
+    /// at one latency only. `None` without such a guardrail, and where each request is its own unit.
+    #[must_use]
+    pub fn unit_latency_ratio(&self) -> Option<f64> {
+        let ratio = |guardrail: &Guardrail| match guardrail.bound {
+            Bound::Latency { ratio } => Some(ratio),
+            Bound::ErrorRate { .. } => None,
+        };
+        if self.requests_are_units() { None } else { self.guardrails.iter().find_map(ratio) }
+    }
+
     /// Whether evidence per request is valid: only where each request is its own unit.
     #[must_use]
     pub fn requests_are_units(&self) -> bool {

@@ -6,6 +6,7 @@ use crate::spec::{Experiment, Strategy, TOTAL_WEIGHT};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use weir_core::report::Counts;
+use weir_stats::units::Closing;
 
 /// Where an experiment stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,10 +20,50 @@ pub struct State {
     pub epochs: Vec<Epoch>,
     /// Per version: whether it was rolled back. The baseline: whether it breaks an objective, which bars it from winning.
     pub out: Vec<bool>,
-    /// Per objective and version, the verdicts that fired: a gate that has fired stays fired.
+    /// Per gate (the objectives, then the guardrails) and version, the verdicts that fired: a gate that has fired stays fired.
     pub latched: Vec<Vec<Verdict>>,
+    /// Whether exposures were found not to follow the weights (card E); stays so, for what was counted meanwhile is spoilt.
+    #[serde(default)]
+    pub sample_ratio_broken: bool,
+    /// Variances at which evidence about real rewards is tightest (card H), each fixed when its pair first had enough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frozen: Vec<Frozen>,
+    /// First events per unit bucket (card F); empty where each request is its own unit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<PairUnits>,
     /// Rung of a canary's ladder, from 0.
     pub rung: usize,
+}
+
+/// The variance of a pair's reward difference, as it was when the pair first had enough rewards.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Frozen {
+    /// The version of the pair that comes first in the experiment's order.
+    pub a: usize,
+    /// The other.
+    pub b: usize,
+    /// V* of card H.
+    pub variance: f64,
+}
+
+/// First events per unit bucket of a pair of versions, per kind of event that some evidence is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PairUnits {
+    /// The version of the pair that the other is compared with: the baseline, or the first in the experiment's order.
+    pub a: usize,
+    /// The other.
+    pub b: usize,
+    /// Bad events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bad: Option<Closing>,
+    /// Slow exposures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow: Option<Closing>,
+    /// Rewards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewarded: Option<Closing>,
 }
 
 /// Whether an experiment is under way.
@@ -66,6 +107,22 @@ pub struct Epoch {
     pub weights: Vec<u32>,
     /// The pooled reward rate known when the epoch began, within (0, 1): the centre `y₀` of card G.
     pub centre: f64,
+    /// Latencies L, in microseconds, at which candidates are compared with the baseline in this epoch (card C): quantiles
+    /// [`LATENCY_QUANTILES`] of the baseline, known when the epoch began.
+    #[serde(default = "first_latency_grid")]
+    pub latency_grid: Vec<u64>,
+}
+
+/// At which quantiles of the baseline's latency candidates are compared with it.
+pub const LATENCY_QUANTILES: [f64; 4] = [0.5, 0.9, 0.95, 0.99];
+/// Which of them sticky units are compared at: their buckets are counted at one latency only.
+pub const UNIT_LATENCY: usize = 2;
+
+/// The grid before anything is known of the baseline: latencies that a violation may show at, in microseconds.
+pub const FIRST_LATENCY_GRID: [u64; 4] = [50_000, 250_000, 1_000_000, 5_000_000];
+
+fn first_latency_grid() -> Vec<u64> {
+    FIRST_LATENCY_GRID.to_vec()
 }
 
 impl Epoch {
@@ -92,19 +149,19 @@ pub enum Verdict {
 /// What was observed, per epoch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Observations {
+pub struct Observations<C = Counts> {
     /// By epoch number. An epoch without observations may be missing.
-    pub epochs: BTreeMap<u32, EpochCounts>,
+    pub epochs: BTreeMap<u32, EpochCounts<C>>,
 }
 
 /// What was observed in one epoch, per version in the experiment's order.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct EpochCounts {
+pub struct EpochCounts<C = Counts> {
     /// Counts of settled bins: the only ones that evidence uses.
-    pub settled: Vec<Counts>,
+    pub settled: Vec<C>,
     /// Counts of bins that are not settled yet: shown to people, never evidence.
-    pub unsettled: Vec<Counts>,
+    pub unsettled: Vec<C>,
 }
 
 impl State {
@@ -121,9 +178,16 @@ impl State {
                 weights: initial_weights(experiment),
                 // Nothing is known yet; any constant is valid (card G), and one half favours nobody.
                 centre: 0.5,
+                latency_grid: first_latency_grid(),
             }],
             out: vec![false; versions],
-            latched: vec![vec![Verdict::default(); versions]; experiment.objectives.len()],
+            latched: vec![
+                vec![Verdict::default(); versions];
+                experiment.objectives.len() + experiment.guardrails.len()
+            ],
+            sample_ratio_broken: false,
+            frozen: Vec::new(),
+            units: crate::sticky::pairs(experiment),
             rung: 0,
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 use weir_core::plan::{FailureRules, Match, Measure, RewardSource, Unit};
 use weir_core::report::Counts;
-use weir_engine::assess::{Assessment, assess};
+use weir_engine::assess::{Assessment, Assessor, Depth, assess};
 use weir_engine::decide::{Action, Decision, decide};
 use weir_engine::spec::{
     Alpha, Direction, Experiment, Limit, Objective, Reward, RewardKind, Strategy, TOTAL_WEIGHT, Version,
@@ -82,12 +82,19 @@ struct Run {
     state: State,
     observations: Observations,
     decisions: Vec<Decision>,
+    assessor: Assessor,
 }
 
 impl Run {
     fn new(experiment: Experiment) -> Self {
         let state = State::begin(&experiment, 0);
-        Self { experiment, state, observations: Observations::default(), decisions: Vec::new() }
+        Self {
+            experiment,
+            state,
+            observations: Observations::default(),
+            decisions: Vec::new(),
+            assessor: Assessor::default(),
+        }
     }
 
     fn go(mut self, truths: &[Truth], rate: u64, seconds: u64, random: &mut Random) -> Self {
@@ -140,8 +147,10 @@ impl Run {
         assess(&self.experiment, &self.state, &self.observations)
     }
 
-    fn decide(&self, now: u64) -> Decision {
-        decide(&self.experiment, &self.state, &self.assess(), now)
+    fn decide(&mut self, now: u64) -> Decision {
+        let (experiment, state) = (&self.experiment, &self.state);
+        let assessment = self.assessor.assess(experiment, state, &self.observations, Depth::Decision);
+        decide(experiment, state, &assessment, now)
     }
 
     fn outcome(&self) -> Option<(Outcome, usize, u64)> {
@@ -211,7 +220,7 @@ fn less_is_better_where_the_document_says_so() {
 
 #[test]
 fn no_data_holds_and_says_so() {
-    let run = Run::new(experiment(3, bandit()));
+    let mut run = Run::new(experiment(3, bandit()));
     let decision = run.decide(30_000);
     assert_eq!(decision.action, Action::Hold);
     assert_eq!(decision.reasons, ["Nothing has settled yet: no data means hold."]);
@@ -307,7 +316,7 @@ fn counts_that_contradict_each_other_are_left_out_whole_and_named() {
         BTreeMap::from([(1, EpochCounts { settled: vec![Counts::default(), broken], unsettled: Vec::new() })]);
     let assessment = run.assess();
     assert!(assessment.warnings[0].starts_with("epoch 1 of checkout is left out"), "{:?}", assessment.warnings);
-    assert_eq!(assessment.versions[1].objectives[0].log_e_violated, 0.0);
+    assert_eq!(assessment.versions[1].gates[0].log_e_violated, 0.0);
     assert_eq!(run.decide(1_000).action, Action::Hold);
 }
 
@@ -324,7 +333,7 @@ fn sticky_units_get_no_verdict_from_evidence_per_request() {
 
 #[test]
 fn a_decision_replays_bit_for_bit_from_what_the_ledger_stores() {
-    let run = Run::new(experiment(3, bandit())).go(&DEMO, 200, 25, &mut Random(9));
+    let mut run = Run::new(experiment(3, bandit())).go(&DEMO, 200, 25, &mut Random(9));
     let through = |value: &serde_json::Value| serde_json::to_string(value).unwrap();
     let stored = (
         through(&serde_json::to_value(&run.experiment).unwrap()),

@@ -125,10 +125,14 @@ pub(crate) fn percent(rate: f64) -> String {
     }
 }
 
-/// A rate that somebody set, as they would write it: `2%`, `0.05%`.
-pub(crate) fn limit(rate: f64) -> String {
-    let text = format!("{:.5}", rate * 100.0);
-    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+/// An amount of whatever unit: four significant digits.
+pub(crate) fn amount(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return format!("{value}");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0 to 12")]
+    let decimals = (3.0 - value.abs().log10().floor()).clamp(0.0, 12.0) as usize;
+    format!("{value:.decimals$}")
 }
 
 /// A probability: never rounded to a certainty.
@@ -193,7 +197,7 @@ mod tests {
     fn numbers_are_shown_as_people_read_them() {
         assert_eq!(["0", "999", "1,000", "12,345,678"], [0, 999, 1_000, 12_345_678].map(count).as_slice());
         assert_eq!(["0%", "0.01%", "5.1%", "100%"], [0.0, 0.000_1, 0.051, 1.0].map(percent).as_slice());
-        assert_eq!(["2%", "0.05%", "100%"], [0.02, 0.000_5, 1.0].map(limit).as_slice());
+        assert_eq!(["0.1400", "12.50", "1234", "0"], [0.14, 12.5, 1_234.0, 0.0].map(amount).as_slice());
         assert_eq!(["0%", "<0.1%", "42.0%", ">99.9%"], [0.0, 1e-9, 0.42, 0.999_999].map(probability).as_slice());
         assert_eq!(["0%", "0.01%", "33.34%", "12.5%", "100%"], [0, 1, 3_334, 1_250, 10_000].map(weight).as_slice());
         assert_eq!(["0.4 ms", "12 ms", "12.0 s"], [0.4, 12.3, 12_000.0].map(latency).as_slice());

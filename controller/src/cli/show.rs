@@ -1,10 +1,12 @@
 //! An experiment for people: as a row of a list, in detail, and as one line of a log. Text out of a view, nothing else.
 
 use super::client::View;
-use super::output::{NOTHING, Table, count, latency, limit, percent, probability, stretch, weight};
-use weir_engine::assess::{Assessment, Estimate, VersionAssessment};
+use super::output::{NOTHING, Table, amount, count, latency, percent, probability, stretch, weight};
+use weir_engine::assess::{Assessment, VersionAssessment};
 use weir_engine::decide::{Action, Decision};
-use weir_engine::spec::{Limit, Strategy};
+use weir_engine::gates;
+use weir_engine::metrics::MetricName;
+use weir_engine::spec::Strategy;
 use weir_engine::state::{Outcome, Phase, Verdict};
 
 /// Several experiments, one a line.
@@ -37,7 +39,7 @@ pub(crate) fn detail(view: &View, now: u64) -> String {
         phase(view),
         view.state.epoch().map_or(0, |epoch| epoch.epoch),
         age(view, now),
-        objectives(view),
+        limits(view),
     );
     match &view.assessment {
         Some(assessment) => text.push_str(&versions(view, assessment)),
@@ -74,7 +76,7 @@ pub(crate) fn standing(view: &View) -> String {
 }
 
 fn verdicts(version: &VersionAssessment) -> Vec<Verdict> {
-    version.objectives.iter().map(|gate| gate.verdict).collect()
+    version.gates.iter().map(|gate| gate.verdict).collect()
 }
 
 fn phase(view: &View) -> String {
@@ -122,16 +124,14 @@ fn strategy(strategy: &Strategy) -> String {
     }
 }
 
-/// A line with the objectives; empty without any.
-fn objectives(view: &View) -> String {
-    let limits: Vec<String> = view
-        .experiment
-        .objectives
-        .iter()
-        .map(|objective| match objective.limit {
-            Limit::ErrorRate { max } => format!("{}: error rate at most {}", objective.name, limit(max)),
-        })
-        .collect();
+/// A line with the objectives and guardrails; empty without any.
+fn limits(view: &View) -> String {
+    let goals = &view.experiment;
+    let objectives =
+        goals.objectives.iter().map(|objective| (&objective.name, gates::objective_in_words(&objective.limit)));
+    let guardrails =
+        goals.guardrails.iter().map(|guardrail| (&guardrail.name, gates::guardrail_in_words(goals, &guardrail.bound)));
+    let limits: Vec<String> = objectives.chain(guardrails).map(|(name, limit)| format!("{name}: {limit}")).collect();
     if limits.is_empty() { String::new() } else { format!("{}\n", limits.join(" · ")) }
 }
 
@@ -152,7 +152,7 @@ fn versions(view: &View, assessment: &Assessment) -> String {
     if rewarded {
         headings.extend(["REWARD", "BEST*"]);
     }
-    headings.push("OBJECTIVES");
+    headings.push("VERDICTS");
     let mut table = Table::new(&headings);
     let concluded = match view.state.phase {
         Phase::Concluded { version, .. } => Some(version),
@@ -164,21 +164,21 @@ fn versions(view: &View, assessment: &Assessment) -> String {
             if version.baseline { format!("{} (baseline)", version.name) } else { version.name.clone() },
             weight(share),
             count(version.settled.assigned),
-            estimate(version.error_rate),
-            version.latency_p50_ms.map_or_else(|| NOTHING.to_owned(), latency),
-            version.latency_p99_ms.map_or_else(|| NOTHING.to_owned(), latency),
+            rate(version, MetricName::ErrorRate),
+            latency_of(version, MetricName::LatencyP50),
+            latency_of(version, MetricName::LatencyP99),
         ];
         if rewarded {
-            row.push(estimate(version.reward_rate));
+            row.push(reward(version));
             row.push(version.probability_best_and_feasible.map_or_else(|| NOTHING.to_owned(), probability));
         }
-        row.push(gates(version));
+        row.push(verdicts_of(version));
         table.row(row);
     }
     let mut text = table.render();
     if rewarded {
         text.push_str(
-            "* probability of the best reward among those that keep their objectives: belief, it decides nothing\n",
+            "* probability of the best reward among those that keep their limits: belief, it decides nothing\n",
         );
     }
     let live: u64 = assessment.versions.iter().map(|version| version.live.assigned).sum();
@@ -192,24 +192,43 @@ fn versions(view: &View, assessment: &Assessment) -> String {
     text
 }
 
-fn estimate(estimate: Option<Estimate>) -> String {
-    estimate.map_or_else(
-        || NOTHING.to_owned(),
-        |e| format!("{} ({}–{})", percent(e.observed), percent(e.low).trim_end_matches('%'), percent(e.high)),
-    )
+/// A rate with the range in which it most likely lies.
+fn rate(version: &VersionAssessment, name: MetricName) -> String {
+    let Some(metric) = version.metric(name) else { return NOTHING.to_owned() };
+    let (low, high) = metric.belief.map_or((None, None), |belief| (belief.low, belief.high));
+    match (low, high) {
+        (Some(low), Some(high)) => {
+            format!("{} ({}–{})", percent(metric.observed), percent(low).trim_end_matches('%'), percent(high))
+        }
+        _ => percent(metric.observed),
+    }
 }
 
-fn gates(version: &VersionAssessment) -> String {
+/// The reward: a rate, or a mean amount with its range.
+fn reward(version: &VersionAssessment) -> String {
+    let Some(metric) = version.metric(MetricName::RewardMean) else { return rate(version, MetricName::RewardRate) };
+    match metric.belief.and_then(|belief| belief.low.zip(belief.high)) {
+        Some((low, high)) => format!("{} ({}–{})", amount(metric.observed), amount(low), amount(high)),
+        None => amount(metric.observed),
+    }
+}
+
+fn latency_of(version: &VersionAssessment, name: MetricName) -> String {
+    version.metric(name).map_or_else(|| NOTHING.to_owned(), |metric| latency(metric.observed))
+}
+
+fn verdicts_of(version: &VersionAssessment) -> String {
     let mut gates: Vec<String> = version
-        .objectives
+        .gates
         .iter()
         .map(|gate| {
             let verdict = match gate.verdict {
+                _ if !gate.covered => "not covered by evidence",
                 Verdict::NotEnoughEvidence => "not enough evidence",
                 Verdict::Met => "met",
                 Verdict::Violated => "violated",
             };
-            format!("{}: {verdict}", gate.objective)
+            format!("{}: {verdict}", gate.name)
         })
         .collect();
     if version.out {
@@ -230,7 +249,9 @@ fn told(what: &str, decision: &Decision, now: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_engine::assess::Tally;
+    use weir_engine::cells::Tally;
+    use weir_engine::metrics::{Interval, Metric};
+    use weir_engine::spec::Direction;
     use weir_engine::spec::Experiment;
     use weir_engine::state::{Observations, State};
 
@@ -255,19 +276,33 @@ spec:
         version.out = out;
         version.settled = tally;
         version.live = Tally { assigned: 1_600, ..tally };
-        version.error_rate = Some(Estimate { observed: 0.006, low: 0.003, high: 0.011 });
-        version.latency_p50_ms = Some(12.4);
-        version.latency_p99_ms = None;
-        version.reward_rate = Some(Estimate { observed: 0.14, low: 0.123, high: 0.158 });
+        version.metrics = vec![
+            measured(MetricName::ErrorRate, 0.006, Some((0.003, 0.011))),
+            measured(MetricName::LatencyP50, 12.4, None),
+            measured(MetricName::RewardRate, 0.14, Some((0.123, 0.158))),
+        ];
         version.probability_best_and_feasible = Some(best);
-        version.objectives[0].verdict = verdict;
+        version.gates[0].verdict = verdict;
+    }
+
+    fn measured(name: MetricName, observed: f64, belief: Option<(f64, f64)>) -> Metric {
+        let belief = belief.map(|(low, high)| Interval { low: Some(low), high: Some(high) });
+        Metric {
+            name,
+            direction: Direction::Minimize,
+            exposures: 1_500,
+            observed,
+            belief,
+            sequence: None,
+            comparisons: Vec::new(),
+        }
     }
 
     fn view() -> View {
         let experiment = experiment();
         let mut state = State::begin(&experiment, 1_000);
         state.out = vec![false, false, true];
-        let mut assessment = weir_engine::assess::assess(&experiment, &state, &Observations::default());
+        let mut assessment = weir_engine::assess::assess(&experiment, &state, &<Observations>::default());
         fill(&mut assessment.versions[0], Verdict::NotEnoughEvidence, false, 0.000_01);
         fill(&mut assessment.versions[1], Verdict::Met, false, 0.87);
         fill(&mut assessment.versions[2], Verdict::Violated, true, 0.0);
@@ -289,11 +324,11 @@ spec:
 checkout · service shop · bandit (floor 5%, steps of 20% at most) · running · epoch 1 · for 26 s
 errors: error rate at most 2%
 
-VERSION        WEIGHT  EXPOSURES             ERRORS    P50  P99              REWARD  BEST*  OBJECTIVES
+VERSION        WEIGHT  EXPOSURES             ERRORS    P50  P99              REWARD  BEST*  VERDICTS
 v1 (baseline)  33.34%      1,500  0.60% (0.30–1.1%)  12 ms    –  14.0% (12.3–15.8%)  <0.1%  errors: not enough evidence
 v2             33.33%      1,500  0.60% (0.30–1.1%)  12 ms    –  14.0% (12.3–15.8%)  87.0%  errors: met
 v3             33.33%      1,500  0.60% (0.30–1.1%)  12 ms    –  14.0% (12.3–15.8%)     0%  errors: violated; rolled back
-* probability of the best reward among those that keep their objectives: belief, it decides nothing
+* probability of the best reward among those that keep their limits: belief, it decides nothing
 
 settled 4,500 of 4,800 exposures; rates with 95% intervals
 winner by evidence: none yet
@@ -354,7 +389,7 @@ checkout  shop     running  v1 33.34%, v2 33.33%, v3 33.33%      4,500  1 m 1 s
         }
         assert_eq!(standing(&first), standing(&counted));
         if let Some(assessment) = &mut counted.assessment {
-            assessment.versions[0].objectives[0].verdict = Verdict::Met;
+            assessment.versions[0].gates[0].verdict = Verdict::Met;
         }
         assert_ne!(standing(&first), standing(&counted));
     }

@@ -371,7 +371,7 @@ fn each_count_goes_to_the_epoch_of_its_assignment() {
     let id = bench.apply(experiment("shop"));
     let snapshot = bench.ask(Command::Snapshot).unwrap().remove(0);
     let mut state = snapshot.state.clone();
-    state.epochs.push(Epoch { epoch: 2, began_at: START, weights: vec![4_000, 6_000], centre: 0.5 });
+    state.epochs.push(Epoch { epoch: 2, began_at: START, weights: vec![4_000, 6_000], ..state.epochs[0].clone() });
     let judged = Judged {
         id: id.clone(),
         generation: snapshot.generation,

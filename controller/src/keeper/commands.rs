@@ -1,6 +1,6 @@
 //! What the keeper does for each command. Everything here happens inside a batch's transaction.
 
-use super::{Answer, Command, ExperimentView, Keeper, Reply};
+use super::{Answer, Command, ExperimentView, Keeper, Reply, views};
 use crate::apply::{self, Conflict, Edit};
 use crate::ingest::{Reason, Refused, ingest, needs_room};
 use crate::ledger::{DecisionRow, ExperimentRow, LedgerError, action_name};
@@ -109,7 +109,11 @@ impl Keeper {
             }
             Command::Decisions(name, limit, reply) => {
                 let decisions = match self.mirror.named(&name) {
-                    Some(live) => Some(self.ledger.decisions(&live.id, limit.min(MAX_DECISIONS))?),
+                    Some(live) => {
+                        let mut rows = self.ledger.decisions(&live.id, limit.min(MAX_DECISIONS))?;
+                        rows.iter_mut().for_each(|row| row.decision = views::told(&row.decision));
+                        Some(rows)
+                    }
                     None => None,
                 };
                 later(answers, reply, decisions);

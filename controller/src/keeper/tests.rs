@@ -17,7 +17,7 @@ fn judged(snapshot: &Snapshot, decision: Option<Decision>) -> Judged {
 fn shifted(state: &State, weights: &[u32], at: u64) -> Decision {
     let mut state = state.clone();
     let epoch = state.epoch().unwrap().epoch + 1;
-    state.epochs.push(Epoch { epoch, began_at: at, weights: weights.to_vec(), centre: 0.5 });
+    state.epochs.push(Epoch { epoch, began_at: at, weights: weights.to_vec(), ..state.epochs[0].clone() });
     Decision { at, action: Action::Shift, reasons: vec!["because".to_owned()], state }
 }
 

@@ -41,6 +41,16 @@ struct WeightView {
     weight: u32,
 }
 
+/// A state as people are shown it: sets of unit buckets are long, and say nothing to them.
+fn shown(state: &State) -> State {
+    State { units: Vec::new(), ..state.clone() }
+}
+
+/// A decision as people are shown it.
+pub(super) fn told(decision: &Decision) -> Decision {
+    Decision { state: shown(&decision.state), ..decision.clone() }
+}
+
 impl ExperimentView {
     pub(super) fn new(live: &Live, with_document: bool) -> Self {
         let names = live.spec.versions.iter().map(|version| version.name.clone());
@@ -52,10 +62,10 @@ impl ExperimentView {
             created_at: live.created_at,
             weights: names.zip(live.weights()).map(|(version, weight)| WeightView { version, weight }).collect(),
             experiment: Arc::clone(&live.spec),
-            state: live.state.clone(),
+            state: shown(&live.state),
             assessment: live.assessment.clone(),
-            decision: live.decision.clone(),
-            last_change: live.last_change.clone(),
+            decision: live.decision.as_ref().map(told),
+            last_change: live.last_change.as_ref().map(told),
             document: with_document.then(|| live.document.clone()),
         }
     }

@@ -1,0 +1,256 @@
+//! What is believed: posteriors per version and metric, and what follows from them. Informs people and steers weights; decides
+//! nothing.
+
+use crate::cells::{Cell, Moments, Span, Threshold};
+use crate::evidence::Stretch;
+use crate::spec::{Bound, Direction, Experiment, Limit, RewardKind};
+use crate::state::{LATENCY_QUANTILES, State};
+use std::collections::BTreeMap;
+use weir_stats::belief::{self, Contender, Posterior, Stratum};
+use weir_stats::beta::Beta;
+use weir_stats::quantile::Bucket;
+use weir_stats::student::{MeanStratum, standardised_mean};
+
+/// Degrees of freedom that a belief about a mean needs: effective exposures, less one.
+const LEAST_DEGREES: f64 = 29.0;
+
+/// Posteriors and what follows from them, per version.
+pub(crate) struct Beliefs {
+    pub(crate) errors: Vec<Beta>,
+    /// Mean latency in seconds; `None` where too little is known.
+    pub(crate) latencies: Vec<Option<Posterior>>,
+    /// Reward rate, or mean reward; `None` without a reward, or where too little is known.
+    pub(crate) rewards: Vec<Option<Posterior>>,
+    pub(crate) feasible: Vec<f64>,
+    pub(crate) best: Vec<Option<f64>>,
+    pub(crate) best_and_feasible: Vec<Option<f64>>,
+    pub(crate) expected_loss: Vec<Option<f64>>,
+    pub(crate) none_feasible: Option<f64>,
+    pub(crate) coverage: f64,
+    /// The epochs with identical weights that have the most settled exposures: quantiles are theirs.
+    pub(crate) stratum: LatencyStratum,
+}
+
+/// Latencies of the epochs that share one set of weights.
+#[derive(Debug, Default)]
+pub(crate) struct LatencyStratum {
+    /// Per version.
+    pub(crate) buckets: Vec<Vec<Bucket>>,
+    /// Per version, how many latencies.
+    pub(crate) counts: Vec<u64>,
+}
+
+impl Beliefs {
+    pub(crate) fn of<C: Cell>(experiment: &Experiment, state: &State, stretches: &[Stretch<'_, C>]) -> Self {
+        let count = experiment.versions.len();
+        let compared: Vec<usize> = (0..count).filter(|version| !state.is_out(*version)).collect();
+        // Epochs in which some compared version had no weight would compare different traffic.
+        let common: Vec<&Stretch<'_, C>> = stretches
+            .iter()
+            .filter(|stretch| compared.iter().all(|version| stretch.propensity(*version) > 0.0))
+            .collect();
+        let all: Vec<&Stretch<'_, C>> = stretches.iter().collect();
+        let used = |version: usize| if state.is_out(version) { &all } else { &common };
+        let errors: Vec<Beta> =
+            (0..count).map(|version| rate(used(version), version, |stretch| stretch.tally(version).bad())).collect();
+        let reward = |version: usize| -> Option<Posterior> {
+            match experiment.reward.as_ref()?.kind {
+                RewardKind::Binary => {
+                    Some(rate(used(version), version, |stretch| stretch.tally(version).rewarded).into())
+                }
+                RewardKind::Real => mean(used(version), version, |cell| {
+                    let exposures = cell.tally().assigned;
+                    Moments { count: exposures, ..cell.reward() }
+                }),
+            }
+        };
+        let mut beliefs = Self {
+            feasible: (0..count).map(|version| feasible(experiment, version, &errors, used(version))).collect(),
+            latencies: (0..count).map(|version| mean(used(version), version, Cell::latency)).collect(),
+            rewards: (0..count).map(reward).collect(),
+            errors,
+            best: vec![None; count],
+            best_and_feasible: vec![None; count],
+            expected_loss: vec![None; count],
+            none_feasible: None,
+            coverage: coverage(&common, &all, count),
+            stratum: LatencyStratum::of(&common, count),
+        };
+        if let Some(reward) = &experiment.reward {
+            beliefs.rank(&compared, reward.direction == Direction::Maximize);
+        }
+        beliefs
+    }
+
+    fn rank(&mut self, compared: &[usize], maximize: bool) {
+        let contenders: Option<Vec<Contender>> = compared
+            .iter()
+            .map(|version| {
+                let reward = (*self.rewards.get(*version)?)?;
+                Some(Contender { reward, feasible: self.feasible.get(*version).copied()? })
+            })
+            .collect();
+        // Before every compared version has a belief about its reward nobody can be ranked.
+        let Some(contenders) = contenders else { return };
+        let ranking = belief::best_and_feasible(&contenders, maximize);
+        let rewards: Vec<Posterior> = contenders.iter().map(|contender| contender.reward).collect();
+        let losses = belief::expected_loss(&rewards, maximize);
+        for (into, from) in [
+            (&mut self.best, &ranking.best),
+            (&mut self.best_and_feasible, &ranking.best_and_feasible),
+            (&mut self.expected_loss, &losses),
+        ] {
+            into.fill(Some(0.0));
+            for (version, value) in compared.iter().zip(from) {
+                if let Some(slot) = into.get_mut(*version) {
+                    *slot = Some(*value);
+                }
+            }
+        }
+        // Who is out is not compared: nothing is known of what choosing it would lose.
+        for (version, loss) in self.expected_loss.iter_mut().enumerate() {
+            if !compared.contains(&version) {
+                *loss = None;
+            }
+        }
+        self.none_feasible = Some(ranking.none_feasible);
+    }
+}
+
+fn rate<C: Cell>(stretches: &[&Stretch<'_, C>], version: usize, events: impl Fn(&Stretch<'_, C>) -> u64) -> Beta {
+    let strata: Vec<Stratum> = stretches
+        .iter()
+        .map(|stretch| Stratum {
+            propensity: stretch.propensity(version),
+            exposures: stretch.tally(version).assigned,
+            events: events(stretch),
+        })
+        .collect();
+    belief::standardised(&strata).posterior
+}
+
+fn mean<C: Cell>(stretches: &[&Stretch<'_, C>], version: usize, moments: impl Fn(&C) -> Moments) -> Option<Posterior> {
+    let strata: Vec<MeanStratum> = stretches
+        .iter()
+        .filter_map(|stretch| {
+            let found = moments(stretch.cell(version)?);
+            Some(MeanStratum {
+                propensity: stretch.propensity(version),
+                exposures: found.count,
+                sum: found.sum,
+                sum_squares: found.squares,
+            })
+        })
+        .collect();
+    // With fewer the tails say more about the prior than about the version.
+    let posterior = standardised_mean(&strata).posterior.filter(|student| student.degrees >= LEAST_DEGREES);
+    posterior.map(Posterior::from)
+}
+
+/// Probability that a version keeps all its limits. Limits on one metric are nested, so that the tightest says it all; errors
+/// and latency are taken as independent, and so is the baseline of a guardrail from the version's objectives.
+fn feasible<C: Cell>(experiment: &Experiment, version: usize, errors: &[Beta], stretches: &[&Stretch<'_, C>]) -> f64 {
+    let own = errors.get(version).copied().unwrap_or(Beta::JEFFREYS);
+    let (mut of_errors, mut of_latency) = (1.0_f64, 1.0_f64);
+    for objective in &experiment.objectives {
+        match objective.limit {
+            Limit::ErrorRate { max } => of_errors = of_errors.min(own.cdf(max)),
+            Limit::Latency { quantile, max_us } => {
+                let slow = rate(stretches, version, |stretch| slow_middle(stretch, version, Threshold::Above(max_us)));
+                of_latency = of_latency.min(slow.cdf(1.0 - quantile));
+            }
+        }
+    }
+    if version == experiment.baseline {
+        return of_errors * of_latency;
+    }
+    let baseline = errors.get(experiment.baseline).copied().unwrap_or(Beta::JEFFREYS);
+    for guardrail in &experiment.guardrails {
+        match guardrail.bound {
+            Bound::ErrorRate { ratio, margin } => {
+                of_errors = of_errors.min(belief::probability_within(own, baseline, ratio, margin));
+            }
+            Bound::Latency { ratio } => {
+                for at in 0..LATENCY_QUANTILES.len() {
+                    let slow = |who: usize, ratio: f64| {
+                        rate(stretches, who, |stretch| {
+                            #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
+                            let limit = stretch.epoch.latency_grid.get(at).map_or(f64::INFINITY, |at| *at as f64);
+                            slow_middle(stretch, who, Threshold::From(limit * ratio))
+                        })
+                    };
+                    let within =
+                        belief::probability_within(slow(version, ratio), slow(experiment.baseline, 1.0), 1.0, 0.0);
+                    of_latency = of_latency.min(within);
+                }
+            }
+        }
+    }
+    of_errors * of_latency
+}
+
+/// The middle of what may have been slow: belief takes no side.
+fn slow_middle<C: Cell>(stretch: &Stretch<'_, C>, version: usize, threshold: Threshold) -> u64 {
+    let (certain, possible) = stretch.slow(version, threshold);
+    u64::midpoint(certain, possible)
+}
+
+fn coverage<C: Cell>(common: &[&Stretch<'_, C>], all: &[&Stretch<'_, C>], versions: usize) -> f64 {
+    let exposures = |stretches: &[&Stretch<'_, C>]| -> u64 {
+        let each = stretches.iter().flat_map(|stretch| (0..versions).map(|version| stretch.tally(version).assigned));
+        each.fold(0, u64::saturating_add)
+    };
+    let (covered, total) = (exposures(common), exposures(all));
+    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+    if total == 0 { 1.0 } else { covered as f64 / total as f64 }
+}
+
+impl LatencyStratum {
+    fn of<C: Cell>(stretches: &[&Stretch<'_, C>], versions: usize) -> Self {
+        let mut exposures: BTreeMap<&[u32], u64> = BTreeMap::new();
+        for stretch in stretches {
+            let sum = exposures.entry(&stretch.epoch.weights).or_default();
+            *sum = sum.saturating_add(stretch.exposures());
+        }
+        // The most exposures; of several with as many, the one that comes last in the order of weights: any rule would do.
+        let Some((weights, _)) = exposures.into_iter().max_by_key(|(_, exposures)| *exposures) else {
+            return Self::default();
+        };
+        let chosen = || stretches.iter().filter(|stretch| stretch.epoch.weights == weights);
+        let spans: Vec<Vec<Span>> = (0..versions)
+            .map(|version| {
+                chosen().filter_map(|stretch| stretch.cell(version)).fold(Vec::new(), |sum, cell| merged(&sum, cell))
+            })
+            .collect();
+        Self {
+            counts: spans.iter().map(|spans| spans.iter().map(|span| span.count).sum()).collect(),
+            buckets: spans.into_iter().map(|spans| spans.into_iter().map(bucket).collect()).collect(),
+        }
+    }
+}
+
+/// Merges a cell's latencies into an ascending list of spans.
+pub(crate) fn merged<C: Cell>(into: &[Span], cell: &C) -> Vec<Span> {
+    let mut out: Vec<Span> = Vec::with_capacity(into.len() + 16);
+    let mut push = |span: Span| match out.last_mut() {
+        Some(last) if (last.lower, last.upper) == (span.lower, span.upper) => {
+            last.count = last.count.saturating_add(span.count);
+        }
+        _ => out.push(span),
+    };
+    let mut left = into.iter().copied().peekable();
+    for right in cell.latencies() {
+        while let Some(span) = left.next_if(|left| (left.lower, left.upper) <= (right.lower, right.upper)) {
+            push(span);
+        }
+        push(right);
+    }
+    left.for_each(&mut push);
+    out
+}
+
+#[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
+fn bucket(span: Span) -> Bucket {
+    let upper = if span.upper == u64::MAX { f64::INFINITY } else { span.upper as f64 };
+    Bucket { lower: span.lower as f64, upper, count: span.count }
+}

@@ -1,0 +1,252 @@
+//! What a settled cell must tell, wherever its counts come from: the filters' reports or a file of the user's own. Owns the
+//! rule by which a histogram's bucket never helps a claim.
+
+use serde::{Deserialize, Serialize};
+use weir_core::histogram::edges_of;
+use weir_core::report::Counts;
+
+/// Exposures and outcomes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tally {
+    /// Exposures.
+    pub assigned: u64,
+    /// Ended by the deadline with an outcome.
+    pub completed: u64,
+    /// Of these, failed.
+    pub failed: u64,
+    /// Ended by the client.
+    pub aborted: u64,
+    /// Not ended by the deadline (settled), or still in flight (live).
+    pub overdue: u64,
+    /// Rewarded.
+    pub rewarded: u64,
+}
+
+impl Tally {
+    /// Bad events of a settled cell: failures and what did not end by the deadline.
+    #[must_use]
+    pub const fn bad(&self) -> u64 {
+        self.failed.saturating_add(self.overdue)
+    }
+
+    /// Completed and not failed: those that have a latency.
+    #[must_use]
+    pub const fn served(&self) -> u64 {
+        self.completed.saturating_sub(self.failed)
+    }
+
+    /// Adds another. Saturates.
+    pub const fn merge(&mut self, other: &Self) {
+        self.assigned = self.assigned.saturating_add(other.assigned);
+        self.completed = self.completed.saturating_add(other.completed);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.aborted = self.aborted.saturating_add(other.aborted);
+        self.overdue = self.overdue.saturating_add(other.overdue);
+        self.rewarded = self.rewarded.saturating_add(other.rewarded);
+    }
+}
+
+/// How many durations lie where: within `[lower, upper)`, or at `lower` exactly where both are the same. Microseconds;
+/// `u64::MAX` is no upper edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Lower edge.
+    pub lower: u64,
+    /// Upper edge.
+    pub upper: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// A number, its sum and its sum of squares.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Moments {
+    /// How many values; those that are zero may or may not be among them, they add nothing.
+    pub count: u64,
+    /// Σ.
+    pub sum: f64,
+    /// Σ of squares.
+    pub squares: f64,
+}
+
+impl Moments {
+    /// Adds another.
+    pub fn merge(&mut self, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.sum += other.sum;
+        self.squares += other.squares;
+    }
+}
+
+/// The settled counts of one version in one epoch.
+pub trait Cell {
+    /// Exposures and outcomes.
+    fn tally(&self) -> Tally;
+    /// Whether the counts contradict each other. Such an epoch is left out.
+    fn is_contradictory(&self) -> bool;
+    /// Latencies of the served, ascending. They may be fewer than the served: what is missing is unknown, not zero.
+    fn latencies(&self) -> impl Iterator<Item = Span>;
+    /// Ages of the aborted, ascending. They may be fewer than the aborted.
+    fn abort_ages(&self) -> impl Iterator<Item = Span>;
+    /// Latencies in seconds, of those whose latency is known.
+    fn latency(&self) -> Moments;
+    /// Rewards, over all exposures.
+    fn reward(&self) -> Moments;
+    /// Unit buckets that showed a bad event, a slow exposure, a reward.
+    fn unit_buckets(&self) -> UnitBuckets<'_>;
+}
+
+/// Unit buckets with events, each sorted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UnitBuckets<'a> {
+    /// Bad events.
+    pub bad: &'a [u16],
+    /// Slow exposures.
+    pub slow: &'a [u16],
+    /// Rewards.
+    pub rewarded: &'a [u16],
+}
+
+impl Cell for Counts {
+    fn tally(&self) -> Tally {
+        Tally {
+            assigned: self.assigned,
+            completed: self.completed,
+            failed: self.failed,
+            aborted: self.aborted,
+            overdue: self.overdue(),
+            rewarded: self.rewarded,
+        }
+    }
+
+    fn is_contradictory(&self) -> bool {
+        Self::is_contradictory(self)
+    }
+
+    fn latencies(&self) -> impl Iterator<Item = Span> {
+        spans(self.latency.buckets())
+    }
+
+    fn abort_ages(&self) -> impl Iterator<Item = Span> {
+        spans(self.abort_age.buckets())
+    }
+
+    fn latency(&self) -> Moments {
+        Moments {
+            count: self.completed.saturating_sub(self.failed),
+            sum: self.latency_sum,
+            squares: self.latency_sum_squares,
+        }
+    }
+
+    fn reward(&self) -> Moments {
+        Moments { count: self.assigned, sum: self.reward_sum, squares: self.reward_sum_squares }
+    }
+
+    fn unit_buckets(&self) -> UnitBuckets<'_> {
+        UnitBuckets { bad: &self.failed_buckets, slow: &self.slow_buckets, rewarded: &self.rewarded_buckets }
+    }
+}
+
+fn spans(buckets: &[(u16, u64)]) -> impl Iterator<Item = Span> {
+    buckets.iter().map(|(bucket, count)| {
+        let (lower, upper) = edges_of(*bucket);
+        Span { lower, upper, count: *count }
+    })
+}
+
+/// How many exposures were slow: between `certain` and `possible`, for a bucket that the threshold divides may lie on either
+/// side of it, and so may what has no latency.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Slow {
+    pub(crate) certain: u64,
+    pub(crate) possible: u64,
+}
+
+/// Where slow begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Threshold {
+    /// Longer than so many microseconds: an objective.
+    Above(u64),
+    /// So many microseconds or longer: a guardrail. Not whole where a ratio made it.
+    From(f64),
+}
+
+impl Threshold {
+    fn certain(self, span: &Span) -> bool {
+        match self {
+            Self::Above(limit) => span.lower > limit,
+            #[expect(clippy::cast_precision_loss, reason = "below an hour of microseconds")]
+            Self::From(limit) => span.lower as f64 >= limit,
+        }
+    }
+
+    fn possible(self, span: &Span) -> bool {
+        match self {
+            Self::Above(limit) => span.upper > limit,
+            #[expect(clippy::cast_precision_loss, reason = "below an hour of microseconds")]
+            Self::From(limit) => span.upper as f64 > limit || span.lower as f64 >= limit,
+        }
+    }
+}
+
+/// Counts the slow: bad events, the served whose latency is, and the aborted who had waited for as long (the client gave up
+/// on a version that was slow by then).
+pub(crate) fn slow(cell: &impl Cell, threshold: Threshold) -> Slow {
+    let tally = cell.tally();
+    let (mut known, mut found) = (0_u64, Slow::default());
+    for span in cell.latencies().chain(cell.abort_ages()) {
+        known = known.saturating_add(span.count);
+        found.certain = found.certain.saturating_add(if threshold.certain(&span) { span.count } else { 0 });
+        found.possible = found.possible.saturating_add(if threshold.possible(&span) { span.count } else { 0 });
+    }
+    let unknown = tally.served().saturating_add(tally.aborted).saturating_sub(known);
+    Slow {
+        certain: found.certain.saturating_add(tally.bad()).min(tally.assigned),
+        possible: found.possible.saturating_add(tally.bad()).saturating_add(unknown).min(tally.assigned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(latencies: &[u64], aborted_at: &[u64], failed: u64, overdue: u64) -> Counts {
+        let mut counts = Counts {
+            assigned: latencies.len() as u64 + aborted_at.len() as u64 + failed + overdue,
+            completed: latencies.len() as u64 + failed,
+            failed,
+            aborted: aborted_at.len() as u64,
+            ..Counts::default()
+        };
+        latencies.iter().for_each(|at| counts.latency.record(*at));
+        aborted_at.iter().for_each(|at| counts.abort_age.record(*at));
+        counts
+    }
+
+    #[test]
+    fn failures_the_overdue_and_clients_who_waited_are_slow() {
+        let cell = counts(&[10_000, 20_000, 900_000], &[5_000, 800_000], 2, 1);
+        assert_eq!(slow(&cell, Threshold::Above(100_000)), Slow { certain: 5, possible: 5 });
+        assert_eq!(slow(&cell, Threshold::From(100_000.0)), Slow { certain: 5, possible: 5 });
+    }
+
+    #[test]
+    fn a_bucket_that_the_threshold_divides_helps_no_claim() {
+        let cell = counts(&[100_000; 7], &[], 0, 0);
+        let edges = cell.latencies().next().unwrap();
+        let middle = u64::midpoint(edges.lower, edges.upper);
+        assert_eq!(slow(&cell, Threshold::Above(middle)), Slow { certain: 0, possible: 7 });
+        assert_eq!(slow(&cell, Threshold::From(edges.lower as f64)), Slow { certain: 7, possible: 7 });
+        assert_eq!(slow(&cell, Threshold::From(edges.upper as f64)), Slow { certain: 0, possible: 0 });
+    }
+
+    #[test]
+    fn a_missing_latency_is_unknown_not_zero() {
+        let mut cell = counts(&[1_000; 5], &[], 0, 0);
+        cell.assigned = 8;
+        cell.completed = 8;
+        assert_eq!(slow(&cell, Threshold::Above(50_000)), Slow { certain: 0, possible: 3 });
+    }
+}

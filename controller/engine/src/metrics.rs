@@ -1,0 +1,353 @@
+//! Each version's metrics for people: observed, believed, and compared with every other version. Says nothing about verdicts.
+
+use crate::beliefs::Beliefs;
+use crate::cells::Tally;
+use crate::evidence::{Fold, RealRewards};
+use crate::spec::{Direction, Experiment, RewardKind};
+use serde::{Deserialize, Serialize};
+use weir_stats::belief::{self, Posterior};
+use weir_stats::compare::{self, PairEpoch};
+use weir_stats::kernel::{effects, tilts};
+use weir_stats::quantile::{self, Bucket};
+use weir_stats::rate;
+
+/// Mass of the intervals that people are shown, and confidence of the sequences.
+pub(crate) const INTERVAL: f64 = 0.95;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MetricName {
+    /// Bad events per exposure.
+    ErrorRate,
+    /// Mean latency of what did not fail, milliseconds.
+    LatencyMean,
+    /// Its median, milliseconds.
+    LatencyP50,
+    /// Its 99th percentile, milliseconds.
+    LatencyP99,
+    /// Rewarded exposures per exposure.
+    RewardRate,
+    /// Mean reward per exposure, in the reward's own unit.
+    RewardMean,
+}
+
+/// A range; an end that is absent is unbounded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Interval {
+    /// Lower end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<f64>,
+    /// Upper end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
+}
+
+impl Interval {
+    fn new((low, high): (f64, f64)) -> Self {
+        let end = |x: f64| x.is_finite().then_some(x);
+        Self { low: end(low), high: end(high) }
+    }
+}
+
+/// One metric of one version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metric {
+    /// What is measured.
+    pub name: MetricName,
+    /// Which way is better.
+    pub direction: Direction,
+    /// How many exposures it stands on.
+    pub exposures: u64,
+    /// As counted.
+    pub observed: f64,
+    /// Belief: the central 95% interval, standardised over epochs. For a quantile: order-statistic bounds among the epochs
+    /// whose weights had the most exposures.
+    pub belief: Option<Interval>,
+    /// The 95% confidence sequence: holds the value at all looks, if it is constant. Rates only, and only where each request
+    /// is its own unit.
+    pub sequence: Option<Interval>,
+    /// With every other version.
+    pub comparisons: Vec<Comparison>,
+}
+
+/// One version's metric beside another's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Comparison {
+    /// The other version.
+    pub with: String,
+    /// Belief: probability that this one's is better.
+    pub probability_better: Option<f64>,
+    /// Belief: 95% interval of (this − other)/other.
+    pub lift: Option<Interval>,
+    /// Belief: 95% interval of this − other.
+    pub difference: Option<Interval>,
+    /// 95% confidence sequence of the ratio this/other, of rates compared with the baseline.
+    pub ratio_sequence: Option<Interval>,
+    /// 95% asymptotic confidence sequence of this − other, of rewards that are amounts.
+    pub difference_sequence: Option<Interval>,
+    /// Evidence: natural log of the e-value that this one's reward is better.
+    pub log_e_better: Option<f64>,
+}
+
+/// What the tables are made from.
+pub(crate) struct Sources<'a> {
+    pub(crate) experiment: &'a Experiment,
+    pub(crate) tallies: &'a [Tally],
+    /// Per version: mean latency in seconds and how many it stands on.
+    pub(crate) latencies: &'a [(f64, u64)],
+    /// Per version: sum of rewards.
+    pub(crate) rewards: &'a [f64],
+    pub(crate) beliefs: &'a Beliefs,
+    pub(crate) fold: &'a Fold,
+    pub(crate) real: &'a RealRewards,
+    /// Per epoch, the propensities and tallies.
+    pub(crate) epochs: &'a [Vec<(f64, Tally)>],
+}
+
+/// Per version, its metrics.
+pub(crate) fn of(sources: &Sources<'_>) -> Vec<Vec<Metric>> {
+    let versions = sources.experiment.versions.len();
+    let mut metrics = vec![Vec::new(); versions];
+    let errors: Vec<Option<Posterior>> = sources.beliefs.errors.iter().map(|beta| Some((*beta).into())).collect();
+    rates(sources, MetricName::ErrorRate, Direction::Minimize, &errors, Tally::bad, &mut metrics);
+    latencies(sources, &mut metrics);
+    if let Some(reward) = &sources.experiment.reward {
+        match reward.kind {
+            RewardKind::Binary => rates(
+                sources,
+                MetricName::RewardRate,
+                reward.direction,
+                &sources.beliefs.rewards,
+                |tally| tally.rewarded,
+                &mut metrics,
+            ),
+            RewardKind::Real => amounts(sources, reward.direction, &mut metrics),
+        }
+    }
+    metrics
+}
+
+#[expect(clippy::cast_precision_loss, reason = "ratios for people")]
+fn rates(
+    sources: &Sources<'_>,
+    name: MetricName,
+    direction: Direction,
+    posteriors: &[Option<Posterior>],
+    events: fn(&Tally) -> u64,
+    metrics: &mut [Vec<Metric>],
+) {
+    let requests = sources.experiment.requests_are_units();
+    let believed = believed(sources, posteriors, direction, 1.0);
+    let baseline = sources.experiment.baseline;
+    // Each candidate against the baseline; the other way round is the same, turned over.
+    let sequences: Vec<Option<(f64, f64)>> = (0..posteriors.len())
+        .map(|version| {
+            let epochs: Vec<PairEpoch> = sources
+                .epochs
+                .iter()
+                .filter_map(|epoch| {
+                    let ((w_a, a), (w_b, b)) = (epoch.get(baseline)?, epoch.get(version)?);
+                    Some(PairEpoch {
+                        baseline_propensity: *w_a,
+                        candidate_propensity: *w_b,
+                        baseline_events: events(a),
+                        candidate_events: events(b),
+                    })
+                })
+                .collect();
+            let grid = if name == MetricName::ErrorRate { tilts() } else { effects() };
+            (requests && version != baseline).then(|| compare::ratio_interval(&epochs, 1.0 - INTERVAL, grid))
+        })
+        .collect();
+    for (version, comparisons) in believed.into_iter().enumerate() {
+        let (Some(tally), Some(Some(posterior))) = (sources.tallies.get(version), posteriors.get(version)) else {
+            continue;
+        };
+        if tally.assigned == 0 {
+            continue;
+        }
+        let mut metric = Metric {
+            name,
+            direction,
+            exposures: tally.assigned,
+            observed: events(tally) as f64 / tally.assigned as f64,
+            belief: Some(Interval::new(posterior.interval(INTERVAL))),
+            sequence: requests.then(|| Interval::new(rate::interval(events(tally), tally.assigned, 1.0 - INTERVAL))),
+            comparisons,
+        };
+        for comparison in &mut metric.comparisons {
+            let other = sources.experiment.versions.iter().position(|version| version.name == comparison.with);
+            let Some(other) = other else { continue };
+            let sequence = |version: usize| sequences.get(version).copied().flatten();
+            comparison.ratio_sequence = if other == baseline {
+                sequence(version).map(Interval::new)
+            } else if version == baseline {
+                sequence(other).map(|(low, high)| Interval::new((1.0 / high, 1.0 / low)))
+            } else {
+                None
+            };
+            if name == MetricName::RewardRate {
+                comparison.log_e_better = sources.fold.log_e_better(version, other).map(crate::evidence::finite);
+            }
+        }
+        if let Some(metrics) = metrics.get_mut(version) {
+            metrics.push(metric);
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "ratios for people")]
+fn amounts(sources: &Sources<'_>, direction: Direction, metrics: &mut [Vec<Metric>]) {
+    let believed = believed(sources, &sources.beliefs.rewards, direction, 1.0);
+    for (version, mut comparisons) in believed.into_iter().enumerate() {
+        let (Some(tally), Some(sum)) = (sources.tallies.get(version), sources.rewards.get(version)) else { continue };
+        if tally.assigned == 0 {
+            continue;
+        }
+        for comparison in &mut comparisons {
+            let other = sources.experiment.versions.iter().position(|version| version.name == comparison.with);
+            let Some(other) = other else { continue };
+            comparison.log_e_better = sources.real.log_e_better(version, other);
+            comparison.difference_sequence = sources.real.interval(version, other, 1.0 - INTERVAL).map(Interval::new);
+        }
+        let posterior = sources.beliefs.rewards.get(version).copied().flatten();
+        if let Some(metrics) = metrics.get_mut(version) {
+            metrics.push(Metric {
+                name: MetricName::RewardMean,
+                direction,
+                exposures: tally.assigned,
+                observed: sum / tally.assigned as f64,
+                belief: posterior.map(|posterior| Interval::new(posterior.interval(INTERVAL))),
+                sequence: None,
+                comparisons,
+            });
+        }
+    }
+}
+
+const MS: f64 = 1_000.0;
+
+fn latencies(sources: &Sources<'_>, metrics: &mut [Vec<Metric>]) {
+    let direction = Direction::Minimize;
+    let believed = believed(sources, &sources.beliefs.latencies, direction, MS);
+    for (version, comparisons) in believed.into_iter().enumerate() {
+        let (Some((mean, known)), Some(metrics)) = (sources.latencies.get(version), metrics.get_mut(version)) else {
+            continue;
+        };
+        if *known > 0 && mean.is_finite() {
+            let posterior = sources.beliefs.latencies.get(version).copied().flatten();
+            metrics.push(Metric {
+                name: MetricName::LatencyMean,
+                direction,
+                exposures: *known,
+                observed: mean * MS,
+                belief: posterior.map(|posterior| {
+                    let (low, high) = posterior.interval(INTERVAL);
+                    Interval::new((low * MS, high * MS))
+                }),
+                sequence: None,
+                comparisons,
+            });
+        }
+        for (name, q) in [(MetricName::LatencyP50, 0.5), (MetricName::LatencyP99, 0.99)] {
+            metrics.extend(quantile_metric(sources, name, q, version));
+        }
+    }
+}
+
+fn quantile_metric(sources: &Sources<'_>, name: MetricName, q: f64, version: usize) -> Option<Metric> {
+    let stratum = &sources.beliefs.stratum;
+    let buckets = |version: usize| stratum.buckets.get(version).map_or(&[][..], Vec::as_slice);
+    // Two bounds that hold with 97.5% each hold together with 95%.
+    let wide = |version: usize| quantile::quantile_bounds(buckets(version), q, 0.5 * (1.0 + INTERVAL));
+    let (low, high) = middle_edges(buckets(version), q)?;
+    let others = sources.experiment.versions.iter().enumerate().filter(|(other, _)| *other != version);
+    let comparisons = others.map(|(other, with)| {
+        let bounds = wide(version).zip(wide(other));
+        Comparison {
+            with: with.name.clone(),
+            probability_better: None,
+            lift: bounds.map(|((low, high), (other_low, other_high))| {
+                Interval::new((low / other_high - 1.0, high / other_low - 1.0))
+            }),
+            difference: bounds.map(|((low, high), (other_low, other_high))| {
+                Interval::new(((low - other_high) / MS, (high - other_low) / MS))
+            }),
+            ratio_sequence: None,
+            difference_sequence: None,
+            log_e_better: None,
+        }
+    });
+    Some(Metric {
+        name,
+        direction: Direction::Minimize,
+        exposures: stratum.counts.get(version).copied().unwrap_or(0),
+        observed: 0.5 * (low + high) / MS,
+        belief: quantile::quantile_bounds(buckets(version), q, INTERVAL)
+            .map(|(low, high)| Interval::new((low / MS, high / MS))),
+        sequence: None,
+        comparisons: comparisons.collect(),
+    })
+}
+
+/// The edges between which a quantile lies; the lower twice where there is no upper one.
+fn middle_edges(buckets: &[Bucket], q: f64) -> Option<(f64, f64)> {
+    let (low, high) = quantile::quantile(buckets, q)?;
+    Some((low, if high.is_finite() { high } else { low }))
+}
+
+/// Per version, what is believed of it beside every other; differences times `scale`.
+fn believed(
+    sources: &Sources<'_>,
+    posteriors: &[Option<Posterior>],
+    direction: Direction,
+    scale: f64,
+) -> Vec<Vec<Comparison>> {
+    let names: Vec<&str> = sources.experiment.versions.iter().map(|version| version.name.as_str()).collect();
+    let mut out: Vec<Vec<Comparison>> = names
+        .iter()
+        .enumerate()
+        .map(|(version, _)| {
+            let others = names.iter().enumerate().filter(|(other, _)| *other != version);
+            others.map(|(_, with)| nothing_known(with)).collect()
+        })
+        .collect();
+    for a in 0..posteriors.len() {
+        for b in a + 1..posteriors.len() {
+            let (Some(Some(of_a)), Some(Some(of_b))) = (posteriors.get(a), posteriors.get(b)) else { continue };
+            let above = belief::probability_greater(*of_b, *of_a);
+            let better = if direction == Direction::Maximize { above } else { 1.0 - above };
+            let lift = belief::lift_interval(*of_b, *of_a, INTERVAL);
+            let (low, high) = belief::difference_interval(*of_b, *of_a, INTERVAL);
+            let mut set = |version: usize, at: usize, better: f64, lift: Option<(f64, f64)>, ends: (f64, f64)| {
+                if let Some(comparison) = out.get_mut(version).and_then(|list| list.get_mut(at)) {
+                    comparison.probability_better = Some(better);
+                    comparison.lift = lift.map(Interval::new);
+                    comparison.difference = Some(Interval::new((ends.0 * scale, ends.1 * scale)));
+                }
+            };
+            // Its own place is left out of each list.
+            set(b, a, better, lift, (low, high));
+            // 1 + lift turned over.
+            let turned = lift.map(|(low, high)| (1.0 / (1.0 + high) - 1.0, 1.0 / (1.0 + low) - 1.0));
+            set(a, b - 1, 1.0 - better, turned, (-high, -low));
+        }
+    }
+    out
+}
+
+fn nothing_known(with: &str) -> Comparison {
+    Comparison {
+        with: with.to_owned(),
+        probability_better: None,
+        lift: None,
+        difference: None,
+        ratio_sequence: None,
+        difference_sequence: None,
+        log_e_better: None,
+    }
+}

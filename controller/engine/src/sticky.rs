@@ -1,0 +1,70 @@
+//! Evidence where users are the unit (card F): which pairs are compared by first events per unit bucket, and the looks that
+//! close buckets. Requests of one user are alike, so counts of requests prove nothing about users.
+
+use crate::cells::{Cell, UnitBuckets};
+use crate::spec::{Bound, Experiment, RewardKind};
+use crate::state::{Epoch, Observations, PairUnits, State, UNIT_LATENCY};
+use weir_stats::units::{Closing, EpochBuckets};
+
+/// The pairs whose first events some evidence of this experiment is about; none where each request is its own unit.
+pub(crate) fn pairs(experiment: &Experiment) -> Vec<PairUnits> {
+    if experiment.requests_are_units() {
+        return Vec::new();
+    }
+    let errors = experiment.guardrails.iter().any(|guardrail| matches!(guardrail.bound, Bound::ErrorRate { .. }));
+    let slow = experiment.unit_latency_ratio().is_some();
+    let rewarded = experiment.reward.as_ref().is_some_and(|reward| reward.kind == RewardKind::Binary);
+    let open = |wanted: bool| wanted.then(Closing::default);
+    let versions = 0..experiment.versions.len();
+    let ordered = versions.clone().flat_map(|a| versions.clone().map(move |b| (a, b))).filter(|(a, b)| a < b);
+    ordered
+        .map(|(a, b)| if b == experiment.baseline { (b, a) } else { (a, b) })
+        .map(|(a, b)| {
+            let guarded = a == experiment.baseline;
+            PairUnits { a, b, bad: open(guarded && errors), slow: open(guarded && slow), rewarded: open(rewarded) }
+        })
+        .filter(|pair| pair.bad.is_some() || pair.slow.is_some() || pair.rewarded.is_some())
+        .collect()
+}
+
+/// Looks at what has settled: every open bucket with an event closes for good.
+pub(crate) fn look<C: Cell>(state: &State, epochs: &[&Epoch], observations: &Observations<C>) -> Vec<PairUnits> {
+    let mut units = state.units.clone();
+    for pair in &mut units {
+        let of = |version: usize, epoch: &Epoch, kind: fn(&UnitBuckets<'_>) -> Vec<u16>| -> Vec<u16> {
+            let cell = observations.epochs.get(&epoch.epoch).and_then(|counts| counts.settled.get(version));
+            cell.map(|cell| kind(&cell.unit_buckets())).unwrap_or_default()
+        };
+        let (a, b) = (pair.a, pair.b);
+        let kinds: [(&mut Option<Closing>, fn(&UnitBuckets<'_>) -> Vec<u16>); 3] = [
+            (&mut pair.bad, |buckets| buckets.bad.to_vec()),
+            (&mut pair.slow, |buckets| buckets.slow.to_vec()),
+            (&mut pair.rewarded, |buckets| buckets.rewarded.to_vec()),
+        ];
+        for (closing, kind) in kinds {
+            let Some(closing) = closing else { continue };
+            let sets: Vec<(u32, Vec<u16>, Vec<u16>)> =
+                epochs.iter().map(|epoch| (epoch.epoch, of(a, epoch, kind), of(b, epoch, kind))).collect();
+            closing.look(sets.iter().map(|(epoch, baseline, candidate)| EpochBuckets {
+                epoch: *epoch,
+                baseline,
+                candidate,
+            }));
+        }
+    }
+    units
+}
+
+/// From which latency on, in microseconds, an exposure of a version is slow for its unit bucket; `None` where nobody asks.
+pub(crate) fn slow_us(experiment: &Experiment, epoch: &Epoch, version: usize) -> Option<u64> {
+    let ratio = experiment.unit_latency_ratio()?;
+    let limit = epoch.latency_grid.get(UNIT_LATENCY).copied()?;
+    if version == experiment.baseline {
+        return Some(limit);
+    }
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded")]
+    Some((limit as f64 * ratio).ceil().clamp(1.0, SLOWEST) as u64)
+}
+
+/// One hour: the largest latency that histograms tell apart.
+const SLOWEST: f64 = 3.6e9;

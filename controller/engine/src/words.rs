@@ -1,0 +1,77 @@
+//! Numbers as people read them.
+
+/// An e-value given by its natural log: its exact size does not matter once it is huge.
+pub(crate) fn e_value(log_e: f64) -> String {
+    let e = log_e.exp();
+    if log_e > 9.2 {
+        "over 10,000".to_owned()
+    } else if e >= 100.0 {
+        format!("{e:.0}")
+    } else if e >= 0.01 {
+        trimmed(format!("{e:.2}"))
+    } else {
+        "under 0.01".to_owned()
+    }
+}
+
+/// A share as a percentage, at most four significant decimals.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{}%", points(share))
+}
+
+/// A share in percentage points.
+pub(crate) fn points(share: f64) -> String {
+    trimmed(format!("{:.4}", share * 100.0))
+}
+
+/// A number without needless decimals.
+pub(crate) fn number(value: f64) -> String {
+    trimmed(format!("{value:.4}"))
+}
+
+/// Microseconds as ms or s.
+pub(crate) fn duration_us(microseconds: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "at most an hour")]
+    let ms = microseconds as f64 / 1_000.0;
+    if ms >= 1_000.0 { format!("{} s", trimmed(format!("{:.3}", ms / 1_000.0))) } else { format!("{} ms", number(ms)) }
+}
+
+/// A count with separators.
+pub(crate) fn count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn trimmed(mut text: String) -> String {
+    if text.contains('.') {
+        text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_as_people_write_them() {
+        assert_eq!(percent(0.02), "2%");
+        assert_eq!(percent(0.003), "0.3%");
+        assert_eq!(number(1.5), "1.5");
+        assert_eq!(number(100.0), "100");
+        assert_eq!(duration_us(400_000), "400 ms");
+        assert_eq!(duration_us(1_500_000), "1.5 s");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(count(12), "12");
+        assert_eq!(e_value(20_f64.ln()), "20");
+        assert_eq!(e_value(1e9), "over 10,000");
+        assert_eq!(e_value(-9.0), "under 0.01");
+    }
+}
