@@ -122,7 +122,7 @@ impl VersionView {
 
 impl Rate {
     fn read(metric: &Value) -> Option<Self> {
-        let end = |name: &str| metric["belief"][name].as_f64();
+        let end = |name: &str| metric.get("belief")?.get(name)?.as_f64();
         Some(Self { observed: metric["observed"].as_f64()?, low: end("low")?, high: end("high")? })
     }
 }

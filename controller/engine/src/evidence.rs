@@ -72,15 +72,15 @@ enum Process {
     Uncovered(Uncovered),
 }
 
-/// Why there is no evidence on a gate.
+/// Why there is no evidence on a gate where users are the unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Uncovered {
-    /// An objective where users are the unit.
-    StickyObjective,
-    /// A guardrail with a margin where users are the unit.
-    StickyMargin,
-    /// A further latency guardrail where users are the unit.
-    StickySecondLatency,
+    /// It is an objective.
+    Objective,
+    /// It is a guardrail with a margin.
+    Margin,
+    /// It is not the first guardrail on latency.
+    SecondLatency,
 }
 
 /// The method by which a gate is judged: a card of the project's method cards.
@@ -213,7 +213,7 @@ fn processes(experiment: &Experiment, version: usize) -> Vec<Process> {
     let broken = || Tilted::new(Claim::Violated, tilts());
     let met = || Tilted::new(Claim::Met, tilts());
     let objectives = experiment.objectives.iter().map(|objective| match objective.limit {
-        _ if !requests => Process::Uncovered(Uncovered::StickyObjective),
+        _ if !requests => Process::Uncovered(Uncovered::Objective),
         Limit::ErrorRate { max } => Process::Errors { limit: max, broken: broken(), met: met() },
         Limit::Latency { quantile, max_us } => {
             Process::Slow { limit: 1.0 - quantile, threshold: Threshold::Above(max_us), broken: broken(), met: met() }
@@ -224,12 +224,12 @@ fn processes(experiment: &Experiment, version: usize) -> Vec<Process> {
         match guardrail.bound {
             Bound::ErrorRate { ratio, margin } if margin > 0.0 => {
                 if !requests {
-                    return Process::Uncovered(Uncovered::StickyMargin);
+                    return Process::Uncovered(Uncovered::Margin);
                 }
                 match (Margin::new(Claim::Violated, ratio, margin), Margin::new(Claim::Met, ratio, margin)) {
                     (Some(violated), Some(met)) => Process::Margin { violated: Box::new(violated), met: Box::new(met) },
                     // A document cannot say this; an analysis of somebody's own struct could.
-                    _ => Process::Uncovered(Uncovered::StickyMargin),
+                    _ => Process::Uncovered(Uncovered::Margin),
                 }
             }
             Bound::ErrorRate { ratio, .. } if requests => Process::Ratio { ratio, violated: broken(), met: met() },
@@ -244,7 +244,7 @@ fn processes(experiment: &Experiment, version: usize) -> Vec<Process> {
             }
             Bound::Latency { .. } => {
                 if std::mem::replace(&mut latency_seen, true) {
-                    return Process::Uncovered(Uncovered::StickySecondLatency);
+                    return Process::Uncovered(Uncovered::SecondLatency);
                 }
                 Process::FirstSlow { violated: broken(), met: met() }
             }

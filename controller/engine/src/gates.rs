@@ -161,13 +161,13 @@ fn why(gate: &Gate, uncovered: Option<Uncovered>, settled: &Tally) -> String {
     let limit = &gate.limit;
     if let Some(uncovered) = uncovered {
         let reason = match uncovered {
-            Uncovered::StickyObjective => {
+            Uncovered::Objective => {
                 "users are the unit, and requests of one user are alike: an absolute limit is shown as belief only"
             }
-            Uncovered::StickyMargin => {
+            Uncovered::Margin => {
                 "users are the unit, and first bad events per user tell a ratio, not a margin: use a ratio alone"
             }
-            Uncovered::StickySecondLatency => {
+            Uncovered::SecondLatency => {
                 "users are the unit, and their slow exposures are counted at one latency only: that of the first latency \
                  guardrail"
             }

@@ -5,7 +5,7 @@ use crate::cells::Tally;
 use crate::evidence::{Fold, RealRewards};
 use crate::spec::{Direction, Experiment, RewardKind};
 use serde::{Deserialize, Serialize};
-use weir_stats::belief::{self, Posterior};
+use weir_stats::belief::{self, Compared, Posterior, Profile};
 use weir_stats::compare::{self, PairEpoch};
 use weir_stats::kernel::{effects, tilts};
 use weir_stats::quantile::{self, Bucket};
@@ -141,7 +141,13 @@ fn rates(
     metrics: &mut [Vec<Metric>],
 ) {
     let requests = sources.experiment.requests_are_units();
-    let believed = believed(sources, posteriors, direction, 1.0);
+    // Where nothing was seen there is nothing but a prior, and that is no measurement.
+    let posteriors: Vec<Option<Posterior>> = posteriors
+        .iter()
+        .zip(sources.tallies)
+        .map(|(posterior, tally)| posterior.filter(|_| tally.assigned > 0))
+        .collect();
+    let believed = believed(sources, &posteriors, direction, 1.0);
     let baseline = sources.experiment.baseline;
     // Each candidate against the baseline; the other way round is the same, turned over.
     let sequences: Vec<Option<(f64, f64)>> = (0..posteriors.len())
@@ -160,16 +166,15 @@ fn rates(
                 })
                 .collect();
             let grid = if name == MetricName::ErrorRate { tilts() } else { effects() };
-            (requests && version != baseline).then(|| compare::ratio_interval(&epochs, 1.0 - INTERVAL, grid))
+            let seen = |version: usize| sources.tallies.get(version).is_some_and(|tally| tally.assigned > 0);
+            (requests && version != baseline && seen(version) && seen(baseline))
+                .then(|| compare::ratio_interval(&epochs, 1.0 - INTERVAL, grid))
         })
         .collect();
     for (version, comparisons) in believed.into_iter().enumerate() {
         let (Some(tally), Some(Some(posterior))) = (sources.tallies.get(version), posteriors.get(version)) else {
             continue;
         };
-        if tally.assigned == 0 {
-            continue;
-        }
         let mut metric = Metric {
             name,
             direction,
@@ -316,13 +321,12 @@ fn believed(
             others.map(|(_, with)| nothing_known(with)).collect()
         })
         .collect();
-    for a in 0..posteriors.len() {
-        for b in a + 1..posteriors.len() {
-            let (Some(Some(of_a)), Some(Some(of_b))) = (posteriors.get(a), posteriors.get(b)) else { continue };
-            let above = belief::probability_greater(*of_b, *of_a);
-            let better = if direction == Direction::Maximize { above } else { 1.0 - above };
-            let lift = belief::lift_interval(*of_b, *of_a, INTERVAL);
-            let (low, high) = belief::difference_interval(*of_b, *of_a, INTERVAL);
+    let profiles: Vec<Option<Profile>> = posteriors.iter().map(|posterior| posterior.map(Profile::new)).collect();
+    for (a, of_a) in profiles.iter().enumerate() {
+        for (b, of_b) in profiles.iter().enumerate().skip(a + 1) {
+            let (Some(of_a), Some(of_b)) = (of_a, of_b) else { continue };
+            let Compared { greater, lift, difference: (low, high) } = belief::compare(of_b, of_a, INTERVAL);
+            let better = if direction == Direction::Maximize { greater } else { 1.0 - greater };
             let mut set = |version: usize, at: usize, better: f64, lift: Option<(f64, f64)>, ends: (f64, f64)| {
                 if let Some(comparison) = out.get_mut(version).and_then(|list| list.get_mut(at)) {
                     comparison.probability_better = Some(better);

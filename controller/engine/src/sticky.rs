@@ -27,30 +27,30 @@ pub(crate) fn pairs(experiment: &Experiment) -> Vec<PairUnits> {
         .collect()
 }
 
+/// One kind of events of the buckets.
+type Kind = for<'a> fn(UnitBuckets<'a>) -> &'a [u16];
+
 /// Looks at what has settled: every open bucket with an event closes for good.
 pub(crate) fn look<C: Cell>(state: &State, epochs: &[&Epoch], observations: &Observations<C>) -> Vec<PairUnits> {
     let mut units = state.units.clone();
     for pair in &mut units {
-        let of = |version: usize, epoch: &Epoch, kind: fn(&UnitBuckets<'_>) -> Vec<u16>| -> Vec<u16> {
+        let of = |version: usize, epoch: &Epoch, kind: Kind| {
             let cell = observations.epochs.get(&epoch.epoch).and_then(|counts| counts.settled.get(version));
-            cell.map(|cell| kind(&cell.unit_buckets())).unwrap_or_default()
+            cell.map(|cell| kind(cell.unit_buckets())).unwrap_or_default()
         };
         let (a, b) = (pair.a, pair.b);
-        let kinds: [(&mut Option<Closing>, fn(&UnitBuckets<'_>) -> Vec<u16>); 3] = [
-            (&mut pair.bad, |buckets| buckets.bad.to_vec()),
-            (&mut pair.slow, |buckets| buckets.slow.to_vec()),
-            (&mut pair.rewarded, |buckets| buckets.rewarded.to_vec()),
-        ];
-        for (closing, kind) in kinds {
-            let Some(closing) = closing else { continue };
-            let sets: Vec<(u32, Vec<u16>, Vec<u16>)> =
-                epochs.iter().map(|epoch| (epoch.epoch, of(a, epoch, kind), of(b, epoch, kind))).collect();
-            closing.look(sets.iter().map(|(epoch, baseline, candidate)| EpochBuckets {
-                epoch: *epoch,
-                baseline,
-                candidate,
-            }));
-        }
+        let close = |closing: &mut Option<Closing>, kind: Kind| {
+            if let Some(closing) = closing {
+                closing.look(epochs.iter().map(|epoch| EpochBuckets {
+                    epoch: epoch.epoch,
+                    baseline: of(a, epoch, kind),
+                    candidate: of(b, epoch, kind),
+                }));
+            }
+        };
+        close(&mut pair.bad, |buckets| buckets.bad);
+        close(&mut pair.slow, |buckets| buckets.slow);
+        close(&mut pair.rewarded, |buckets| buckets.rewarded);
     }
     units
 }
