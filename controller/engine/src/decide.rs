@@ -287,12 +287,11 @@ fn climb(
     #[expect(clippy::cast_precision_loss, reason = "a short ladder")]
     let part = above as f64 / steps.len() as f64;
     let ready = |version: &VersionAssessment| {
+        let mut covered = version.gates.iter().filter(|gate| gate.covered).peekable();
+        // Without a gate that evidence covers there is nothing to climb by.
         stood(experiment, version)
-            && version
-                .gates
-                .iter()
-                .filter(|gate| gate.covered)
-                .all(|gate| gate.verdict == Verdict::Met || gate.log_e_met >= part * gate.met_at)
+            && covered.peek().is_some()
+            && covered.all(|gate| gate.verdict == Verdict::Met || gate.log_e_met >= part * gate.met_at)
     };
     let candidates = || assessment.versions.iter().filter(|version| !version.baseline && !version.out);
     if !candidates().all(ready) {
