@@ -187,8 +187,7 @@ fn versions(view: &View, assessment: &Assessment) -> String {
         count(assessment.settled_exposures),
         count(live.max(assessment.settled_exposures)),
     ));
-    let winner = assessment.winner.as_deref().unwrap_or("none yet");
-    text.push_str(&format!("winner by evidence: {winner}\n"));
+    text.push_str(&format!("{}\n", assessment.conclusion));
     text
 }
 
@@ -306,7 +305,7 @@ spec:
         fill(&mut assessment.versions[0], Verdict::NotEnoughEvidence, false, 0.000_01);
         fill(&mut assessment.versions[1], Verdict::Met, false, 0.87);
         fill(&mut assessment.versions[2], Verdict::Violated, true, 0.0);
-        assessment.winner = None;
+        assessment.conclusion = "Not enough evidence: any of v1, v2 may still be the best.".to_owned();
         assessment.settled_exposures = 4_500;
         assessment.warnings = vec!["A worker has fallen silent.".to_owned()];
         let decision = Decision {
@@ -331,7 +330,7 @@ v3             33.33%      1,500  0.60% (0.30–1.1%)  12 ms    –  14.0% (12.3
 * probability of the best reward among those that keep their limits: belief, it decides nothing
 
 settled 4,500 of 4,800 exposures; rates with 95% intervals
-winner by evidence: none yet
+Not enough evidence: any of v1, v2 may still be the best.
 
 last decision: roll back, 3 s ago
   v3 breaks errors.
