@@ -193,6 +193,11 @@ impl Curve {
         self.total * centred_cumulant(self.share, self.orientation * u)
     }
 
+    /// Standard deviation of the normal density with the same curvature at the mode.
+    pub(crate) fn deviation(&self) -> f64 {
+        sqrt(self.total / self.alpha / self.beta)
+    }
+
     /// Absolute value of the derivative of `fall`.
     fn steepness(&self, u: f64) -> f64 {
         let v = self.orientation * u;

@@ -3,7 +3,7 @@
 use crate::beta::{Beta, Curve, PANELS, Side};
 use crate::quadrature::{NODES, nodes, running_weights};
 use crate::student::{Standard, Student};
-use libm::{exp, expm1, log, sqrt};
+use libm::{asinh, cosh, exp, expm1, log, sinh, sqrt};
 use serde::{Deserialize, Serialize};
 
 /// What is believed of a number.
@@ -167,6 +167,52 @@ impl Placed {
         }
     }
 
+    /// Standard deviation of the normal density with the same curvature at the mode, on the density's own scale.
+    pub(crate) fn deviation(&self) -> f64 {
+        match &self.shape {
+            Shape::Rate(curve) => curve.deviation(),
+            Shape::Mean(student, _) => student.scale,
+        }
+    }
+
+    /// Where on a scale that has no long tails a place lies: for a mean κ·asinh(z/κ), z being its distance in scales, κ = √ν.
+    pub(crate) fn straightened(&self, t: f64) -> f64 {
+        match &self.shape {
+            Shape::Rate(_) => t,
+            Shape::Mean(student, _) => {
+                let kappa = sqrt(student.degrees);
+                kappa * asinh((t - student.location) / (student.scale * kappa))
+            }
+        }
+    }
+
+    /// The place that is straightened to `s`, and its slope there.
+    pub(crate) fn bent(&self, s: f64) -> (f64, f64) {
+        match &self.shape {
+            Shape::Rate(_) => (s, 1.0),
+            Shape::Mean(student, _) => {
+                let kappa = sqrt(student.degrees);
+                let z = s / kappa;
+                (student.location + student.scale * kappa * sinh(z), student.scale * cosh(z))
+            }
+        }
+    }
+
+    /// How much longer than at the mode a step between two places may be: a power's tail is wide.
+    pub(crate) fn stretch(&self, from: f64, to: f64) -> f64 {
+        match &self.shape {
+            Shape::Rate(_) => 1.0,
+            Shape::Mean(student, _) => {
+                let distance = if (from < student.location) == (to < student.location) {
+                    (from - student.location).abs().min((to - student.location).abs()) / student.scale
+                } else {
+                    0.0
+                };
+                sqrt(1.0 + distance * distance / student.degrees)
+            }
+        }
+    }
+
     /// Whether a panel touches the curve's support; beyond it the density is below e⁻⁴⁰ of its peak.
     fn touches(&self, from: f64, to: f64) -> bool {
         self.edges.first().is_some_and(|low| to > *low) && self.edges.last().is_some_and(|high| from < *high)
@@ -185,6 +231,7 @@ impl Grid {
         let mut edges: Vec<f64> = curves.iter().flat_map(|placed| placed.edges.iter().copied()).collect();
         edges.sort_by(f64::total_cmp);
         edges.dedup();
+        let edges = thinned(&edges, &curves.iter().map(|placed| placed.edges.as_slice()).collect::<Vec<_>>());
         Self { curves, edges }
     }
 
@@ -219,4 +266,28 @@ impl Grid {
             }
         }
     }
+}
+
+/// Leaves out edges nearer to the one before than half of the narrowest panel that any of the given ones has there: many curves in
+/// one place need no more panels than one. All ascending.
+pub(crate) fn thinned(edges: &[f64], panels: &[&[f64]]) -> Vec<f64> {
+    let width = |at: f64| {
+        let widths = panels.iter().filter_map(|own| {
+            let after = own.partition_point(|edge| *edge <= at);
+            Some(own.get(after)? - own.get(after.checked_sub(1)?)?)
+        });
+        widths.fold(f64::INFINITY, f64::min)
+    };
+    let mut kept: Vec<f64> = Vec::with_capacity(edges.len());
+    for (at, edge) in edges.iter().enumerate() {
+        // Where no curve lives there is no width, and every edge is one of a curve's ends.
+        let near = kept.last().is_some_and(|last| {
+            let finest = width(*last).min(width(0.5 * (last + edge))).min(width(*edge));
+            finest.is_finite() && edge - last < 0.5 * finest
+        });
+        if !near || at + 1 == edges.len() {
+            kept.push(*edge);
+        }
+    }
+    kept
 }

@@ -2,18 +2,22 @@
 //! distribution function per belief, so that many pairs cost little.
 
 use crate::beta::Beta;
-use crate::grid::{Placed, Posterior};
+use crate::grid::{Placed, Posterior, thinned};
 use crate::quadrature::{NODES, nodes, running_weights};
 use crate::special::log_normal_cdf;
 use libm::{exp, expm1, log, sqrt};
 
 /// Above this a mean may be zero or less, and then a ratio to it means nothing.
 const NEAR_ZERO: f64 = 1e-3;
-/// Shapes from which on a rate's distribution function is smooth to the accuracy asked for, also at 0 and 1.
-const SMOOTH_SHAPE: f64 = 8.0;
 /// Steps of the trapezoidal rule per standard deviation: for a smooth density that falls on both sides its error falls
-/// faster than any power of the step.
-const STEPS: f64 = 4.0;
+/// faster than any power of the step, exp(−2π²·(deviation/step)²) for a normal one.
+const STEPS: f64 = 2.5;
+/// The longest step that the other belief may see, in its standard deviations: the rule's error is then e⁻³¹.
+const COARSEST: f64 = 0.8;
+/// The same on the scale of log odds, whatever the deviation: an exponential tail's error is exp(−π²/step), 7e-8.
+const COARSEST_LOG_ODDS: f64 = 0.6;
+/// Probability that need not be resolved.
+const NEGLIGIBLE: f64 = 1e-9;
 
 /// A belief with its distribution function tabulated: made once, compared often.
 #[derive(Debug, Clone)]
@@ -28,8 +32,8 @@ pub struct Profile {
     value: (f64, f64),
     /// Mean and variance of its logarithm, for rates.
     log_value: (f64, f64),
-    /// Whether the trapezoidal rule serves.
-    smooth: bool,
+    /// The longest step of its own scale, at its mode, that resolves it.
+    coarsest: f64,
 }
 
 /// What is believed of a pair.
@@ -67,12 +71,26 @@ impl Profile {
                 steps.iter().map(|(value, mass)| mass * (of(*value) - mean) * (of(*value) - mean)).sum();
             (mean, variance)
         };
-        let smooth = match posterior {
-            Posterior::Rate(beta) => beta.alpha.min(beta.beta) >= SMOOTH_SHAPE,
-            Posterior::Mean(_) => true,
+        let (value, log_value, coarsest) = match posterior {
+            Posterior::Rate(_) => {
+                let coarsest = (COARSEST * placed.deviation()).min(COARSEST_LOG_ODDS);
+                (moments(|x| x), moments(|x| log(x.max(f64::MIN_POSITIVE))), coarsest)
+            }
+            // Its variance may be infinite, or huge for its tails' sake: only a first guess depends on this one.
+            Posterior::Mean(student) => {
+                ((student.location, student.scale * student.scale), (0.0, 0.0), COARSEST * student.scale)
+            }
         };
-        let (value, log_value) = (moments(|x| x), moments(|x| log(x.max(f64::MIN_POSITIVE))));
-        Self { posterior, placed, table, value, log_value, nodes: steps, smooth }
+        Self { posterior, placed, table, value, log_value, nodes: steps, coarsest }
+    }
+
+    /// Whether a step from one place to the next is short enough for this belief; steps over next to no probability always are.
+    fn resolves(&self, from: (f64, f64), to: (f64, f64)) -> bool {
+        let (low, high) = if from.1 <= to.1 { (from.1, to.1) } else { (to.1, from.1) };
+        if high < NEGLIGIBLE || low > 1.0 - NEGLIGIBLE {
+            return true;
+        }
+        (to.0 - from.0).abs() <= self.coarsest * self.placed.stretch(from.0, to.0)
     }
 
     /// (P(X ≤ here), density here) at a place on its scale, by cubic Hermite interpolation: error below 1e-8.
@@ -91,24 +109,27 @@ impl Profile {
     }
 }
 
-/// (value, mass) at equal steps over where the density is above e⁻²⁴ of its peak; the masses sum to one.
+/// (value, mass) at equal steps over where the density is worth having; the masses sum to one.
+///
+/// For a mean the steps are equal in s, t being location + scale·κ·sinh(s/κ) with κ = √ν: as long as a normal density's near the
+/// location, and growing with the distance where the tail is a power.
 fn equal_steps(placed: &Placed, posterior: Posterior) -> Vec<(f64, f64)> {
-    let outer = 2;
+    // A rate's outermost panels hold less than 10⁻⁷ of it; a mean's may hold more.
+    let outer = if matches!(posterior, Posterior::Rate(_)) { 3 } else { 0 };
     let (Some(low), Some(high)) =
         (placed.edges.get(outer), placed.edges.len().checked_sub(outer + 1).and_then(|at| placed.edges.get(at)))
     else {
         return Vec::new();
     };
-    let deviation = match posterior {
-        Posterior::Rate(beta) => sqrt((beta.alpha + beta.beta) / (beta.alpha * beta.beta)),
-        Posterior::Mean(student) => student.scale,
-    };
+    let (low, high) = (placed.straightened(*low), placed.straightened(*high));
+    let deviation = if matches!(posterior, Posterior::Rate(_)) { placed.deviation() } else { 1.0 };
     let count = libm::ceil((high - low) * STEPS / deviation).clamp(8.0, 2_000.0);
     let step = (high - low) / count;
+    #[expect(clippy::cast_sign_loss, reason = "8 to 2,000")]
     let mut nodes: Vec<(f64, f64)> = (0..=count as usize)
         .map(|i| {
-            let t = low + step * i as f64;
-            (placed.value(t).0, placed.density(t))
+            let (t, slope) = placed.bent(low + step * i as f64);
+            (placed.value(t).0, placed.density(t) * slope)
         })
         .collect();
     let total: f64 = nodes.iter().map(|(_, mass)| mass).sum();
@@ -159,42 +180,62 @@ impl Map {
 
 /// (P(B ≤ map(A)), its derivative by θ).
 fn probability(b: &Profile, a: &Profile, map: Map, theta: f64) -> (f64, f64) {
-    let smooth = a.smooth && b.smooth && !matches!(map, Map::Ratio);
-    if !smooth {
-        return on_panels(b, a, map, theta);
-    }
-    // Over the narrower of the two the other is smooth at the step's scale.
-    let narrower = |of: fn(&Profile) -> f64| of(a) <= of(b);
+    // First over the one whose mapped values stay within what the other may be, so that no end is singular; of two means, over
+    // the narrower. A ratio of means can only be mapped one way.
     let over_a = match map {
-        Map::LogRatio => narrower(|profile| profile.log_value.1),
-        _ => narrower(|profile| profile.value.1),
+        Map::LogRatio => theta <= 0.0,
+        Map::Shift if matches!(a.posterior, Posterior::Rate(_)) => theta >= 0.0,
+        Map::Shift => a.value.1 <= b.value.1,
+        Map::Within { ratio } => ratio <= 1.0 && theta >= 0.0,
+        Map::Ratio => true,
     };
+    on_steps(b, a, map, theta, over_a)
+        .or_else(|| if matches!(map, Map::Ratio) { None } else { on_steps(b, a, map, theta, !over_a) })
+        .unwrap_or_else(|| on_panels(b, a, map, theta))
+}
+
+/// The same by the trapezoidal rule over A, or over B; `None` where its steps are too long for the other.
+fn on_steps(b: &Profile, a: &Profile, map: Map, theta: f64, over_a: bool) -> Option<(f64, f64)> {
     let (outer, inner) = if over_a { (a, b) } else { (b, a) };
     let (mut sum, mut slope) = (0.0, 0.0);
+    let mut last: Option<(f64, f64, f64)> = None;
     for (value, mass) in &outer.nodes {
         let (mapped, by_theta) = if over_a { map.apply(*value, theta) } else { map.invert(*value, theta) };
         let t = inner.placed.at_value(mapped);
         let (below, density) = inner.at(t);
+        if let Some((last_t, last_below, last_mass)) = last
+            && mass.max(last_mass) > NEGLIGIBLE
+            && !inner.resolves((last_t, last_below), (t, below))
+        {
+            return None;
+        }
+        last = Some((t, below, *mass));
         sum += mass * below;
         if density > 0.0 {
             slope += mass * density * by_theta / inner.placed.value(t).1;
         }
     }
-    if over_a { (sum.clamp(0.0, 1.0), slope) } else { ((1.0 - sum).clamp(0.0, 1.0), -slope) }
+    let sum = sum.clamp(0.0, 1.0);
+    Some(if over_a { (sum, slope) } else { (1.0 - sum, -slope) })
 }
 
 /// The same by Gauss–Legendre panels, whose edges are those of both: exact also where a distribution function has a kink.
 fn on_panels(b: &Profile, a: &Profile, map: Map, theta: f64) -> (f64, f64) {
-    let mut edges = a.placed.edges.clone();
-    let (low, high) = (edges.first().copied().unwrap_or(0.0), edges.last().copied().unwrap_or(0.0));
-    edges.extend(
-        b.placed
-            .edges
-            .iter()
-            .map(|edge| a.placed.at_value(map.invert(b.placed.value(*edge).0, theta).0))
-            .filter(|edge| *edge > low && *edge < high),
-    );
+    // Beyond a rate's seventh panel on either side lies less than 10⁻⁹ of it.
+    let outer = if matches!(a.posterior, Posterior::Rate(_)) { 2 } else { 0 };
+    let own = a.placed.edges.get(outer..a.placed.edges.len().saturating_sub(outer)).unwrap_or_default();
+    let (low, high) = (own.first().copied().unwrap_or(0.0), own.last().copied().unwrap_or(0.0));
+    let mut others: Vec<f64> = b
+        .placed
+        .edges
+        .iter()
+        .map(|edge| a.placed.at_value(map.invert(b.placed.value(*edge).0, theta).0))
+        .filter(|edge| *edge > low && *edge < high)
+        .collect();
+    others.sort_by(f64::total_cmp);
+    let mut edges = [own, &others].concat();
     edges.sort_by(f64::total_cmp);
+    let edges = thinned(&edges, &[own, &others]);
     let nodes = nodes();
     let (mut sum, mut slope, mut total) = (0.0, 0.0, 0.0);
     for (from, to) in edges.iter().zip(edges.iter().skip(1)) {
@@ -218,7 +259,8 @@ fn on_panels(b: &Profile, a: &Profile, map: Map, theta: f64) -> (f64, f64) {
 /// What is believed of B beside A: intervals that hold `mass`, as [`lift_interval`] and [`difference_interval`].
 #[must_use]
 pub fn compare(b: &Profile, a: &Profile, mass: f64) -> Compared {
-    let (b, a) = (&alike(b, a), &alike(a, b));
+    let (like_a, like_b) = (alike(b, a), alike(a, b));
+    let (b, a) = (like_a.as_ref().unwrap_or(b), like_b.as_ref().unwrap_or(a));
     let outside = 0.5 * (1.0 - if mass.is_nan() { 1.0 } else { mass.clamp(0.0, 1.0) });
     Compared {
         greater: 1.0 - probability(b, a, Map::Shift, 0.0).0,
@@ -254,12 +296,10 @@ pub fn probability_within(b: Beta, a: Beta, ratio: f64, margin: f64) -> f64 {
     probability(&b, &a, Map::Within { ratio }, margin).0
 }
 
-/// The profile, as a mean if the other is one. No caller mixes them.
-fn alike(profile: &Profile, other: &Profile) -> Profile {
-    match Posterior::alike(&[profile.posterior, other.posterior]).first() {
-        Some(posterior) if *posterior != profile.posterior => Profile::new(*posterior),
-        _ => profile.clone(),
-    }
+/// A profile of a mean where only the other is one. No caller mixes them.
+fn alike(profile: &Profile, other: &Profile) -> Option<Profile> {
+    let like = Posterior::alike(&[profile.posterior, other.posterior]).first().copied()?;
+    (like != profile.posterior).then(|| Profile::new(like))
 }
 
 fn lift(b: &Profile, a: &Profile, outside: f64) -> Option<(f64, f64)> {
@@ -316,10 +356,11 @@ fn solve(f: impl Fn(f64) -> (f64, f64), p: f64, guess: f64, deviation: f64) -> f
             high = theta;
         }
         let excess = log_odds(found.clamp(1e-300, 1.0 - 1e-16)) - wanted;
-        if excess.abs() < 1e-8 {
-            break;
-        }
         let newton = theta - excess * found * (1.0 - found) / slope;
+        // After this step the error is about the square of what it is now.
+        if excess.abs() < 3e-4 {
+            return if newton > low && newton < high { newton } else { theta };
+        }
         theta = if newton > low && newton < high {
             // Never further than a few deviations at once: far out the slope says little.
             newton.clamp(theta - 3.0 * deviation, theta + 3.0 * deviation)

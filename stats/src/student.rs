@@ -80,12 +80,6 @@ impl Student {
         if z < 0.0 { outside } else { 1.0 - outside }
     }
 
-    /// P(X > x), without the rounding of 1 − P(X ≤ x).
-    pub(crate) fn upper_cdf(&self, x: f64) -> f64 {
-        let sane = self.sane();
-        sane.standard_cdf((sane.location - x) / sane.scale)
-    }
-
     /// The x with P(X ≤ x) = `p`; −∞ for 0 and +∞ for 1. `p` is clamped to \[0, 1\]; NaN counts as 0. Error below 1e-9 scales
     /// or 1e-9 relative.
     #[must_use]
