@@ -251,7 +251,7 @@ impl Grid {
                         *density = placed.density(middle + half * x);
                     }
                 }
-                for ((row, density), weights) in table.iter_mut().zip(densities).zip(&running) {
+                for ((row, density), weights) in table.iter_mut().zip(densities).zip(running) {
                     let part: f64 = if inside { weights.iter().zip(densities).map(|(w, f)| w * f).sum() } else { 0.0 };
                     if let Some(at) = row.get_mut(index) {
                         *at = AtNode { density, below: (*below + half * part).clamp(0.0, 1.0) };

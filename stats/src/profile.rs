@@ -334,12 +334,16 @@ fn difference(b: &Profile, a: &Profile, outside: f64) -> (f64, f64) {
 }
 
 /// The θ with P(B ≤ map(A)) = `outside`, and the one with 1 − `outside`; `middle` and `deviation` are where to look.
+/// All numbers where doubles do not reach.
 fn ends(b: &Profile, a: &Profile, map: Map, middle: f64, deviation: f64, outside: f64) -> (f64, f64) {
+    if !(middle.is_finite() && deviation.is_finite()) {
+        return (f64::NEG_INFINITY, f64::INFINITY);
+    }
     let z = normal_quantile(outside);
     let end = |p: f64, guess: f64| solve(|theta| probability(b, a, map, theta), p, guess, deviation);
     let (low, high) = (end(outside, middle + z * deviation), end(1.0 - outside, middle - z * deviation));
     // Equal but for rounding where almost no mass is asked for.
-    (low.min(high), high.max(low))
+    if low.is_nan() || high.is_nan() { (f64::NEG_INFINITY, f64::INFINITY) } else { (low.min(high), high.max(low)) }
 }
 
 /// The place where a rising probability is `p`: Newton's method on the log odds, which are nearly straight, inside a bracket.

@@ -35,20 +35,41 @@ pub(crate) fn integrate(from: f64, to: f64, mut f: impl FnMut(f64) -> f64) -> f6
 ///
 /// An integrand's values at the nodes give its Legendre coefficients cₙ = (2n+1)/2·Σ wⱼPₙ(xⱼ)fⱼ, and
 /// ∫₋₁ˣ Pₙ = (Pₙ₊₁(x) − Pₙ₋₁(x))/(2n+1).
-pub(crate) fn running_weights() -> [[f64; NODES]; NODES] {
-    let nodes = nodes();
+pub(crate) fn running_weights() -> &'static [[f64; NODES]; NODES] {
+    // Computed by the compiler: some thousand divisions that every integral would otherwise pay for.
+    static ROWS: [[f64; NODES]; NODES] = running_rows();
+    &ROWS
+}
+
+#[expect(clippy::indexing_slicing, reason = "iterators are not const; an index out of bounds would not compile")]
+const fn running_rows() -> [[f64; NODES]; NODES] {
+    let mut nodes = [(0.0, 0.0); NODES];
+    let mut i = 0;
+    while i < NODES / 2 {
+        nodes[NODES / 2 - 1 - i] = (-HALF[i].0, HALF[i].1);
+        nodes[NODES / 2 + i] = HALF[i];
+        i += 1;
+    }
     let mut rows = [[0.0; NODES]; NODES];
-    for (row, &(upper, _)) in rows.iter_mut().zip(&nodes) {
-        for (cell, &(x, weight)) in row.iter_mut().zip(&nodes) {
+    let mut row = 0;
+    while row < NODES {
+        let upper = nodes[row].0;
+        let mut cell = 0;
+        while cell < NODES {
+            let (x, weight) = nodes[cell];
             let (mut at_x, mut at_upper) = (Legendre::new(x), Legendre::new(upper));
             let mut sum = 1.0 + upper;
-            for _ in 1..NODES {
+            let mut degree = 1;
+            while degree < NODES {
                 at_x.advance();
                 at_upper.advance();
                 sum += at_x.value * (at_upper.next() - at_upper.previous);
+                degree += 1;
             }
-            *cell = 0.5 * weight * sum;
+            rows[row][cell] = 0.5 * weight * sum;
+            cell += 1;
         }
+        row += 1;
     }
     rows
 }
@@ -62,15 +83,15 @@ struct Legendre {
 }
 
 impl Legendre {
-    fn new(x: f64) -> Self {
+    const fn new(x: f64) -> Self {
         Self { x, degree: 0.0, previous: 0.0, value: 1.0 }
     }
 
-    fn next(&self) -> f64 {
+    const fn next(&self) -> f64 {
         ((2.0 * self.degree + 1.0) * self.x * self.value - self.degree * self.previous) / (self.degree + 1.0)
     }
 
-    fn advance(&mut self) {
+    const fn advance(&mut self) {
         let next = self.next();
         self.previous = self.value;
         self.value = next;
