@@ -5,6 +5,7 @@
 //! [`crate::spec`]'s; what each field may be is written for users in `docs/experiment.md`.
 
 mod experiment;
+mod goals;
 mod place;
 mod quantity;
 mod strategy;

@@ -8,6 +8,12 @@ use weir_core::plan::{FailureRules, Header, Match, Measure, RewardSource, Unit};
 /// Weights of an experiment always sum to this: one step is 0.01%.
 pub const TOTAL_WEIGHT: u32 = 10_000;
 
+/// Most objectives and guardrails together: a version's budget is shared among them, and beyond a few each has too little left
+/// to ever fire.
+pub const MOST_LIMITS: usize = 16;
+/// Largest ratio of a guardrail.
+pub const MOST_RATIO: f64 = 100.0;
+
 /// A validated experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,18 +1,14 @@
 //! One experiment: its fields, their defaults, and the rules between them.
 
-use super::place::{Fields, Place, checked_header_name, nearest, not_a_header_name, shown};
-use super::quantity::WHOLE;
+use super::place::{Fields, Place, checked_header_name, not_a_header_name, shown};
 use super::strategy::{Kind, Versions};
 use super::tree::Node;
-use super::{API_VERSION, KIND, Problem, strategy, traffic};
-use crate::spec::{Alpha, Direction, Experiment, Limit, Objective, Reward, RewardKind, Version};
-use weir_core::plan::{
-    FailureRules, Header, MAX_DEADLINE_MS, MAX_ROUTING_HEADERS, MAX_VERSIONS, Match, Measure, RewardSource, Unit,
-};
+use super::{API_VERSION, KIND, Problem, goals, strategy, traffic};
+use crate::spec::{Bound, Experiment, Version};
+use weir_core::plan::{FailureRules, Header, MAX_DEADLINE_MS, MAX_ROUTING_HEADERS, MAX_VERSIONS, Match, Measure, Unit};
 
 /// The header that routes, where a version names none.
 const ROUTING_HEADER: &str = "x-weir-version";
-const DEFAULT_ALPHA: f64 = 0.05;
 const DEFAULT_DEADLINE_MS: u64 = 15_000;
 const DEFAULT_BIN_MS: u64 = 10_000;
 const LEAST_BIN_MS: u64 = 100;
@@ -22,18 +18,17 @@ const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 86_400_000;
 const DEFAULT_DURATION_DAYS: u64 = 7;
 const MOST_DURATION_DAYS: u64 = 90;
-/// A budget is shared among the objectives of a version: beyond a few, each has too little left to ever fire.
-const MAX_OBJECTIVES: usize = 16;
 /// A label in DNS, as Kubernetes asks of names.
 const MAX_LABEL: usize = 63;
 
-const SPEC_FIELDS: [&str; 15] = [
+const SPEC_FIELDS: [&str; 16] = [
     "service",
     "match",
     "unit",
     "versions",
     "strategy",
     "objectives",
+    "guardrails",
     "reward",
     "alpha",
     "deadline",
@@ -96,9 +91,8 @@ fn read_spec(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Experim
     let matching = fields.get("match").map_or(Some(Match::default()), |place| traffic::matching(&place, problems));
     let unit = fields.get("unit").map_or(Some(Unit::Request), |place| traffic::unit(&place, problems));
     let versions = ReadVersions::read(fields, problems);
-    let objectives = fields.get("objectives").map_or(Some(Vec::new()), |place| objectives(&place, problems));
-    let reward_place = fields.get("reward");
-    let reward = reward_place.as_ref().map_or(Some(None), |place| reward(place, problems).map(Some));
+    let limits = goals::limits(fields, problems);
+    let reward = fields.get("reward").map_or(Some(None), |place| goals::reward(&place, problems).map(Some));
     let (kind, strategy) = match fields.get("strategy") {
         Some(place) => strategy::read(&place, versions.known(), problems),
         None => {
@@ -106,9 +100,7 @@ fn read_spec(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Experim
             ((!fields.mentions("strategy")).then_some(kind), strategy)
         }
     };
-    let alpha = fields
-        .get("alpha")
-        .map_or(Some(Alpha { roll_back: DEFAULT_ALPHA, promotion: DEFAULT_ALPHA }), |place| alpha(&place, problems));
+    let alpha = fields.get("alpha").map_or(Some(goals::USUAL_ALPHA), |place| goals::alpha(&place, problems));
     let mut duration = |name: &str, usual: u64, least: u64, most: u64| {
         fields.get(name).map_or(Some(usual), |place| place.duration(least..=most, problems))
     };
@@ -128,6 +120,14 @@ fn read_spec(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Experim
         fields.get("override").map_or(Some(None), |place| override_header(&place, problems).map(Some));
 
     require_something_to_decide_by(fields, kind, &versions, problems);
+    if let (Some(Kind::Canary), Some(limits), Some(unit)) = (kind, &limits, &unit)
+        && *unit != Unit::Request
+    {
+        require_evidence_about_users(fields, limits, problems);
+    }
+    if let (Some(limits), Some(deadline)) = (&limits, deadline_ms) {
+        goals::keep_within_deadline(fields, limits, deadline, problems);
+    }
     keep_routing_headers_apart(fields, &versions, unit.as_ref(), override_header.as_ref(), problems);
     if let (Some(deadline), Some(bin), Some(most)) = (deadline_ms, bin_ms, max_duration_ms)
         && deadline + bin > most
@@ -139,6 +139,7 @@ fn read_spec(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Experim
         );
     }
     let (versions, baseline) = versions.whole()?;
+    let limits = limits?;
     Some(Experiment {
         name: String::new(),
         service: service?,
@@ -147,8 +148,8 @@ fn read_spec(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Experim
         versions,
         baseline,
         strategy: strategy?,
-        objectives: objectives?,
-        guardrails: Vec::new(),
+        objectives: limits.objectives,
+        guardrails: limits.guardrails,
         reward: reward?,
         alpha: alpha?,
         deadline_ms: deadline_ms?,
@@ -170,7 +171,10 @@ fn require_something_to_decide_by(
 ) {
     const WRITE_REWARD: &str = "write `reward: {responseHeader: …, direction: maximize}`";
     // A field that is there but wrong has been complained about already.
-    let (rewarded, limited) = (fields.mentions("reward"), fields.mentions("objectives"));
+    let rewarded = fields.mentions("reward");
+    let limited = ["objectives", "guardrails"]
+        .into_iter()
+        .any(|name| fields.mentions(name) && !fields.get(name).is_some_and(|place| place.is_empty_list()));
     let place = fields.get("strategy").unwrap_or_else(|| fields.place().clone());
     match kind {
         Some(Kind::Bandit) if !rewarded => {
@@ -180,9 +184,8 @@ fn require_something_to_decide_by(
             place.problem(problems, format!("an A/B test compares rewards, and there is none: {WRITE_REWARD}"));
         }
         Some(Kind::Canary) => {
-            let empty = fields.get("objectives").is_some_and(|place| place.is_empty_list());
-            if !limited || empty {
-                let message = "a canary climbs while it keeps its objectives, and there is none: \
+            if !limited {
+                let message = "a canary climbs while it keeps its objectives and guardrails, and there is none: \
                                write `objectives: [{name: errors, errorRate: {max: 1%}}]`";
                 place.problem(problems, message);
             }
@@ -192,6 +195,23 @@ fn require_something_to_decide_by(
             }
         }
         _ => {}
+    }
+}
+
+/// Where users are the unit only some guardrails have evidence, and a canary climbs by nothing else.
+fn require_evidence_about_users(fields: &Fields<'_>, limits: &goals::Limits, problems: &mut Vec<Problem>) {
+    let covered = |bound: &Bound| match bound {
+        Bound::ErrorRate { margin, .. } => *margin <= 0.0,
+        Bound::Latency { .. } => true,
+    };
+    let limited = !limits.objectives.is_empty() || !limits.guardrails.is_empty();
+    if limited && !limits.guardrails.iter().any(|guardrail| covered(&guardrail.bound)) {
+        let place = fields.get("unit").unwrap_or_else(|| fields.place().clone());
+        place.problem(
+            problems,
+            "where users are the unit only guardrails without a margin have evidence, and a canary needs some to climb by: \
+             write `guardrails: [{name: errors, errorRate: {ratio: 2}}]`",
+        );
     }
 }
 
@@ -380,70 +400,6 @@ fn headers(place: &Place<'_>, baseline: bool, problems: &mut Vec<Problem>) -> Op
         }
     }
     whole.then_some(headers)
-}
-
-fn objectives(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Vec<Objective>> {
-    let asked = "a list of objectives such as `[{name: errors, errorRate: {max: 2%}}]`";
-    let items = place.items(0..=MAX_OBJECTIVES, asked, problems)?;
-    let mut names: Vec<String> = Vec::with_capacity(items.len());
-    let mut read = Vec::with_capacity(items.len());
-    for item in &items {
-        let asked = "an objective such as `{name: errors, errorRate: {max: 2%}}`";
-        let Some(fields) = item.fields(&["name", "errorRate"], asked, problems) else {
-            read.push(None);
-            continue;
-        };
-        let name = fields.require("name", "the objective's name, as `name: errors`", problems).and_then(|place| {
-            let name = place.name(problems)?;
-            if names.contains(&name) {
-                place.problem(problems, format!("an objective named {} is already above", shown(&name)));
-            }
-            names.push(name.clone());
-            Some(name)
-        });
-        let limit = fields.require("errorRate", "the most errors it allows, as `errorRate: {max: 2%}`", problems);
-        let limit = limit.and_then(|place| {
-            let fields = place.fields(&["max"], "`{max: 2%}`", problems)?;
-            let place = fields.require("max", "the most errors it allows, as `max: 2%`", problems)?;
-            place.rate(WHOLE, true, problems).map(|max| Limit::ErrorRate { max })
-        });
-        read.push(name.zip(limit).map(|(name, limit)| Objective { name, limit }));
-    }
-    read.into_iter().collect()
-}
-
-fn reward(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Reward> {
-    let asked = "a reward such as `{responseHeader: x-weir-reward, direction: maximize}`";
-    let fields = place.fields(&["responseHeader", "direction"], asked, problems)?;
-    let source = fields.require("responseHeader", "the response header that carries it", problems);
-    let source = source.and_then(|place| place.header_name(problems)).map(RewardSource::ResponseHeader);
-    let words = [("maximize", Direction::Maximize), ("minimize", Direction::Minimize)];
-    let direction = fields.require("direction", "which way is better: `maximize` or `minimize`", problems);
-    let direction = direction.and_then(|place| {
-        let text = place.as_text();
-        if let Some(text) = text
-            && !words.iter().any(|(word, _)| *word == text)
-        {
-            let hint = nearest(text, words.iter().map(|(word, _)| *word));
-            place.problem(problems, format!("unknown direction {}{hint}", shown(text)));
-            return None;
-        }
-        place.word(&words, problems)
-    });
-    Some(Reward { source: source?, kind: RewardKind::Binary, direction: direction? })
-}
-
-fn alpha(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Alpha> {
-    let half = WHOLE / 2;
-    if place.as_text().is_some() {
-        return place.rate(half, false, problems).map(|alpha| Alpha { roll_back: alpha, promotion: alpha });
-    }
-    let asked = "a probability of error such as `0.05`, or `{rollBack: 0.05, promotion: 0.01}`";
-    let fields = place.fields(&["rollBack", "promotion"], asked, problems)?;
-    let mut budget =
-        |name: &str| fields.get(name).map_or(Some(DEFAULT_ALPHA), |place| place.rate(half, false, problems));
-    let (roll_back, promotion) = (budget("rollBack"), budget("promotion"));
-    Some(Alpha { roll_back: roll_back?, promotion: promotion? })
 }
 
 fn override_header(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<String> {

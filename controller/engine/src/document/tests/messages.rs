@@ -74,7 +74,7 @@ const BAD: &[(&str, &str)] = &[
         "14:13: spec.override: `x-weir-version` routes requests to versions; a client cannot send it: use another header",
     ),
     (
-        "unit: {header: x-weir-version}",
+        "unit: {header: x-weir-version}\nguardrails: [{name: more, errorRate: {ratio: 2}}]",
         "14:9: spec.unit: `x-weir-version` routes requests to versions; a client cannot send it: use another header",
     ),
     (
@@ -119,7 +119,7 @@ const BAD: &[(&str, &str)] = &[
     ),
     (
         "reward: {header: x-r, direction: minimize}",
-        "14:11: spec.reward: the field `responseHeader` is missing: write the response header that carries it\n14:12: spec.reward: unknown field `header`; known here: `responseHeader`, `direction`",
+        "14:11: spec.reward: the field `responseHeader` is missing: write the response header that carries it\n14:12: spec.reward: unknown field `header`; known here: `responseHeader`, `kind`, `direction`",
     ),
     ("bin: 1s\nbin: 2s", "15:3: the field `bin` is already there, in line 14: keep one of them"),
     (
@@ -129,8 +129,60 @@ const BAD: &[(&str, &str)] = &[
     ("bin: !!str 1s", "14:8: tags (`!name`) are not read: leave the tag out"),
     ("? [a]\n: b", "14:5: the name of a field must be plain text"),
     (
-        "guardrails: []",
-        "14:3: spec: unknown field `guardrails`; known here: `service`, `match`, `unit`, `versions`, `strategy`, `objectives`, `reward`, `alpha`, `deadline`, `bin`, `minExposures`, `maxDuration`, `measure`, `failure`, `override`",
+        "guardrail: []",
+        "14:3: spec: unknown field `guardrail`; did you mean `guardrails`?",
+    ),
+    (
+        "limits: []",
+        "14:3: spec: unknown field `limits`; known here: `service`, `match`, `unit`, `versions`, `strategy`, `objectives`, `guardrails`, `reward`, `alpha`, `deadline`, `bin`, `minExposures`, `maxDuration`, `measure`, `failure`, `override`",
+    ),
+    (
+        "guardrails: [{name: more, errorRate: {ratio: 1}}]",
+        "14:40: spec.guardrails[0].errorRate: it leaves no room above the baseline, so that an equal version could never be shown to keep it: write `ratio` above 1, as `{ratio: 1.5}`, or a `margin`",
+    ),
+    (
+        "guardrails: [{name: more, errorRate: {}}]",
+        "14:40: spec.guardrails[0].errorRate: it leaves no room above the baseline, so that an equal version could never be shown to keep it: write `ratio` above 1, as `{ratio: 1.5}`, or a `margin`",
+    ),
+    (
+        "guardrails: [{name: more, errorRate: {ratio: 0.5}}]",
+        "14:48: spec.guardrails[0].errorRate.ratio: `0.5` is not a number within 1 to 100",
+    ),
+    (
+        "guardrails: [{name: more, errorRate: {ratio: 1e2}}]",
+        "14:48: spec.guardrails[0].errorRate.ratio: `1e2` is not a number within 1 to 100",
+    ),
+    (
+        "guardrails: [{name: more, errorRate: {margin: 0%}}]",
+        "14:49: spec.guardrails[0].errorRate.margin: `0%` must be more than 0% and less than 100%",
+    ),
+    (
+        "guardrails: [{name: slower, latency: {ratio: 1.0}}]",
+        "14:48: spec.guardrails[0].latency.ratio: it leaves no room above the baseline, so that an equal version could never be shown to keep it: write more than 1, as `ratio: 1.2`",
+    ),
+    (
+        "guardrails: [{name: slower, latency: {quantile: 99%}}]",
+        "14:40: spec.guardrails[0].latency: the field `ratio` is missing: write how many times the baseline's latency it allows, as `ratio: 1.2`\n14:41: spec.guardrails[0].latency: unknown field `quantile`; known here: `ratio`",
+    ),
+    (
+        "guardrails: [{name: more}]",
+        "14:16: spec.guardrails[0]: it limits nothing: write `errorRate: {margin: 0.3%}`, `errorRate: {ratio: 1.5}` or `latency: {ratio: 1.2}`",
+    ),
+    (
+        "guardrails: [{name: both, errorRate: {ratio: 2}, latency: {ratio: 2}}]",
+        "14:61: spec.guardrails[0].latency: one guardrail limits one thing: give the latency a guardrail and a name of its own",
+    ),
+    (
+        "guardrails: [{name: errors, errorRate: {ratio: 2}}]",
+        "14:23: spec.guardrails[0].name: an objective or guardrail named `errors` is already above",
+    ),
+    (
+        "reward: {responseHeader: x-r, kind: reel, direction: maximize}",
+        "14:39: spec.reward.kind: expected `binary` or `real`, found `reel`",
+    ),
+    (
+        "unit: {cookie: uid}",
+        "14:9: spec.unit: where users are the unit only guardrails without a margin have evidence, and a canary needs some to climb by: write `guardrails: [{name: errors, errorRate: {ratio: 2}}]`",
     ),
 ];
 
@@ -211,14 +263,24 @@ const BROKEN: &[(&str, &str, &str)] = &[
     (
         "  objectives:\n    - name: errors\n      errorRate: {max: 1%}\n",
         "",
-        "6:3: spec: a canary climbs while it keeps its objectives, and there is none: write `objectives: [{name: errors, errorRate: {max: 1%}}]`",
+        "6:3: spec: a canary climbs while it keeps its objectives and guardrails, and there is none: write `objectives: [{name: errors, errorRate: {max: 1%}}]`",
+    ),
+    (
+        "errorRate: {max: 1%}",
+        "latency: {quantile: 99%, max: 20s}",
+        "13:37: spec.objectives[0].latency.max: 20s is beyond the deadline of 15s, after which an exposure is an error: raise `deadline`, or limit `errorRate`",
+    ),
+    (
+        "errorRate: {max: 1%}",
+        "latency: {quantile: 100%}",
+        "13:16: spec.objectives[0].latency: the field `max` is missing: write the longest latency it allows, as `max: 400ms`\n13:27: spec.objectives[0].latency.quantile: `100%` must be more than 0% and less than 100%",
     ),
     ("max: 1%", "max: 100%", "13:24: spec.objectives[0].errorRate.max: `100%` must be more than 0% and less than 100%"),
     ("errorRate: {max: 1%}", "errorRate: 1%", "13:18: spec.objectives[0].errorRate: expected `{max: 2%}`, found `1%`"),
     (
         "      errorRate: {max: 1%}\n",
         "    - name: errors\n      errorRate: {max: 1%}\n",
-        "12:7: spec.objectives[0]: the field `errorRate` is missing: write the most errors it allows, as `errorRate: {max: 2%}`\n13:13: spec.objectives[1].name: an objective named `errors` is already above",
+        "12:7: spec.objectives[0]: it limits nothing: write `errorRate: {max: 2%}` or `latency: {quantile: 99%, max: 400ms}`\n13:13: spec.objectives[1].name: an objective or guardrail named `errors` is already above",
     ),
     ("spec:\n  service: small", "spec:\n service: small", "7:11: this is not valid YAML: "),
 ];
