@@ -170,10 +170,14 @@ fn what_changes_the_meaning_of_evidence_is_refused_by_name_and_nothing_of_the_ba
     bench.apply(experiment("shop"));
     let (plan, contents) = (bench.plan(), bench.contents());
     type Spoil = fn(&mut Experiment);
-    let spoilt: [(&str, Spoil); 6] = [
+    let spoilt: [(&str, Spoil); 7] = [
         ("spec.alpha", |edited| edited.alpha.promotion = 0.2),
         ("spec.versions", |edited| edited.baseline = 1),
         ("spec.objectives", |edited| edited.objectives.clear()),
+        ("spec.guardrails", |edited| {
+            let bound = weir_engine::spec::Bound::Latency { ratio: 2.0 };
+            edited.guardrails.push(weir_engine::spec::Guardrail { name: "latency".to_owned(), bound });
+        }),
         ("spec.reward", |edited| edited.reward = None),
         ("spec.deadline", |edited| edited.deadline_ms += 1),
         ("spec.strategy", |edited| edited.strategy = Strategy::Ab { weights: vec![5_000, 5_000] }),
