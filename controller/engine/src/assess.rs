@@ -112,19 +112,6 @@ pub struct VersionAssessment {
     pub why: String,
 }
 
-impl Assessment {
-    /// The same without the comparisons of metrics, of which there are as many as pairs of versions: what is worth storing with
-    /// every decision.
-    #[must_use]
-    pub fn without_comparisons(&self) -> Self {
-        let mut brief = self.clone();
-        for metric in brief.versions.iter_mut().flat_map(|version| &mut version.metrics) {
-            metric.comparisons.clear();
-        }
-        brief
-    }
-}
-
 impl VersionAssessment {
     /// One of its metrics; `None` where that was not measured.
     #[must_use]

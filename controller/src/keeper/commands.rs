@@ -350,7 +350,7 @@ impl Keeper {
             self.ledger.update_state(&id, &decision.state)?;
         }
         if tell {
-            let row = DecisionRow { number: 0, decision: decision.clone(), assessment: assessment.without_comparisons() };
+            let row = DecisionRow { number: 0, decision: decision.clone(), assessment: (*assessment).clone() };
             self.ledger.insert_decision(&id, &row, KEEP_DECISIONS)?;
         }
         let Some(live) = self.mirror.experiments.get_mut(&id) else { return Ok(()) };
