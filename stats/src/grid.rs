@@ -72,7 +72,7 @@ impl Posterior {
             Self::Rate(beta) if means => {
                 let (total, mean) = (beta.alpha + beta.beta, beta.mean());
                 let scale = libm::sqrt(mean * (1.0 - mean) / (total + 1.0));
-                Student::new(mean, scale.max(f64::MIN_POSITIVE), 1e6).map_or(*posterior, Self::Mean)
+                Student::new(mean, scale.max(1e-150), 1e6).map_or(*posterior, Self::Mean)
             }
             _ => *posterior,
         };
@@ -122,6 +122,7 @@ impl Placed {
                 (Shape::Rate(curve), edges)
             }
             Posterior::Mean(student) => {
+                let student = student.sane();
                 let mut edges = vec![student.location];
                 for k in 1..=PANELS {
                     // Where the logarithm of the density has fallen by ½k².

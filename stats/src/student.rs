@@ -15,6 +15,8 @@ const FEWEST_DEGREES: f64 = 1.0;
 const MOST_DEGREES: f64 = 1e15;
 /// Locations and scales beyond this could overflow when they are compared.
 const LARGEST: f64 = 1e150;
+/// With two, the posterior would be Cauchy's distribution, which has no mean.
+const FEWEST_EXPOSURES: f64 = 3.0;
 /// Below this share of the squares, what remains of them around the mean is what rounding left there.
 const ROUNDING: f64 = 1e-10;
 /// ½·ln 2π.
@@ -175,7 +177,8 @@ pub struct StandardisedMean {
     pub mean: Option<f64>,
     /// Kish's effective number of exposures, (Σn/w)²/Σ(n/w²); at most the number of exposures.
     pub effective_exposures: f64,
-    /// Student(m, s/√n_eff, n_eff − 1). `None` below two effective exposures, and where nothing varies: a standard deviation
+    /// Student(m, s/√n_eff, n_eff − 1). `None` below three effective exposures, of which the posterior mean would not exist or
+    /// its expected loss be infinite, and where nothing varies: a standard deviation
     /// below 10⁻⁵ of the root mean square cannot be told from rounding. Approximate: n_eff stands for a sample of that size, and
     /// the mean of skewed values is as normal as their number makes it.
     pub posterior: Option<Student>,
@@ -214,10 +217,10 @@ pub fn standardised_mean(strata: &[MeanStratum]) -> StandardisedMean {
             (stratum.sum_squares - 2.0 * mean * stratum.sum + mean * mean * n) / stratum.propensity
         })
         .sum();
-    // Two exposures of one stratum are two, however the division rounds.
-    let enough = effective >= 2.0 - 1e-9;
+    // Three exposures of one stratum are three, however the division rounds.
+    let enough = effective >= FEWEST_EXPOSURES - 1e-9;
     let varies = around.is_finite() && around > ROUNDING * squares;
-    let degrees = (effective - 1.0).max(FEWEST_DEGREES);
+    let degrees = (effective - 1.0).max(FEWEST_EXPOSURES - 1.0);
     let posterior =
         if enough && varies { Student::new(mean, sqrt(around / exposures / degrees), degrees) } else { None };
     StandardisedMean { mean: Some(mean), effective_exposures: effective, posterior }
@@ -272,14 +275,15 @@ mod tests {
         assert_eq!(standardised_mean(&[]).mean, None);
         assert_eq!(standardised_mean(&[stratum(1, 3.0, 9.0)]).posterior, None);
         assert_eq!(standardised_mean(&[stratum(1, 3.0, 9.0)]).mean, Some(3.0));
-        assert!(standardised_mean(&[stratum(2, 3.0, 5.0)]).posterior.is_some());
+        assert_eq!(standardised_mean(&[stratum(2, 3.0, 5.0)]).posterior, None);
+        assert!(standardised_mean(&[stratum(3, 6.0, 14.0)]).posterior.is_some());
         assert_eq!(standardised_mean(&[stratum(1000, 0.0, 0.0)]).posterior, None);
         let summed = (0..100_000).fold(0.0, |sum, _| sum + 0.1);
         let squared = (0..100_000).fold(0.0, |sum, _| sum + 0.1 * 0.1);
         assert_eq!(standardised_mean(&[stratum(100_000, summed, squared)]).posterior, None);
         assert_eq!(standardised_mean(&[stratum(9, f64::NAN, 1.0)]).mean, None);
         assert_eq!(standardised_mean(&[stratum(9, 1.0, f64::INFINITY)]).posterior, None);
-        // One exposure at a rare propensity outweighs a thousand: their effective number is below two.
+        // One exposure at a rare propensity outweighs a thousand: their effective number is next to one.
         let rare = MeanStratum { propensity: 1e-6, exposures: 1, sum: 1.0, sum_squares: 1.0 };
         assert_eq!(standardised_mean(&[rare, stratum(1000, 500.0, 500.0)]).posterior, None);
     }

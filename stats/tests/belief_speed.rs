@@ -45,6 +45,9 @@ fn beliefs_about_five_versions() {
         ("no rate seen", rates(0.0, 0.0)),
         ("means, 1,000 degrees", means(1000.0)),
         ("means, 3 degrees", means(3.0)),
+        ("means, 10 degrees", means(10.0)),
+        ("means, 30 degrees", means(30.0)),
+        ("no event in 40", rates(40.0, 0.0)),
     ] {
         let contenders: Vec<Contender> =
             posteriors.iter().map(|reward| Contender { reward: *reward, feasible: 0.9 }).collect();

@@ -145,6 +145,7 @@ fn probabilities_of_being_best_agree_with_scipys_integrals() {
             check_absolute(row.text, found.best_and_feasible[i], row.number(6), 1e-8);
             check_absolute(row.text, found.none_feasible, row.number(7), 1e-14);
             check_relative(row.text, losses[i], row.number(8), 1e-8, 1e-12);
+            check_relative(row.text, found.expected_loss[i], row.number(8), 1e-8, 1e-12);
         }
         check_absolute("sum of P(best)", found.best.iter().sum(), 1.0, 1e-10);
         check_absolute("sum with none", found.best_and_feasible.iter().sum::<f64>() + found.none_feasible, 1.0, 1e-10);

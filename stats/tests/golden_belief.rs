@@ -72,6 +72,7 @@ fn the_best_of_several_means_agrees_with_scipys_integrals() {
             check_absolute(row.text, found.best_and_feasible[i], row.number(7), 1e-7);
             check_absolute(row.text, found.none_feasible, row.number(8), 1e-14);
             check_absolute(row.text, losses[i], row.number(9), 1e-5 * largest);
+            check_absolute(row.text, found.expected_loss[i], losses[i], 1e-9 * largest);
         }
     }
 }

@@ -162,6 +162,7 @@ proptest! {
         let mut again = best_and_feasible(&turned, maximize);
         again.best.rotate_right(turn);
         again.best_and_feasible.rotate_right(turn);
+        again.expected_loss.rotate_right(turn);
         prop_assert_eq!(straight, again);
     }
 

@@ -93,12 +93,10 @@ impl Beliefs {
         // Before every compared version has a belief about its reward nobody can be ranked.
         let Some(contenders) = contenders else { return };
         let ranking = belief::best_and_feasible(&contenders, maximize);
-        let rewards: Vec<Posterior> = contenders.iter().map(|contender| contender.reward).collect();
-        let losses = belief::expected_loss(&rewards, maximize);
         for (into, from) in [
             (&mut self.best, &ranking.best),
             (&mut self.best_and_feasible, &ranking.best_and_feasible),
-            (&mut self.expected_loss, &losses),
+            (&mut self.expected_loss, &ranking.expected_loss),
         ] {
             into.fill(Some(0.0));
             for (version, value) in compared.iter().zip(from) {
