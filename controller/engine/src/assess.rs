@@ -136,6 +136,8 @@ pub fn assess<C: Cell>(experiment: &Experiment, state: &State, observations: &Ob
 /// How much of an assessment is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
+    /// Evidence alone: no beliefs either, so that a bandit's weights would not move. For calibration.
+    Evidence,
     /// What a decision needs: no metrics and nothing that is derived from them. For simulations.
     Decision,
     /// All of it.
@@ -242,10 +244,13 @@ fn put_together<C: Cell>(
     let count = experiment.versions.len();
     let totals: Vec<Total> = (0..count).map(|version| Total::of(observations, version)).collect();
     let tallies: Vec<Tally> = totals.iter().map(|total| total.settled).collect();
-    let beliefs = Beliefs::of(experiment, state, stretches);
+    let beliefs = match depth {
+        Depth::Evidence => Beliefs::none(count),
+        Depth::Decision | Depth::Complete => Beliefs::of(experiment, state, stretches),
+    };
     let real = RealRewards::of(experiment, state, stretches);
     let metrics = match depth {
-        Depth::Decision => vec![Vec::new(); count],
+        Depth::Evidence | Depth::Decision => vec![Vec::new(); count],
         Depth::Complete => metrics::of(&metrics::Sources {
             experiment,
             tallies: &tallies,

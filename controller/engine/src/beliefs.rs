@@ -41,6 +41,22 @@ pub(crate) struct LatencyStratum {
 }
 
 impl Beliefs {
+    /// Nothing is believed of `count` versions.
+    pub(crate) fn none(count: usize) -> Self {
+        Self {
+            errors: vec![Beta::JEFFREYS; count],
+            latencies: vec![None; count],
+            rewards: vec![None; count],
+            feasible: vec![1.0; count],
+            best: vec![None; count],
+            best_and_feasible: vec![None; count],
+            expected_loss: vec![None; count],
+            none_feasible: None,
+            coverage: 1.0,
+            stratum: LatencyStratum::default(),
+        }
+    }
+
     pub(crate) fn of<C: Cell>(experiment: &Experiment, state: &State, stretches: &[Stretch<'_, C>]) -> Self {
         let count = experiment.versions.len();
         let compared: Vec<usize> = (0..count).filter(|version| !state.is_out(*version)).collect();
@@ -69,12 +85,9 @@ impl Beliefs {
             latencies: (0..count).map(|version| mean(used(version), version, Cell::latency)).collect(),
             rewards: (0..count).map(reward).collect(),
             errors,
-            best: vec![None; count],
-            best_and_feasible: vec![None; count],
-            expected_loss: vec![None; count],
-            none_feasible: None,
             coverage: coverage(&common, &all, count),
             stratum: LatencyStratum::of(&common, count),
+            ..Self::none(count)
         };
         if let Some(reward) = &experiment.reward {
             beliefs.rank(&compared, reward.direction == Direction::Maximize);

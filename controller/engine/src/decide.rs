@@ -68,11 +68,11 @@ impl Action {
 /// decided, then time, then weights.
 #[must_use]
 pub fn decide(experiment: &Experiment, state: &State, assessment: &Assessment, now: u64) -> Decision {
-    let mut next = state.clone();
     if !state.is_running() {
-        return Decision { at: now, action: Action::Hold, reasons: vec!["It has concluded.".to_owned()], state: next };
+        let reasons = vec!["It has concluded.".to_owned()];
+        return Decision { at: now, action: Action::Hold, reasons, state: state.clone() };
     }
-    latch(&mut next, assessment);
+    let mut next = remember(state, assessment);
     let mut reasons = roll_back(&mut next, assessment);
     let rolled_back = !reasons.is_empty();
     let action = if next.out.iter().enumerate().all(|(version, out)| *out || version == experiment.baseline) {
@@ -107,8 +107,11 @@ pub fn decide(experiment: &Experiment, state: &State, assessment: &Assessment, n
     Decision { at: now, action, reasons, state: next }
 }
 
-/// What fired stays fired.
-fn latch(next: &mut State, assessment: &Assessment) {
+/// What the next look needs to know of this one: what fired stays fired, what closed stays closed. Every look that anybody acts on
+/// must be remembered.
+#[must_use]
+pub fn remember(state: &State, assessment: &Assessment) -> State {
+    let mut next = state.clone();
     for (version, assessed) in assessment.versions.iter().enumerate() {
         for (row, gate) in next.latched.iter_mut().zip(&assessed.gates) {
             if let Some(verdict) = row.get_mut(version) {
@@ -121,6 +124,7 @@ fn latch(next: &mut State, assessment: &Assessment) {
         next.units.clone_from(&carry.units);
         next.frozen.clone_from(&carry.frozen);
     }
+    next
 }
 
 /// Marks who is out from now on, and says why.
@@ -243,13 +247,21 @@ fn shift(
         return Action::Shift;
     }
     reasons.extend(missing(experiment, assessment));
-    let age = now.saturating_sub(next.epoch().map_or(now, |epoch| epoch.began_at));
-    if settled_here >= EPOCH_EXPOSURES.max(total / EPOCH_PART) || (age >= EPOCH_MS && settled_here > 0) {
+    if is_due(next, assessment, now) {
         let weights = next.weights().to_vec();
         begin_epoch(next, weights, assessment, now);
         return Action::Renew;
     }
     Action::Hold
+}
+
+/// Whether an epoch has lasted long enough that the next begins although weights stay: after 5,000 settled exposures (or 1% of
+/// all, if that is more), or an hour with any.
+#[must_use]
+pub fn is_due(state: &State, assessment: &Assessment, now: u64) -> bool {
+    let (here, total) = (assessment.settled_in_epoch, assessment.settled_exposures);
+    let age = now.saturating_sub(state.epoch().map_or(now, |epoch| epoch.began_at));
+    here >= EPOCH_EXPOSURES.max(total / EPOCH_PART) || (age >= EPOCH_MS && here > 0)
 }
 
 fn bandit_weights(
@@ -382,7 +394,9 @@ fn leader_sentence(experiment: &Experiment, assessment: &Assessment, weights: &[
     format!("Belief: {leader}. Traffic follows: {}.", moves.join(", "))
 }
 
-fn begin_epoch(next: &mut State, weights: Vec<u32>, assessment: &Assessment, now: u64) {
+/// Begins an epoch with these weights (per version, summing to [`crate::spec::TOTAL_WEIGHT`]), its centre and its latencies taken
+/// from what had settled before it. Weights may depend on anything that was known by then.
+pub fn begin_epoch(next: &mut State, weights: Vec<u32>, assessment: &Assessment, now: u64) {
     let Some(last) = next.epoch() else { return };
     let latency_grid =
         assessment.carry.as_ref().map_or_else(|| last.latency_grid.clone(), |carry| carry.latency_grid.clone());
