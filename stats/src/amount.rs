@@ -2,7 +2,7 @@
 //! rewards have no bound by which a bet could be sized, so the guarantee holds as exposures grow, not at every size.
 
 use crate::kernel::is_propensity;
-use crate::special::log_normal_cdf;
+use crate::special::log_scaled_normal_cdf;
 use libm::{log, log1p, sqrt};
 use serde::{Deserialize, Serialize};
 
@@ -98,7 +98,12 @@ impl Difference {
         let Some(kappa) = tuning(frozen, alpha) else { return 0.0 };
         let (sum, spread) = (self.exposures * self.mean, self.variance + kappa);
         let at = sum / sqrt(spread);
-        core::f64::consts::LN_2 - 0.5 * log1p(self.variance / kappa) + 0.5 * at * at + log_normal_cdf(at)
+        if !at.is_finite() {
+            // Sums that doubles do not hold: nothing can be said.
+            return 0.0;
+        }
+        let log_e = core::f64::consts::LN_2 - 0.5 * log_growth(self.variance, kappa) + log_scaled_normal_cdf(at);
+        log_e.clamp(f64::MIN, f64::MAX)
     }
 
     /// An asymptotic confidence sequence for the difference: it holds the difference of means at all looks with probability at
@@ -107,9 +112,16 @@ impl Difference {
     pub fn interval(&self, frozen: f64, alpha: f64) -> Option<(f64, f64)> {
         let kappa = tuning(frozen, alpha)?;
         let spread = self.variance + kappa;
-        let half = sqrt(spread * (log1p(self.variance / kappa) - 2.0 * log(alpha))) / self.exposures;
-        Some((self.mean - half, self.mean + half))
+        // The root first: amounts near the largest double must not overflow.
+        let half = sqrt(spread) * sqrt(log_growth(self.variance, kappa) - 2.0 * log(alpha)) / self.exposures;
+        half.is_finite().then(|| (self.mean - half, self.mean + half))
     }
+}
+
+/// ln((V + κ)/κ), also where the quotient is larger than any double.
+fn log_growth(variance: f64, kappa: f64) -> f64 {
+    let quotient = variance / kappa;
+    if quotient.is_finite() { log1p(quotient) } else { log(variance) - log(kappa) }
 }
 
 /// κ of the mixture, for the variance at which it shall be tightest.
