@@ -41,6 +41,22 @@ pub(crate) struct LatencyStratum {
 }
 
 impl Beliefs {
+    /// Nothing is believed of `count` versions.
+    pub(crate) fn none(count: usize) -> Self {
+        Self {
+            errors: vec![Beta::JEFFREYS; count],
+            latencies: vec![None; count],
+            rewards: vec![None; count],
+            feasible: vec![1.0; count],
+            best: vec![None; count],
+            best_and_feasible: vec![None; count],
+            expected_loss: vec![None; count],
+            none_feasible: None,
+            coverage: 1.0,
+            stratum: LatencyStratum::default(),
+        }
+    }
+
     pub(crate) fn of<C: Cell>(experiment: &Experiment, state: &State, stretches: &[Stretch<'_, C>]) -> Self {
         let count = experiment.versions.len();
         let compared: Vec<usize> = (0..count).filter(|version| !state.is_out(*version)).collect();
@@ -69,12 +85,9 @@ impl Beliefs {
             latencies: (0..count).map(|version| mean(used(version), version, Cell::latency)).collect(),
             rewards: (0..count).map(reward).collect(),
             errors,
-            best: vec![None; count],
-            best_and_feasible: vec![None; count],
-            expected_loss: vec![None; count],
-            none_feasible: None,
             coverage: coverage(&common, &all, count),
             stratum: LatencyStratum::of(&common, count),
+            ..Self::none(count)
         };
         if let Some(reward) = &experiment.reward {
             beliefs.rank(&compared, reward.direction == Direction::Maximize);
@@ -174,7 +187,7 @@ fn feasible<C: Cell>(experiment: &Experiment, version: usize, errors: &[Beta], s
                         rate(stretches, who, |stretch| {
                             #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
                             let limit = stretch.epoch.latency_grid.get(at).map_or(f64::INFINITY, |at| *at as f64);
-                            slow_middle(stretch, who, Threshold::From(limit * ratio))
+                            slow_middle(stretch, who, stretch.compared_at(limit * ratio))
                         })
                     };
                     let within =
@@ -231,14 +244,14 @@ impl LatencyStratum {
 pub(crate) fn merged<C: Cell>(into: &[Span], cell: &C) -> Vec<Span> {
     let mut out: Vec<Span> = Vec::with_capacity(into.len() + 16);
     let mut push = |span: Span| match out.last_mut() {
-        Some(last) if (last.lower, last.upper) == (span.lower, span.upper) => {
+        Some(last) if last.place() == span.place() => {
             last.count = last.count.saturating_add(span.count);
         }
         _ => out.push(span),
     };
     let mut left = into.iter().copied().peekable();
     for right in cell.latencies() {
-        while let Some(span) = left.next_if(|left| (left.lower, left.upper) <= (right.lower, right.upper)) {
+        while let Some(span) = left.next_if(|left| left.place() <= right.place()) {
             push(span);
         }
         push(right);

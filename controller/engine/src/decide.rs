@@ -68,11 +68,11 @@ impl Action {
 /// decided, then time, then weights.
 #[must_use]
 pub fn decide(experiment: &Experiment, state: &State, assessment: &Assessment, now: u64) -> Decision {
-    let mut next = state.clone();
     if !state.is_running() {
-        return Decision { at: now, action: Action::Hold, reasons: vec!["It has concluded.".to_owned()], state: next };
+        let reasons = vec!["It has concluded.".to_owned()];
+        return Decision { at: now, action: Action::Hold, reasons, state: state.clone() };
     }
-    latch(&mut next, assessment);
+    let mut next = remember(state, assessment);
     let mut reasons = roll_back(&mut next, assessment);
     let rolled_back = !reasons.is_empty();
     let action = if next.out.iter().enumerate().all(|(version, out)| *out || version == experiment.baseline) {
@@ -107,8 +107,11 @@ pub fn decide(experiment: &Experiment, state: &State, assessment: &Assessment, n
     Decision { at: now, action, reasons, state: next }
 }
 
-/// What fired stays fired.
-fn latch(next: &mut State, assessment: &Assessment) {
+/// What the next look needs to know of this one: what fired stays fired, what closed stays closed. Every look that anybody acts on
+/// must be remembered.
+#[must_use]
+pub fn remember(state: &State, assessment: &Assessment) -> State {
+    let mut next = state.clone();
     for (version, assessed) in assessment.versions.iter().enumerate() {
         for (row, gate) in next.latched.iter_mut().zip(&assessed.gates) {
             if let Some(verdict) = row.get_mut(version) {
@@ -121,24 +124,24 @@ fn latch(next: &mut State, assessment: &Assessment) {
         next.units.clone_from(&carry.units);
         next.frozen.clone_from(&carry.frozen);
     }
+    next
+}
+
+/// Which of its limits a version breaks, by name, on the evidence of this look or an earlier one; `None` if none.
+pub(crate) fn broken(version: &VersionAssessment) -> Option<String> {
+    let fired: Vec<&str> =
+        version.gates.iter().filter(|gate| gate.verdict == Verdict::Violated).map(|gate| gate.name.as_str()).collect();
+    let together = version.log_e_roll_back >= version.roll_back_at;
+    (!fired.is_empty() || together)
+        .then(|| if fired.is_empty() { "its limits together".to_owned() } else { fired.join(", ") })
 }
 
 /// Marks who is out from now on, and says why.
 fn roll_back(next: &mut State, assessment: &Assessment) -> Vec<String> {
     let mut reasons = Vec::new();
     for (version, out) in assessment.versions.iter().zip(&mut next.out) {
-        let fired: Vec<&str> = version
-            .gates
-            .iter()
-            .filter(|gate| gate.verdict == Verdict::Violated)
-            .map(|gate| gate.name.as_str())
-            .collect();
-        let together = version.log_e_roll_back >= version.roll_back_at;
-        if *out || (fired.is_empty() && !together) {
-            continue;
-        }
+        let Some(what) = broken(version).filter(|_| !*out) else { continue };
         *out = true;
-        let what = if fired.is_empty() { "its limits together".to_owned() } else { fired.join(", ") };
         let observed = match version.settled.assigned {
             0 => String::new(),
             assigned => {
@@ -382,7 +385,9 @@ fn leader_sentence(experiment: &Experiment, assessment: &Assessment, weights: &[
     format!("Belief: {leader}. Traffic follows: {}.", moves.join(", "))
 }
 
-fn begin_epoch(next: &mut State, weights: Vec<u32>, assessment: &Assessment, now: u64) {
+/// Begins an epoch with these weights (per version, summing to [`crate::spec::TOTAL_WEIGHT`]), its centre and its latencies taken
+/// from what had settled before it. Weights may depend on anything that was known by then.
+pub fn begin_epoch(next: &mut State, weights: Vec<u32>, assessment: &Assessment, now: u64) {
     let Some(last) = next.epoch() else { return };
     let latency_grid =
         assessment.carry.as_ref().map_or_else(|| last.latency_grid.clone(), |carry| carry.latency_grid.clone());

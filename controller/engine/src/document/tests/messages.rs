@@ -128,10 +128,7 @@ const BAD: &[(&str, &str)] = &[
     ),
     ("bin: !!str 1s", "14:8: tags (`!name`) are not read: leave the tag out"),
     ("? [a]\n: b", "14:5: the name of a field must be plain text"),
-    (
-        "guardrail: []",
-        "14:3: spec: unknown field `guardrail`; did you mean `guardrails`?",
-    ),
+    ("guardrail: []", "14:3: spec: unknown field `guardrail`; did you mean `guardrails`?"),
     (
         "limits: []",
         "14:3: spec: unknown field `limits`; known here: `service`, `match`, `unit`, `versions`, `strategy`, `objectives`, `guardrails`, `reward`, `alpha`, `deadline`, `bin`, `minExposures`, `maxDuration`, `measure`, `failure`, `override`",
