@@ -102,6 +102,11 @@ impl Closing {
         !seen.is_empty()
     }
 
+    /// Sets the first events of an epoch, where somebody else has found and counted each unit's first event. No bucket closes.
+    pub fn set(&mut self, epoch: u32, first: FirstEvents) {
+        self.first.insert(epoch, first);
+    }
+
     /// First events in an epoch.
     #[must_use]
     pub fn first_events(&self, epoch: u32) -> FirstEvents {

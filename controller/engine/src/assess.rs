@@ -177,11 +177,8 @@ impl Assessor {
     }
 
     fn fold<C: Cell>(&mut self, experiment: &Experiment, units: &[PairUnits], stretches: &[Stretch<'_, C>]) -> Fold {
-        let seen: Vec<u64> = stretches.iter().map(fingerprint).collect();
-        // First events of old epochs may still be found: nothing is remembered where users are the unit.
-        let known = self.experiment.as_ref() == Some(experiment)
-            && experiment.requests_are_units()
-            && seen.starts_with(&self.prefix);
+        let seen: Vec<u64> = stretches.iter().map(|stretch| fingerprint(stretch, units)).collect();
+        let known = self.experiment.as_ref() == Some(experiment) && seen.starts_with(&self.prefix);
         let mut fold = match self.fold.take().filter(|_| known) {
             Some(fold) => fold,
             None => {
@@ -206,11 +203,16 @@ impl Assessor {
     }
 }
 
-/// A hash of what an epoch showed. Counts of an epoch only grow, so that equal numbers are the same counts.
-fn fingerprint<C: Cell>(stretch: &Stretch<'_, C>) -> u64 {
+/// A hash of what an epoch showed. Counts of an epoch only grow, so that equal numbers are the same counts; so do first events of
+/// unit buckets, which later looks may still find in an old epoch.
+fn fingerprint<C: Cell>(stretch: &Stretch<'_, C>, units: &[PairUnits]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut take = |bits: u64| hash = (hash ^ bits).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
     take(u64::from(stretch.epoch.epoch));
+    for closing in units.iter().flat_map(|pair| [&pair.bad, &pair.slow, &pair.rewarded]).flatten() {
+        let first = closing.first_events(stretch.epoch.epoch);
+        [first.baseline, first.candidate, first.ties].into_iter().for_each(&mut take);
+    }
     for cell in stretch.counts.iter().flat_map(|counts| &counts.settled) {
         let (tally, latency, reward) = (cell.tally(), cell.latency(), cell.reward());
         for count in
@@ -256,6 +258,11 @@ fn put_together<C: Cell>(
             tallies: &tallies,
             latencies: &totals.iter().map(|total| mean(&total.latency)).collect::<Vec<_>>(),
             rewards: &totals.iter().map(|total| total.reward.sum).collect::<Vec<_>>(),
+            failures_counted: observations
+                .epochs
+                .values()
+                .flat_map(|counts| &counts.settled)
+                .all(|cell| cell.counts_failures() || cell.tally().assigned == 0),
             beliefs: &beliefs,
             fold,
             real: &real,
@@ -291,7 +298,7 @@ fn put_together<C: Cell>(
         let mut assessed = VersionAssessment {
             name: version.name.clone(),
             baseline: index == experiment.baseline,
-            weight: state.weights().get(index).copied().unwrap_or(0),
+            weight: state.epoch().map_or(0, |epoch| epoch.basis_points(index)),
             out: state.is_out(index),
             settled: total.settled,
             live,
@@ -537,15 +544,21 @@ fn standing(experiment: &Experiment, version: &VersionAssessment) -> String {
 fn conclusion(experiment: &Experiment, versions: &[VersionAssessment], winner: Option<usize>, broken: bool) -> String {
     if let Some(version) = winner.and_then(|winner| versions.get(winner)) {
         let kept = if version.meets_every_gate() { ", and it meets every limit that evidence covers" } else { "" };
-        let best = if experiment.reward.is_some() {
-            "no other version may still be the best"
+        let why = if experiment.reward.is_some() {
+            format!("no other version may still be the best{kept}")
         } else {
-            "it is the candidate, and safe is all that was asked"
+            "it meets every limit that evidence covers, and nothing else was asked of the candidate".to_owned()
         };
         return format!(
-            "{} wins: {best}{kept}, with error at most {} over all looks.",
+            "{} wins: {why}; with error at most {} over all looks.",
             version.name,
             words::percent(experiment.alpha.promotion)
+        );
+    }
+    if versions.iter().all(|version| version.out || version.baseline) {
+        return format!(
+            "No candidate is left: each has broken a limit, so {} stays.",
+            experiment.version_name(experiment.baseline)
         );
     }
     let mut missing = Vec::new();

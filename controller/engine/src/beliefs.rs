@@ -187,7 +187,7 @@ fn feasible<C: Cell>(experiment: &Experiment, version: usize, errors: &[Beta], s
                         rate(stretches, who, |stretch| {
                             #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
                             let limit = stretch.epoch.latency_grid.get(at).map_or(f64::INFINITY, |at| *at as f64);
-                            slow_middle(stretch, who, Threshold::From(limit * ratio))
+                            slow_middle(stretch, who, stretch.compared_at(limit * ratio))
                         })
                     };
                     let within =
@@ -244,14 +244,14 @@ impl LatencyStratum {
 pub(crate) fn merged<C: Cell>(into: &[Span], cell: &C) -> Vec<Span> {
     let mut out: Vec<Span> = Vec::with_capacity(into.len() + 16);
     let mut push = |span: Span| match out.last_mut() {
-        Some(last) if (last.lower, last.upper) == (span.lower, span.upper) => {
+        Some(last) if last.place() == span.place() => {
             last.count = last.count.saturating_add(span.count);
         }
         _ => out.push(span),
     };
     let mut left = into.iter().copied().peekable();
     for right in cell.latencies() {
-        while let Some(span) = left.next_if(|left| (left.lower, left.upper) <= (right.lower, right.upper)) {
+        while let Some(span) = left.next_if(|left| left.place() <= right.place()) {
             push(span);
         }
         push(right);

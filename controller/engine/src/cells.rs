@@ -47,16 +47,40 @@ impl Tally {
     }
 }
 
-/// How many durations lie where: within `[lower, upper)`, or at `lower` exactly where both are the same. Microseconds;
-/// `u64::MAX` is no upper edge.
+/// How many durations lie where: between two edges, or at `lower` exactly where both are the same. Microseconds; `u64::MAX` is
+/// no upper edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     /// Lower edge.
     pub lower: u64,
     /// Upper edge.
     pub upper: u64,
+    /// Which of the two may be among the durations.
+    pub holds: Edge,
     /// How many.
     pub count: u64,
+}
+
+/// One of a span's edges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Edge {
+    /// `[lower, upper)`: as the filters count.
+    Lower,
+    /// `(lower, upper]`: as Prometheus counts. A limit at such an edge divides nothing.
+    Upper,
+}
+
+impl Span {
+    /// Where it lies; spans of the same place may be added. Ascending spans ascend in this.
+    #[must_use]
+    pub const fn place(&self) -> (u64, u64, Edge) {
+        (self.lower, self.upper, self.holds)
+    }
+
+    /// Whether all of it lies above its lower edge.
+    const fn is_beyond_lower(&self) -> bool {
+        matches!(self.holds, Edge::Upper) && self.lower < self.upper
+    }
 }
 
 /// A number, its sum and its sum of squares.
@@ -66,7 +90,7 @@ pub struct Moments {
     pub count: u64,
     /// Σ.
     pub sum: f64,
-    /// Σ of squares.
+    /// Σ of squares; NaN where it is unknown.
     pub squares: f64,
 }
 
@@ -95,6 +119,30 @@ pub trait Cell {
     fn reward(&self) -> Moments;
     /// Unit buckets that showed a bad event, a slow exposure, a reward.
     fn unit_buckets(&self) -> UnitBuckets<'_>;
+    /// Which of their edges its buckets hold.
+    fn edges_held(&self) -> Edge {
+        Edge::Lower
+    }
+    /// Whether failures were counted at all. Where they were not, `failed` is 0 and says nothing, and no error rate is known.
+    fn counts_failures(&self) -> bool {
+        true
+    }
+    /// Units whose first event somebody counted already, each in one cell of the whole experiment; `None` where
+    /// [`Cell::unit_buckets`] has them.
+    fn first_units(&self) -> Option<FirstUnits> {
+        None
+    }
+}
+
+/// How many units showed their first event in a cell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FirstUnits {
+    /// Their first bad event.
+    pub bad: u64,
+    /// Their first slow exposure.
+    pub slow: u64,
+    /// Their first reward.
+    pub rewarded: u64,
 }
 
 /// Unit buckets with events, each sorted.
@@ -154,7 +202,7 @@ impl Cell for Counts {
 fn spans(buckets: &[(u16, u64)]) -> impl Iterator<Item = Span> {
     buckets.iter().map(|(bucket, count)| {
         let (lower, upper) = edges_of(*bucket);
-        Span { lower, upper, count: *count }
+        Span { lower, upper, holds: Edge::Lower, count: *count }
     })
 }
 
@@ -173,22 +221,29 @@ pub(crate) enum Threshold {
     Above(u64),
     /// So many microseconds or longer: a guardrail. Not whole where a ratio made it.
     From(f64),
+    /// The same guardrail where buckets hold their upper edges: longer than so many microseconds. At every L together the two
+    /// say the same, and only this one can be read off such buckets.
+    Beyond(f64),
 }
 
+#[expect(clippy::cast_precision_loss, reason = "edges and limits are below an hour of microseconds, or mean none")]
 impl Threshold {
     fn certain(self, span: &Span) -> bool {
+        let lower = span.lower as f64;
+        let beyond = |limit: f64| lower > limit || (span.is_beyond_lower() && lower >= limit);
         match self {
-            Self::Above(limit) => span.lower > limit,
-            #[expect(clippy::cast_precision_loss, reason = "below an hour of microseconds")]
-            Self::From(limit) => span.lower as f64 >= limit,
+            Self::Above(limit) => beyond(limit as f64),
+            Self::Beyond(limit) => beyond(limit),
+            Self::From(limit) => lower >= limit,
         }
     }
 
     fn possible(self, span: &Span) -> bool {
+        let (lower, upper) = (span.lower as f64, span.upper as f64);
         match self {
-            Self::Above(limit) => span.upper > limit,
-            #[expect(clippy::cast_precision_loss, reason = "below an hour of microseconds")]
-            Self::From(limit) => span.upper as f64 > limit || span.lower as f64 >= limit,
+            Self::Above(limit) => upper > limit as f64,
+            Self::Beyond(limit) => upper > limit,
+            Self::From(limit) => upper > limit || lower >= limit || (span.holds == Edge::Upper && upper >= limit),
         }
     }
 }

@@ -127,22 +127,21 @@ pub fn remember(state: &State, assessment: &Assessment) -> State {
     next
 }
 
+/// Which of its limits a version breaks, by name, on the evidence of this look or an earlier one; `None` if none.
+pub(crate) fn broken(version: &VersionAssessment) -> Option<String> {
+    let fired: Vec<&str> =
+        version.gates.iter().filter(|gate| gate.verdict == Verdict::Violated).map(|gate| gate.name.as_str()).collect();
+    let together = version.log_e_roll_back >= version.roll_back_at;
+    (!fired.is_empty() || together)
+        .then(|| if fired.is_empty() { "its limits together".to_owned() } else { fired.join(", ") })
+}
+
 /// Marks who is out from now on, and says why.
 fn roll_back(next: &mut State, assessment: &Assessment) -> Vec<String> {
     let mut reasons = Vec::new();
     for (version, out) in assessment.versions.iter().zip(&mut next.out) {
-        let fired: Vec<&str> = version
-            .gates
-            .iter()
-            .filter(|gate| gate.verdict == Verdict::Violated)
-            .map(|gate| gate.name.as_str())
-            .collect();
-        let together = version.log_e_roll_back >= version.roll_back_at;
-        if *out || (fired.is_empty() && !together) {
-            continue;
-        }
+        let Some(what) = broken(version).filter(|_| !*out) else { continue };
         *out = true;
-        let what = if fired.is_empty() { "its limits together".to_owned() } else { fired.join(", ") };
         let observed = match version.settled.assigned {
             0 => String::new(),
             assigned => {

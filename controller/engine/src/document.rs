@@ -1,11 +1,16 @@
 //! The experiment document: reads what a user wrote (YAML or JSON) and says everything that is wrong with it at once.
 //!
 //! Pure: text in, experiments or problems out. `tree` turns text into located nodes, `place` reads one node and notes what
-//! is wrong with it, `quantity` knows shares, `experiment`, `traffic` and `strategy` know the fields. What a field means is
-//! [`crate::spec`]'s; what each field may be is written for users in `docs/experiment.md`.
+//! is wrong with it, `quantity` knows shares, `decimal` other numbers, `experiment`, `traffic` and `strategy` know the fields of
+//! an experiment, `analysis`, `counts` and `latency` those of counts. What a field means is [`crate::spec`]'s; what each field may
+//! be is written for users in `docs/experiment.md` and `docs/analyze.md`.
 
+mod analysis;
+mod counts;
+mod decimal;
 mod experiment;
 mod goals;
+mod latency;
 mod place;
 mod quantity;
 mod strategy;
@@ -13,6 +18,8 @@ mod strategy;
 mod tests;
 mod traffic;
 mod tree;
+
+pub use analysis::{MAX_ANALYSIS_TEXT, ToAnalyze, read_analysis};
 
 use crate::spec::Experiment;
 
@@ -24,6 +31,17 @@ pub const KIND: &str = "Experiment";
 pub const MAX_TEXT: usize = 256 * 1024;
 /// Most problems that are told; more would help nobody.
 pub const MAX_PROBLEMS: usize = 100;
+/// The largest sensible document has a few hundred nodes.
+const BOUNDS: tree::Bounds = tree::Bounds { bytes: MAX_TEXT, nodes: 20_000 };
+
+/// What a document is read for: some fields say how traffic is handled, and counts need none of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To run it.
+    Run,
+    /// To analyse counts that are there.
+    Analyze,
+}
 
 /// One thing that is wrong with a document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
@@ -46,22 +64,27 @@ pub struct Problem {
 /// Everything that is wrong, in the order of the text; never empty, at most [`MAX_PROBLEMS`].
 pub fn read(text: &str) -> Result<Vec<Experiment>, Vec<Problem>> {
     let mut problems = Vec::new();
-    let documents = tree::parse(text, &mut problems);
+    let documents = tree::parse(text, BOUNDS, &mut problems);
     let read: Vec<Option<Experiment>> =
-        documents.iter().map(|document| experiment::read(document, &mut problems)).collect();
+        documents.iter().map(|document| experiment::read(document, Purpose::Run, &mut problems)).collect();
     refuse_repeated_names(&documents, &read, &mut problems);
-    if documents.is_empty() && problems.is_empty() {
-        let message = format!("there is no experiment here: begin with `apiVersion: {API_VERSION}` and `kind: {KIND}`");
-        problems.push(Problem { line: 1, column: 1, path: String::new(), message });
+    finish(read.into_iter().collect(), documents.is_empty(), problems)
+}
+
+/// What was read if nothing is wrong, else everything that is.
+fn finish<T>(read: Option<T>, empty: bool, mut problems: Vec<Problem>) -> Result<T, Vec<Problem>> {
+    let whole_text = |message: String| Problem { line: 1, column: 1, path: String::new(), message };
+    if empty && problems.is_empty() {
+        problems.push(whole_text(format!(
+            "there is no experiment here: begin with `apiVersion: {API_VERSION}` and `kind: {KIND}`"
+        )));
     }
-    let experiments: Option<Vec<Experiment>> = read.into_iter().collect();
-    match experiments {
-        Some(experiments) if problems.is_empty() => Ok(experiments),
+    match read {
+        Some(read) if problems.is_empty() => Ok(read),
         _ => {
             // A reader that fails always notes why; this keeps the promise that the list is never empty even if one forgot.
             if problems.is_empty() {
-                let message = "this document cannot be read".to_owned();
-                problems.push(Problem { line: 1, column: 1, path: String::new(), message });
+                problems.push(whole_text("this document cannot be read".to_owned()));
             }
             problems.sort_by_key(|problem| (problem.line, problem.column));
             problems.truncate(MAX_PROBLEMS);

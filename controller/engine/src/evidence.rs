@@ -1,7 +1,7 @@
 //! What may be acted on: e-processes over settled cells, folded epoch by epoch in order of time. A fold knows counts and
 //! weights; what its numbers mean for people is [`crate::gates`]' and [`crate::assess`]'s.
 
-use crate::cells::{Cell, Tally, Threshold, slow};
+use crate::cells::{Cell, Edge, Tally, Threshold, slow};
 use crate::spec::{Bound, Direction, Experiment, Limit, RewardKind};
 use crate::state::{Epoch, EpochCounts, FIRST_LATENCY_GRID, Frozen, LATENCY_QUANTILES, PairUnits, State};
 use weir_stats::amount::{AmountEpoch, Amounts, Difference, difference};
@@ -37,6 +37,13 @@ impl<C: Cell> Stretch<'_, C> {
         self.counts.map_or(0, |counts| {
             counts.settled.iter().fold(0, |total, cell| cell.tally().assigned.saturating_add(total))
         })
+    }
+
+    /// Where slow begins for a guardrail's limit in this epoch: the same for all versions, by how latencies were counted.
+    pub(crate) fn compared_at(&self, limit: f64) -> Threshold {
+        let cells = self.counts.iter().flat_map(|counts| &counts.settled);
+        let beyond = cells.map(Cell::edges_held).any(|edge| edge == Edge::Upper);
+        if beyond { Threshold::Beyond(limit) } else { Threshold::From(limit) }
     }
 
     /// Slow exposures of a version: (certainly, possibly).
@@ -297,8 +304,8 @@ impl Process {
                 for ((violated, met), limit) in violated.iter_mut().zip(met).zip(&epoch.latency_grid) {
                     #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
                     let limit = *limit as f64;
-                    let of_baseline = stretch.slow(baseline, Threshold::From(limit));
-                    let of_candidate = stretch.slow(version, Threshold::From(limit * *ratio));
+                    let of_baseline = stretch.slow(baseline, stretch.compared_at(limit));
+                    let of_candidate = stretch.slow(version, stretch.compared_at(limit * *ratio));
                     // A bucket never helps a claim: what is in doubt counts against it.
                     compare::push(violated, &pair(of_baseline.1, of_candidate.0), EQUAL);
                     if chosen {

@@ -53,14 +53,19 @@ pub enum GateKind {
     Guardrail,
 }
 
-/// Natural log of the e-value at which a version is rolled back: Ville's inequality at α_R.
-pub(crate) fn roll_back_at(experiment: &Experiment) -> f64 {
-    (1.0 / experiment.alpha.roll_back).ln()
+/// Natural log of the e-value at which a claim tested at level α fires: Ville's inequality.
+pub(crate) fn fires_at(alpha: f64) -> f64 {
+    (1.0 / alpha).ln()
 }
 
-/// Natural log of the mean e-value at which a version is beaten (card J): Ville's inequality at α_P.
+/// Natural log of the e-value at which a version is rolled back: at α_R.
+pub(crate) fn roll_back_at(experiment: &Experiment) -> f64 {
+    fires_at(experiment.alpha.roll_back)
+}
+
+/// Natural log of the mean e-value at which a version is beaten (card J): at α_P.
 pub(crate) fn beaten_at(experiment: &Experiment) -> f64 {
-    (1.0 / experiment.alpha.promotion).ln()
+    fires_at(experiment.alpha.promotion)
 }
 
 /// ln of the mean of e-values, each given by its natural log; of none: 0 (no claim).
@@ -118,7 +123,7 @@ pub(crate) fn of(experiment: &Experiment, state: &State, version: usize, said: &
 }
 
 /// min(1, 1/E): valid at every look.
-fn p_value(log_e: f64) -> f64 {
+pub(crate) fn p_value(log_e: f64) -> f64 {
     (-log_e).exp().min(1.0)
 }
 

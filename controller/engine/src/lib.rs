@@ -4,11 +4,15 @@
 //! same code and agree bit for bit. `document` reads what a user wrote, `spec` is what remains of it once it is valid,
 //! `state` is where an experiment stands, `cells` is what settled counts must tell, `evidence` folds them into e-values,
 //! `gates` makes verdicts of these, `beliefs` and `metrics` say what is believed, `assess` puts all of it together, `decide`
-//! says what to do, `planning` what the filters are told.
+//! says what to do, `planning` what the filters are told. `counted` are counts from anywhere, `analysis` the whole engine on
+//! them, `budget` what is spent of the error budgets.
 
+pub mod analysis;
 pub mod assess;
 mod beliefs;
+pub mod budget;
 pub mod cells;
+pub mod counted;
 pub mod decide;
 pub mod document;
 mod evidence;
@@ -19,4 +23,4 @@ pub mod policy;
 pub mod spec;
 pub mod state;
 mod sticky;
-mod words;
+pub mod words;

@@ -101,6 +101,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) latencies: &'a [(f64, u64)],
     /// Per version: sum of rewards.
     pub(crate) rewards: &'a [f64],
+    /// Whether failures were counted: without, there is no error rate to show, and it is not zero.
+    pub(crate) failures_counted: bool,
     pub(crate) beliefs: &'a Beliefs,
     pub(crate) fold: &'a Fold,
     pub(crate) real: &'a RealRewards,
@@ -113,7 +115,9 @@ pub(crate) fn of(sources: &Sources<'_>) -> Vec<Vec<Metric>> {
     let versions = sources.experiment.versions.len();
     let mut metrics = vec![Vec::new(); versions];
     let errors: Vec<Option<Posterior>> = sources.beliefs.errors.iter().map(|beta| Some((*beta).into())).collect();
-    rates(sources, MetricName::ErrorRate, Direction::Minimize, &errors, Tally::bad, &mut metrics);
+    if sources.failures_counted {
+        rates(sources, MetricName::ErrorRate, Direction::Minimize, &errors, Tally::bad, &mut metrics);
+    }
     latencies(sources, &mut metrics);
     if let Some(reward) = &sources.experiment.reward {
         match reward.kind {

@@ -103,7 +103,7 @@ pub struct Epoch {
     pub epoch: u32,
     /// Unix milliseconds.
     pub began_at: u64,
-    /// Per version, summing to [`TOTAL_WEIGHT`].
+    /// Per version, relative; those of an experiment that runs sum to [`crate::spec::TOTAL_WEIGHT`].
     pub weights: Vec<u32>,
     /// The pooled reward rate known when the epoch began, within (0, 1): the centre `y₀` of card G.
     pub centre: f64,
@@ -129,7 +129,22 @@ impl Epoch {
     /// The propensity of a version, 0 to 1.
     #[must_use]
     pub fn propensity(&self, version: usize) -> f64 {
-        f64::from(self.weights.get(version).copied().unwrap_or(0)) / f64::from(TOTAL_WEIGHT)
+        let (weight, total) = self.share(version);
+        #[expect(clippy::cast_precision_loss, reason = "a few weights of 32 bits are exact")]
+        if total == 0 { 0.0 } else { weight as f64 / total as f64 }
+    }
+
+    /// The weight of a version in basis points, rounded.
+    #[must_use]
+    pub fn basis_points(&self, version: usize) -> u32 {
+        let (weight, total) = self.share(version);
+        let rounded = (weight * u64::from(TOTAL_WEIGHT) + total / 2).checked_div(total).unwrap_or(0);
+        u32::try_from(rounded).unwrap_or(TOTAL_WEIGHT)
+    }
+
+    fn share(&self, version: usize) -> (u64, u64) {
+        let weight = self.weights.get(version).copied().unwrap_or(0);
+        (u64::from(weight), self.weights.iter().map(|weight| u64::from(*weight)).sum())
     }
 }
 

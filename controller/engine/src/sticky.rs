@@ -1,10 +1,10 @@
 //! Evidence where users are the unit (card F): which pairs are compared by first events per unit bucket, and the looks that
 //! close buckets. Requests of one user are alike, so counts of requests prove nothing about users.
 
-use crate::cells::{Cell, UnitBuckets};
+use crate::cells::{Cell, FirstUnits, UnitBuckets};
 use crate::spec::{Bound, Experiment, RewardKind};
 use crate::state::{Epoch, Observations, PairUnits, State, UNIT_LATENCY};
-use weir_stats::units::{Closing, EpochBuckets};
+use weir_stats::units::{Closing, EpochBuckets, FirstEvents};
 
 /// The pairs whose first events some evidence of this experiment is about; none where each request is its own unit.
 pub(crate) fn pairs(experiment: &Experiment) -> Vec<PairUnits> {
@@ -29,18 +29,30 @@ pub(crate) fn pairs(experiment: &Experiment) -> Vec<PairUnits> {
 
 /// One kind of events of the buckets.
 type Kind = for<'a> fn(UnitBuckets<'a>) -> &'a [u16];
+/// The same of units that somebody counted already.
+type Counted = fn(FirstUnits) -> u64;
 
 /// Looks at what has settled: every open bucket with an event closes for good.
 pub(crate) fn look<C: Cell>(state: &State, epochs: &[&Epoch], observations: &Observations<C>) -> Vec<PairUnits> {
     let mut units = state.units.clone();
     for pair in &mut units {
+        let cell = |version: usize, epoch: &Epoch| {
+            observations.epochs.get(&epoch.epoch).and_then(|counts| counts.settled.get(version))
+        };
         let of = |version: usize, epoch: &Epoch, kind: Kind| {
-            let cell = observations.epochs.get(&epoch.epoch).and_then(|counts| counts.settled.get(version));
-            cell.map(|cell| kind(cell.unit_buckets())).unwrap_or_default()
+            cell(version, epoch).map(|cell| kind(cell.unit_buckets())).unwrap_or_default()
         };
         let (a, b) = (pair.a, pair.b);
-        let close = |closing: &mut Option<Closing>, kind: Kind| {
+        let close = |closing: &mut Option<Closing>, kind: Kind, counted: Counted| {
             if let Some(closing) = closing {
+                for epoch in epochs {
+                    let [of_a, of_b] =
+                        [a, b].map(|version| cell(version, epoch).and_then(Cell::first_units).map(counted));
+                    if of_a.is_some() || of_b.is_some() {
+                        let (baseline, candidate) = (of_a.unwrap_or(0), of_b.unwrap_or(0));
+                        closing.set(epoch.epoch, FirstEvents { baseline, candidate, ties: 0 });
+                    }
+                }
                 closing.look(epochs.iter().map(|epoch| EpochBuckets {
                     epoch: epoch.epoch,
                     baseline: of(a, epoch, kind),
@@ -48,9 +60,9 @@ pub(crate) fn look<C: Cell>(state: &State, epochs: &[&Epoch], observations: &Obs
                 }));
             }
         };
-        close(&mut pair.bad, |buckets| buckets.bad);
-        close(&mut pair.slow, |buckets| buckets.slow);
-        close(&mut pair.rewarded, |buckets| buckets.rewarded);
+        close(&mut pair.bad, |buckets| buckets.bad, |units| units.bad);
+        close(&mut pair.slow, |buckets| buckets.slow, |units| units.slow);
+        close(&mut pair.rewarded, |buckets| buckets.rewarded, |units| units.rewarded);
     }
     units
 }

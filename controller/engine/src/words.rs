@@ -1,7 +1,8 @@
 //! Numbers as people read them.
 
 /// An e-value given by its natural log: its exact size does not matter once it is huge.
-pub(crate) fn e_value(log_e: f64) -> String {
+#[must_use]
+pub fn e_value(log_e: f64) -> String {
     let e = log_e.exp();
     if log_e > 9.2 {
         "over 10,000".to_owned()
@@ -15,29 +16,34 @@ pub(crate) fn e_value(log_e: f64) -> String {
 }
 
 /// A share as a percentage, at most four significant decimals.
-pub(crate) fn percent(share: f64) -> String {
+#[must_use]
+pub fn percent(share: f64) -> String {
     format!("{}%", points(share))
 }
 
 /// A share in percentage points.
-pub(crate) fn points(share: f64) -> String {
+#[must_use]
+pub fn points(share: f64) -> String {
     trimmed(format!("{:.4}", share * 100.0))
 }
 
 /// A number without needless decimals.
-pub(crate) fn number(value: f64) -> String {
+#[must_use]
+pub fn number(value: f64) -> String {
     trimmed(format!("{value:.4}"))
 }
 
 /// Microseconds as ms or s.
-pub(crate) fn duration_us(microseconds: u64) -> String {
+#[must_use]
+pub fn duration_us(microseconds: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "at most an hour")]
     let ms = microseconds as f64 / 1_000.0;
     if ms >= 1_000.0 { format!("{} s", trimmed(format!("{:.3}", ms / 1_000.0))) } else { format!("{} ms", number(ms)) }
 }
 
 /// A count with separators.
-pub(crate) fn count(count: u64) -> String {
+#[must_use]
+pub fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -220,11 +220,16 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Reads a file; `-` is the standard input.
+    /// Reads a file with an experiment; `-` is the standard input.
     pub(crate) fn read(path: &str) -> anyhow::Result<Self> {
+        Self::read_up_to(path, weir_engine::document::MAX_TEXT)
+    }
+
+    /// Reads a file of at most so many bytes; `-` is the standard input.
+    pub(crate) fn read_up_to(path: &str, most: usize) -> anyhow::Result<Self> {
         use anyhow::Context;
-        // One byte more than a document may have: enough to see that it is too long.
-        let most = u64::try_from(weir_engine::document::MAX_TEXT)?.saturating_add(1);
+        // One byte more than it may have: enough to see that it is too long.
+        let most = u64::try_from(most)?.saturating_add(1);
         let mut bytes = Vec::new();
         let name = if path == "-" {
             io::Read::read_to_end(&mut io::Read::take(io::stdin().lock(), most), &mut bytes)

@@ -1,16 +1,18 @@
 //! `weir get`: shows experiments once.
 
 use super::client::{Server, ServerArgs, View, experiment_name};
+use super::insight::insight;
 use super::output::{OutputArgs, now, print, print_json};
 use super::show;
 use std::process::ExitCode;
+use weir_engine::budget::AlphaSpent;
 
 /// Arguments of `weir get`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   weir get                          every experiment, one a line
-  weir get checkout                 one in detail: versions, rates with intervals, verdicts, the last decision
+  weir get checkout                 one in detail: versions, verdicts, the last decision, comparisons, the α spent
   weir get checkout --output json   everything that is known of it
   weir get --server http://weir.example:8181")]
 pub(crate) struct GetArgs {
@@ -34,7 +36,12 @@ pub(crate) fn run(args: GetArgs) -> anyhow::Result<ExitCode> {
     if args.output.json() {
         print_json(&answer)?;
     } else if args.name.is_some() {
-        print(&show::detail(&server.typed::<View>(&answer)?, now()))?;
+        let view: View = server.typed(&answer)?;
+        let depth = view
+            .assessment
+            .as_ref()
+            .map(|assessment| insight(assessment, &AlphaSpent::of(assessment, assessment.winner.as_deref())));
+        print(&format!("{}{}", show::detail(&view, now()), depth.unwrap_or_default()))?;
     } else {
         let views: Vec<View> = server.typed(answer.get("experiments").unwrap_or(&answer))?;
         print(&show::list(&views, now()))?;

@@ -1,9 +1,11 @@
 //! The command line's root: which commands there are, and how a failure is shown. Each command owns its own file.
 
+mod analyze;
 mod apply;
 mod client;
 mod delete;
 mod get;
+mod insight;
 mod output;
 mod serve;
 mod show;
@@ -35,6 +37,8 @@ enum Command {
     Delete(delete::DeleteArgs),
     /// Say everything that is wrong with a file, without a server.
     Validate(validate::ValidateArgs),
+    /// Say what the counts of a file show, without a server.
+    Analyze(analyze::AnalyzeArgs),
 }
 
 impl Cli {
@@ -47,6 +51,7 @@ impl Cli {
             Command::Watch(args) => watch::run(args),
             Command::Delete(args) => delete::run(args),
             Command::Validate(args) => validate::run(args),
+            Command::Analyze(args) => analyze::run(args),
         };
         result.unwrap_or_else(|error| {
             eprintln!("weir: {error:#}");

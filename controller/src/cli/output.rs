@@ -8,6 +8,7 @@ use std::io::{self, Write};
 pub(crate) enum Format {
     /// For people.
     #[default]
+    #[value(alias = "table")]
     Text,
     /// For programs.
     Json,
@@ -47,6 +48,9 @@ pub(crate) fn print_json(value: &serde_json::Value) -> io::Result<()> {
     print(&format!("{value:#}\n"))
 }
 
+/// Columns of names, which lean left though a name may look like a number.
+const NAMES: [&str; 5] = ["NAME", "VERSION", "WITH", "CLAIM", "SERVICE"];
+
 /// A table with columns as wide as they need to be.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -57,6 +61,11 @@ impl Table {
     /// A table with these headings.
     pub(crate) fn new(headings: &[&str]) -> Self {
         Self { rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()] }
+    }
+
+    /// Whether it has no rows.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.len() < 2
     }
 
     /// Adds a row.
@@ -71,10 +80,12 @@ impl Table {
         let shape: Vec<(usize, bool)> = (0..columns)
             .map(|column| {
                 let width = self.rows.iter().map(|row| cell(row, column).chars().count()).max().unwrap_or(0);
+                let named = self.rows.first().is_some_and(|row| NAMES.contains(&cell(row, column).as_str()));
                 let numeric = self.rows.iter().skip(1).all(|row| {
                     let cell = cell(row, column);
                     cell.starts_with(|c: char| c.is_ascii_digit() || "–<>".contains(c)) || cell.is_empty()
                 });
+                let numeric = numeric && !named;
                 (width, numeric)
             })
             .collect();
@@ -146,6 +157,20 @@ pub(crate) fn probability(value: f64) -> String {
     }
 }
 
+/// An e-value given by its natural log; its exact size does not matter once it is huge or nothing.
+pub(crate) fn e_value(log_e: f64) -> String {
+    let e = log_e.exp();
+    if e > 10_000.0 {
+        ">10,000".to_owned()
+    } else if e >= 100.0 {
+        format!("{e:.0}")
+    } else if e >= 0.01 {
+        format!("{e:.2}").trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        "<0.01".to_owned()
+    }
+}
+
 /// A weight in basis points.
 pub(crate) fn weight(basis_points: u32) -> String {
     let (whole, part) = (basis_points / 100, basis_points % 100);
@@ -191,6 +216,9 @@ mod tests {
         table.row(vec!["v1".to_owned(), "5%".to_owned(), "é".to_owned()]);
         table.row(vec!["a-long-name".to_owned(), "12.5%".to_owned()]);
         assert_eq!(table.render(), "VERSION      WEIGHT  NOTE\nv1               5%  é\na-long-name   12.5%\n");
+        let mut table = Table::new(&["VERSION", "OF"]);
+        table.row(vec!["1.9".to_owned(), "1,000".to_owned()]);
+        assert_eq!(table.render(), "VERSION     OF\n1.9      1,000\n");
     }
 
     #[test]
@@ -199,6 +227,8 @@ mod tests {
         assert_eq!(["0%", "0.01%", "5.1%", "100%"], [0.0, 0.000_1, 0.051, 1.0].map(percent).as_slice());
         assert_eq!(["0.1400", "12.50", "1234", "0"], [0.14, 12.5, 1_234.0, 0.0].map(amount).as_slice());
         assert_eq!(["0%", "<0.1%", "42.0%", ">99.9%"], [0.0, 1e-9, 0.42, 0.999_999].map(probability).as_slice());
+        let e_values = [20_f64.ln(), 1e9, 400_f64.ln(), 0.0, -9.0].map(e_value);
+        assert_eq!(["20", ">10,000", "400", "1", "<0.01"], e_values.as_slice());
         assert_eq!(["0%", "0.01%", "33.34%", "12.5%", "100%"], [0, 1, 3_334, 1_250, 10_000].map(weight).as_slice());
         assert_eq!(["0.4 ms", "12 ms", "12.0 s"], [0.4, 12.3, 12_000.0].map(latency).as_slice());
         let stretches = [900, 59_000, 250_000, 7_500_000, 273_600_000].map(stretch);

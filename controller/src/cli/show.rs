@@ -6,7 +6,7 @@ use weir_engine::assess::{Assessment, VersionAssessment};
 use weir_engine::decide::{Action, Decision};
 use weir_engine::gates;
 use weir_engine::metrics::MetricName;
-use weir_engine::spec::Strategy;
+use weir_engine::spec::{Experiment, Strategy};
 use weir_engine::state::{Outcome, Phase, Verdict};
 
 /// Several experiments, one a line.
@@ -39,10 +39,18 @@ pub(crate) fn detail(view: &View, now: u64) -> String {
         phase(view),
         view.state.epoch().map_or(0, |epoch| epoch.epoch),
         age(view, now),
-        limits(view),
+        limits(experiment),
     );
+    let concluded = match view.state.phase {
+        Phase::Concluded { version, .. } => Some(version),
+        Phase::Running => None,
+    };
     match &view.assessment {
-        Some(assessment) => text.push_str(&versions(view, assessment)),
+        Some(assessment) => {
+            text.push_str(&versions(assessment, concluded));
+            text.push_str(&settled(assessment));
+            text.push_str(&format!("{}\n", assessment.conclusion));
+        }
         None => text.push_str("nothing assessed yet\n"),
     }
     if let Some(decision) = &view.decision {
@@ -125,8 +133,7 @@ fn strategy(strategy: &Strategy) -> String {
 }
 
 /// A line with the objectives and guardrails; empty without any.
-fn limits(view: &View) -> String {
-    let goals = &view.experiment;
+pub(crate) fn limits(goals: &Experiment) -> String {
     let objectives =
         goals.objectives.iter().map(|objective| (&objective.name, gates::objective_in_words(&objective.limit)));
     let guardrails =
@@ -146,18 +153,16 @@ fn action(action: Action) -> &'static str {
     }
 }
 
-fn versions(view: &View, assessment: &Assessment) -> String {
-    let rewarded = view.experiment.reward.is_some();
+/// The versions, one a line; `concluded` is the one that has all traffic.
+pub(crate) fn versions(assessment: &Assessment, concluded: Option<usize>) -> String {
+    // Card J is about rewards.
+    let rewarded = assessment.versions.iter().any(|version| version.log_e_beaten.is_some());
     let mut headings = vec!["VERSION", "WEIGHT", "EXPOSURES", "ERRORS", "P50", "P99"];
     if rewarded {
         headings.extend(["REWARD", "BEST*"]);
     }
     headings.push("VERDICTS");
     let mut table = Table::new(&headings);
-    let concluded = match view.state.phase {
-        Phase::Concluded { version, .. } => Some(version),
-        Phase::Running => None,
-    };
     for (index, version) in assessment.versions.iter().enumerate() {
         let share = concluded.map_or(version.weight, |outcome| if outcome == index { 10_000 } else { 0 });
         let mut row = vec![
@@ -181,14 +186,16 @@ fn versions(view: &View, assessment: &Assessment) -> String {
             "* probability of the best reward among those that keep their limits: belief, it decides nothing\n",
         );
     }
+    text
+}
+
+fn settled(assessment: &Assessment) -> String {
     let live: u64 = assessment.versions.iter().map(|version| version.live.assigned).sum();
-    text.push_str(&format!(
+    format!(
         "\nsettled {} of {} exposures; rates with 95% intervals\n",
         count(assessment.settled_exposures),
         count(live.max(assessment.settled_exposures)),
-    ));
-    text.push_str(&format!("{}\n", assessment.conclusion));
-    text
+    )
 }
 
 /// A rate with the range in which it most likely lies.
@@ -251,7 +258,6 @@ mod tests {
     use weir_engine::cells::Tally;
     use weir_engine::metrics::{Interval, Metric};
     use weir_engine::spec::Direction;
-    use weir_engine::spec::Experiment;
     use weir_engine::state::{Observations, State};
 
     const DOCUMENT: &str = "\

@@ -38,7 +38,7 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    fn new(file: &str, problem: Problem) -> Self {
+    pub(crate) fn new(file: &str, problem: Problem) -> Self {
         let Problem { line, column, path, message } = problem;
         Self { file: file.to_owned(), line: Some(line), column: Some(column), path, message }
     }

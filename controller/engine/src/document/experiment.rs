@@ -3,7 +3,7 @@
 use super::place::{Fields, Place, checked_header_name, not_a_header_name, shown};
 use super::strategy::{Kind, Versions};
 use super::tree::Node;
-use super::{API_VERSION, KIND, Problem, goals, strategy, traffic};
+use super::{API_VERSION, KIND, Problem, Purpose, goals, strategy, traffic};
 use crate::spec::{Bound, Experiment, Version};
 use weir_core::plan::{FailureRules, Header, MAX_DEADLINE_MS, MAX_ROUTING_HEADERS, MAX_VERSIONS, Match, Measure, Unit};
 
@@ -41,10 +41,16 @@ const SPEC_FIELDS: [&str; 16] = [
 ];
 
 /// Reads one document; `None` only after noting why.
-pub(super) fn read(document: &Node, problems: &mut Vec<Problem>) -> Option<Experiment> {
+pub(super) fn read(document: &Node, purpose: Purpose, problems: &mut Vec<Problem>) -> Option<Experiment> {
     let root = Place::root(document);
     let asked = format!("an experiment (`apiVersion: {API_VERSION}`, `kind: {KIND}`, `metadata`, `spec`)");
-    let fields = root.fields(&["apiVersion", "kind", "metadata", "spec"], &asked, problems)?;
+    let fields = root.fields(&["apiVersion", "kind", "metadata", "spec", "epochs"], &asked, problems)?;
+    if let Some(epochs) = fields.get("epochs").filter(|_| purpose == Purpose::Run) {
+        epochs.problem(
+            problems,
+            "counts are for `weir analyze` alone: leave `epochs` out of an experiment that is to run",
+        );
+    }
     for (name, expected) in [("apiVersion", API_VERSION), ("kind", KIND)] {
         let Some(place) = fields.require(name, &format!("`{name}: {expected}`"), problems) else { continue };
         if let Some(found) = place.text(&format!("`{expected}`"), problems)
@@ -59,7 +65,7 @@ pub(super) fn read(document: &Node, problems: &mut Vec<Problem>) -> Option<Exper
     let spec = spec.and_then(|place| {
         place.fields(&SPEC_FIELDS, "what the experiment is: its `service` and its `versions` at least", problems)
     });
-    let experiment = spec.and_then(|fields| read_spec(&fields, problems))?;
+    let experiment = spec.and_then(|fields| read_spec(&fields, purpose, problems))?;
     Some(Experiment { name: name?, ..experiment })
 }
 
@@ -85,14 +91,19 @@ fn experiment_name(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Str
 }
 
 /// Everything but the name, which stays empty.
-fn read_spec(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Experiment> {
-    let service = fields.require("service", "the name of the service, as `service: checkout`", problems);
-    let service = service.and_then(|place| place.name(problems));
+fn read_spec(fields: &Fields<'_>, purpose: Purpose, problems: &mut Vec<Problem>) -> Option<Experiment> {
+    let service = match fields.get("service") {
+        // Counts may come from anywhere.
+        None if purpose == Purpose::Analyze && !fields.mentions("service") => Some(String::new()),
+        _ => fields
+            .require("service", "the name of the service, as `service: checkout`", problems)
+            .and_then(|place| place.name(problems)),
+    };
     let matching = fields.get("match").map_or(Some(Match::default()), |place| traffic::matching(&place, problems));
     let unit = fields.get("unit").map_or(Some(Unit::Request), |place| traffic::unit(&place, problems));
     let versions = ReadVersions::read(fields, problems);
     let limits = goals::limits(fields, problems);
-    let reward = fields.get("reward").map_or(Some(None), |place| goals::reward(&place, problems).map(Some));
+    let reward = fields.get("reward").map_or(Some(None), |place| goals::reward(&place, purpose, problems).map(Some));
     let (kind, strategy) = match fields.get("strategy") {
         Some(place) => strategy::read(&place, versions.known(), problems),
         None => {

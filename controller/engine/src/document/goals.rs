@@ -1,8 +1,8 @@
 //! What an experiment is judged by: objectives, guardrails, the reward and the error budgets.
 
-use super::Problem;
 use super::place::{Fields, Place, nearest, shown};
 use super::quantity::WHOLE;
+use super::{Problem, Purpose};
 use crate::spec::{Alpha, Bound, Direction, Guardrail, Limit, MOST_LIMITS, MOST_RATIO, Objective, Reward, RewardKind};
 use weir_core::duration::format_milliseconds;
 use weir_core::plan::{MAX_DEADLINE_MS, RewardSource};
@@ -194,11 +194,17 @@ fn ratio(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<f64> {
 }
 
 /// What to maximise or minimise.
-pub(super) fn reward(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Reward> {
+pub(super) fn reward(place: &Place<'_>, purpose: Purpose, problems: &mut Vec<Problem>) -> Option<Reward> {
     let asked = "a reward such as `{responseHeader: x-weir-reward, direction: maximize}`";
     let fields = place.fields(&["responseHeader", "kind", "direction"], asked, problems)?;
-    let source = fields.require("responseHeader", "the response header that carries it", problems);
-    let source = source.and_then(|place| place.header_name(problems)).map(RewardSource::ResponseHeader);
+    let source = match fields.get("responseHeader") {
+        // Counts may come from anywhere; this is the header that examples use.
+        None if purpose == Purpose::Analyze && !fields.mentions("responseHeader") => Some("x-weir-reward".to_owned()),
+        _ => fields
+            .require("responseHeader", "the response header that carries it", problems)
+            .and_then(|place| place.header_name(problems)),
+    };
+    let source = source.map(RewardSource::ResponseHeader);
     let kinds = [("binary", RewardKind::Binary), ("real", RewardKind::Real)];
     let kind = fields.get("kind").map_or(Some(RewardKind::Binary), |place| place.word(&kinds, problems));
     let words = [("maximize", Direction::Maximize), ("minimize", Direction::Minimize)];

@@ -127,6 +127,16 @@ impl<'t> Place<'t> {
         items.iter().enumerate().map(|(index, node)| Self { node, path: format!("{}[{index}]", self.path) }).collect()
     }
 
+    /// Whether this is a list.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(&self.node.value, Value::List(_))
+    }
+
+    /// Whether this is a mapping.
+    pub(super) fn is_mapping(&self) -> bool {
+        matches!(&self.node.value, Value::Map(_))
+    }
+
     /// Whether this is a list without items.
     pub(super) fn is_empty_list(&self) -> bool {
         matches!(&self.node.value, Value::List(items) if items.is_empty())

@@ -2,13 +2,22 @@
 //!
 //! Bounded in size, depth and number of nodes; anchors, aliases and tags are refused, so nothing can grow on expansion.
 
-use super::{MAX_TEXT, Problem};
+use super::Problem;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
 /// Deepest nesting of lists and mappings.
 const MAX_DEPTH: usize = 32;
-/// Most nodes in one text; the largest sensible document has a few hundred.
-const MAX_NODES: usize = 20_000;
+/// Most fields of one mapping.
+const MAX_FIELDS: usize = 1_000;
+
+/// How much is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Bytes of the text.
+    pub(super) bytes: usize,
+    /// Nodes in it.
+    pub(super) nodes: usize,
+}
 
 /// A line and a column, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,14 +68,14 @@ pub(super) struct Entry {
 }
 
 /// The documents of a text that are not empty. Notes what is not YAML, or YAML that is refused here.
-pub(super) fn parse(text: &str, problems: &mut Vec<Problem>) -> Vec<Node> {
+pub(super) fn parse(text: &str, bounds: Bounds, problems: &mut Vec<Problem>) -> Vec<Node> {
     let start = Position { line: 1, column: 1 };
-    if text.len() > MAX_TEXT {
-        let message = format!("the text has {} bytes; at most {MAX_TEXT} are read", text.len());
+    if text.len() > bounds.bytes {
+        let message = format!("the text has {} bytes; at most {} are read", text.len(), bounds.bytes);
         problems.push(start.problem("", message));
         return Vec::new();
     }
-    let mut builder = Builder { problems, documents: Vec::new(), open: Vec::new(), nodes: 0 };
+    let mut builder = Builder { problems, documents: Vec::new(), open: Vec::new(), nodes: 0, most: bounds.nodes };
     for event in Parser::new_from_str(text) {
         let more = match event {
             Ok((event, span)) => builder.take(event, Position::of(span.start)),
@@ -101,14 +110,15 @@ struct Builder<'p> {
     documents: Vec<Node>,
     open: Vec<Open>,
     nodes: usize,
+    most: usize,
 }
 
 impl Builder<'_> {
     /// Takes one event; false when reading must stop.
     fn take(&mut self, event: Event<'_>, at: Position) -> bool {
         self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            self.problems.push(at.problem("", format!("this is too much: at most {MAX_NODES} values are read")));
+        if self.nodes > self.most {
+            self.problems.push(at.problem("", format!("this is too much: at most {} values are read", self.most)));
             return false;
         }
         match event {
@@ -197,6 +207,13 @@ fn as_key(node: Node, entries: &[Entry], problems: &mut Vec<Problem>) -> Key {
             return Key::Refused;
         }
     };
+    if entries.len() >= MAX_FIELDS {
+        if entries.len() == MAX_FIELDS {
+            problems
+                .push(node.at.problem("", format!("this mapping has too many fields: at most {MAX_FIELDS} are read")));
+        }
+        return Key::Refused;
+    }
     match entries.iter().find(|entry| entry.key == name) {
         None => Key::Text(name, node.at),
         Some(first) => {

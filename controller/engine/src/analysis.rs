@@ -1,0 +1,381 @@
+//! The whole engine on counts from anywhere: epochs in order of time, with a look after each, as production would have taken it.
+//!
+//! A pure function of the experiment and the counts. Like production it chooses what an epoch is judged by (its centre, the
+//! latencies at which versions are compared) from the epochs before it, keeps what fired, closes unit buckets and freezes
+//! variances look by look. Unlike production it moves no weights: those are in the data.
+
+use crate::assess::{Assessment, Assessor, Depth};
+use crate::budget::AlphaSpent;
+use crate::cells::{Cell, Slow, Threshold, slow};
+use crate::decide::{begin_epoch, broken, remember};
+use crate::evidence::Stretch;
+use crate::spec::{Bound, Experiment, Limit};
+use crate::state::{EpochCounts, LATENCY_QUANTILES, Observations, State, Verdict};
+use crate::words;
+use serde::{Deserialize, Serialize};
+
+/// One epoch, as somebody counted it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CountedEpoch<C> {
+    /// Per version, relative, none below a billionth of their sum unless it is zero.
+    pub weights: Vec<u32>,
+    /// Latencies in microseconds at which candidates are compared with the baseline, ascending, if somebody fixed them before the
+    /// epoch began; otherwise they come from the epochs before. Beyond the fourth they are ignored.
+    pub compare_at: Option<Vec<u64>>,
+    /// Per version, what has settled.
+    pub cells: Vec<C>,
+}
+
+/// What an experiment's counts say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Analysis {
+    /// The experiment's name.
+    pub experiment: String,
+    /// Which of the three answers.
+    pub answer: Answer,
+    /// The best of the feasible, by the first look that had the evidence, unless it broke a limit later.
+    pub winner: Option<String>,
+    /// The answer in a sentence.
+    pub conclusion: String,
+    /// Per epoch, the look after it.
+    pub looks: Vec<Look>,
+    /// What was spent of every error budget.
+    pub alpha_spent: AlphaSpent,
+    /// What is not known, and what that means.
+    pub notes: Vec<String>,
+    /// The last look, in full. Who is out by its evidence is out in it.
+    pub assessment: Assessment,
+}
+
+/// The answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Answer {
+    /// One version is the best of the feasible.
+    Winner,
+    /// Every candidate broke a limit.
+    NoCandidateLeft,
+    /// Neither.
+    NotEnoughEvidence,
+}
+
+/// The look after one epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Look {
+    /// After which epoch: 1, 2, 3, …
+    pub epoch: u32,
+    /// Per version, the propensity in this epoch.
+    pub propensities: Vec<f64>,
+    /// Settled exposures of this epoch, all versions.
+    pub exposures: u64,
+    /// Milliseconds at which candidates were compared with the baseline in this epoch; none without a guardrail on latency.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compared_at_ms: Vec<f64>,
+    /// What it was the first look to find.
+    pub found: Vec<Found>,
+}
+
+/// What a look found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Found {
+    /// What.
+    pub kind: FoundKind,
+    /// Of which version; `None` if of the experiment.
+    pub version: Option<String>,
+    /// Which limit; `None` if it is not about one.
+    pub gate: Option<String>,
+    /// A sentence for people.
+    pub why: String,
+}
+
+/// What a look can find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FoundKind {
+    /// A limit is kept.
+    Met,
+    /// A limit is broken.
+    Violated,
+    /// A version is out: from here on it cannot win, and its reward beats nobody.
+    Out,
+    /// Exposures do not follow the weights.
+    SampleRatioBroken,
+    /// There is a winner.
+    Winner,
+}
+
+/// Analyses an experiment's epochs, in order of time. Versions that `weights` or `cells` do not mention have none.
+#[must_use]
+pub fn analyze<C: Cell>(experiment: &Experiment, epochs: Vec<CountedEpoch<C>>) -> Analysis {
+    let mut walk = Walk {
+        experiment,
+        state: State::begin(experiment, 0),
+        observations: Observations { epochs: std::collections::BTreeMap::new() },
+        assessor: Assessor::default(),
+        last: None,
+        winner: None,
+        looks: Vec::with_capacity(epochs.len()),
+    };
+    epochs.into_iter().for_each(|epoch| walk.look(epoch));
+    walk.end()
+}
+
+/// Where the walk over the epochs stands.
+struct Walk<'a, C> {
+    experiment: &'a Experiment,
+    state: State,
+    observations: Observations<C>,
+    assessor: Assessor,
+    last: Option<Assessment>,
+    /// The first winner, and after which epoch.
+    winner: Option<(String, u32)>,
+    looks: Vec<Look>,
+}
+
+impl<C: Cell> Walk<'_, C> {
+    /// Adds an epoch, and looks.
+    fn look(&mut self, epoch: CountedEpoch<C>) {
+        self.begin(epoch.weights, epoch.compare_at);
+        let Some(number) = self.state.epoch().map(|epoch| epoch.epoch) else { return };
+        let exposures = epoch.cells.iter().fold(0, |sum: u64, cell| cell.tally().assigned.saturating_add(sum));
+        self.observations.epochs.insert(number, EpochCounts { settled: epoch.cells, unsettled: Vec::new() });
+        let mut found = Vec::new();
+        let assessment = loop {
+            let assessment = self.assessor.assess(self.experiment, &self.state, &self.observations, Depth::Evidence);
+            if !self.remember(&assessment, &mut found) {
+                break assessment;
+            }
+            // Who is out changes who is compared: look again at the same counts, as production does.
+        };
+        if let (None, Some(winner)) = (&self.winner, &assessment.winner) {
+            let why = assessment.conclusion.clone();
+            found.push(Found { kind: FoundKind::Winner, version: Some(winner.clone()), gate: None, why });
+            self.winner = Some((winner.clone(), number));
+        }
+        let versions = 0..self.experiment.versions.len();
+        let latencies = self.experiment.guardrails.iter().any(|g| matches!(g.bound, Bound::Latency { .. }));
+        let grid = self.state.epoch().filter(|_| latencies).map(|epoch| epoch.latency_grid.as_slice());
+        #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
+        self.looks.push(Look {
+            epoch: number,
+            propensities: versions.map(|v| self.state.epoch().map_or(0.0, |epoch| epoch.propensity(v))).collect(),
+            exposures,
+            compared_at_ms: grid.unwrap_or_default().iter().map(|us| *us as f64 / 1_000.0).collect(),
+            found,
+        });
+        self.last = Some(assessment);
+    }
+
+    fn begin(&mut self, weights: Vec<u32>, compare_at: Option<Vec<u64>>) {
+        match &self.last {
+            Some(assessment) => begin_epoch(&mut self.state, weights, assessment, 0),
+            // The experiment's own first epoch, with the weights that it had.
+            None => self.state.epochs.iter_mut().for_each(|epoch| epoch.weights.clone_from(&weights)),
+        }
+        if let (Some(mut grid), Some(epoch)) = (compare_at, self.state.epochs.last_mut())
+            && let Some(highest) = grid.last().copied()
+        {
+            // Fewer than four: the highest once more, which adds nothing.
+            grid.resize(LATENCY_QUANTILES.len(), highest);
+            epoch.latency_grid = grid;
+        }
+    }
+
+    /// Keeps what this look adds. Whether a version is out that was not before.
+    fn remember(&mut self, assessment: &Assessment, found: &mut Vec<Found>) -> bool {
+        let mut next = remember(&self.state, assessment);
+        for (index, version) in assessment.versions.iter().enumerate() {
+            for (gate, (before, after)) in version.gates.iter().zip(self.state.latched.iter().zip(&next.latched)) {
+                let (before, after) = (before.get(index), after.get(index));
+                let (kind, what, log_e, at) = match after.filter(|_| before != after) {
+                    Some(Verdict::Met) => (FoundKind::Met, "meets", gate.log_e_met, gate.met_at),
+                    Some(Verdict::Violated) => (FoundKind::Violated, "breaks", gate.log_e_violated, gate.violated_at),
+                    _ => continue,
+                };
+                found.push(Found {
+                    kind,
+                    version: Some(version.name.clone()),
+                    gate: Some(gate.name.clone()),
+                    why: format!(
+                        "{} {what} {}: e-value {}, {} needed.",
+                        version.name,
+                        gate.name,
+                        words::e_value(log_e),
+                        words::e_value(at)
+                    ),
+                });
+            }
+        }
+        if next.sample_ratio_broken && !self.state.sample_ratio_broken {
+            let why = "Exposures do not follow the weights.".to_owned();
+            found.push(Found { kind: FoundKind::SampleRatioBroken, version: None, gate: None, why });
+        }
+        let mut more_out = false;
+        for (version, out) in assessment.versions.iter().zip(&mut next.out) {
+            let Some(what) = broken(version).filter(|_| !*out) else { continue };
+            (*out, more_out) = (true, true);
+            let why = format!("{} is out from here on, for it breaks {what}.", version.name);
+            found.push(Found { kind: FoundKind::Out, version: Some(version.name.clone()), gate: None, why });
+        }
+        self.state = next;
+        more_out
+    }
+
+    fn end(mut self) -> Analysis {
+        let assessment = self.assessor.assess(self.experiment, &self.state, &self.observations, Depth::Complete);
+        let kept = |name: &str| {
+            let out = assessment.versions.iter().any(|version| version.name == name && version.out);
+            !out && !self.state.sample_ratio_broken
+        };
+        let (winner, conclusion) = match &self.winner {
+            Some((earlier, _)) if kept(earlier) && assessment.winner.as_ref() == Some(earlier) => {
+                (Some(earlier.clone()), assessment.conclusion.clone())
+            }
+            Some((earlier, epoch)) if kept(earlier) => {
+                let conclusion = format!(
+                    "{earlier} wins: the evidence was there after epoch {epoch}, and what came later does not take it back."
+                );
+                (Some(earlier.clone()), conclusion)
+            }
+            Some((earlier, epoch)) => {
+                let since = if self.state.sample_ratio_broken {
+                    "but exposures were found not to follow the weights".to_owned()
+                } else {
+                    "and has broken a limit since".to_owned()
+                };
+                let conclusion = format!("{} ({earlier} had won after epoch {epoch}, {since}.)", assessment.conclusion);
+                (assessment.winner.clone(), conclusion)
+            }
+            None => (assessment.winner.clone(), assessment.conclusion.clone()),
+        };
+        let left = assessment.versions.iter().any(|version| !version.baseline && !version.out);
+        let answer = match winner {
+            Some(_) => Answer::Winner,
+            None if !left => Answer::NoCandidateLeft,
+            None => Answer::NotEnoughEvidence,
+        };
+        Analysis {
+            experiment: self.experiment.name.clone(),
+            answer,
+            alpha_spent: AlphaSpent::of(&assessment, winner.as_deref()),
+            winner,
+            conclusion,
+            looks: self.looks,
+            notes: notes(self.experiment, &self.state, &self.observations),
+            assessment,
+        }
+    }
+}
+
+/// What is not known, and what that means.
+fn notes<C: Cell>(experiment: &Experiment, state: &State, observations: &Observations<C>) -> Vec<String> {
+    let stretches: Vec<Stretch<'_, C>> =
+        state.epochs.iter().map(|epoch| Stretch { epoch, counts: observations.epochs.get(&epoch.epoch) }).collect();
+    let cells = |version: usize| stretches.iter().filter_map(move |stretch| Some((stretch, stretch.cell(version)?)));
+    let mut notes = Vec::new();
+    let versions = || experiment.versions.iter().enumerate();
+    if versions().any(|(index, _)| cells(index).any(|(_, cell)| !cell.counts_failures() && cell.tally().assigned > 0)) {
+        notes.push("Failures were not counted, so that no error rate is known.".to_owned());
+    }
+    for (limit, version) in versions().flat_map(|version| latency_limits(experiment).map(move |limit| (limit, version)))
+    {
+        let (index, version) = version;
+        let mut doubt = Doubt::default();
+        cells(index).for_each(|(stretch, cell)| doubt.add(experiment, &limit, index, stretch, cell));
+        notes.extend(doubt.note(&version.name, limit.name()));
+    }
+    notes
+}
+
+/// An objective or a guardrail on latency that counts of requests are evidence for.
+#[derive(Clone, Copy)]
+enum LatencyLimit<'a> {
+    Objective { name: &'a str, max_us: u64 },
+    Guardrail { name: &'a str, ratio: f64 },
+}
+
+impl LatencyLimit<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Objective { name, .. } | Self::Guardrail { name, .. } => name,
+        }
+    }
+}
+
+fn latency_limits(experiment: &Experiment) -> impl Iterator<Item = LatencyLimit<'_>> {
+    let objectives = experiment.objectives.iter().filter_map(|objective| match objective.limit {
+        Limit::Latency { max_us, .. } => Some(LatencyLimit::Objective { name: &objective.name, max_us }),
+        Limit::ErrorRate { .. } => None,
+    });
+    let guardrails = experiment.guardrails.iter().filter_map(|guardrail| match guardrail.bound {
+        Bound::Latency { ratio } => Some(LatencyLimit::Guardrail { name: &guardrail.name, ratio }),
+        Bound::ErrorRate { .. } => None,
+    });
+    objectives.chain(guardrails).filter(|_| experiment.requests_are_units())
+}
+
+/// Exposures of which a limit cannot tell whether they are slow.
+#[derive(Default)]
+struct Doubt {
+    /// Whose latency is not known.
+    unknown: u64,
+    /// Whose bucket the limit divides, at the worst of several latencies.
+    divided: u64,
+    /// That may be slow, there.
+    possible: u64,
+}
+
+/// Buckets that a limit divides are worth a word from this share of the possibly slow on.
+const NOTEWORTHY: u64 = 4;
+
+impl Doubt {
+    fn add<C: Cell>(
+        &mut self,
+        experiment: &Experiment,
+        limit: &LatencyLimit<'_>,
+        version: usize,
+        stretch: &Stretch<'_, C>,
+        cell: &C,
+    ) {
+        let tally = cell.tally();
+        let known = cell.latencies().chain(cell.abort_ages()).fold(0, |sum: u64, span| span.count.saturating_add(sum));
+        let unknown = tally.served().saturating_add(tally.aborted).saturating_sub(known);
+        self.unknown = self.unknown.saturating_add(unknown);
+        let thresholds: Vec<Threshold> = match limit {
+            LatencyLimit::Objective { max_us, .. } => vec![Threshold::Above(*max_us)],
+            LatencyLimit::Guardrail { ratio, .. } => {
+                let ratio = if version == experiment.baseline { 1.0 } else { *ratio };
+                #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
+                stretch.epoch.latency_grid.iter().map(|limit| stretch.compared_at(*limit as f64 * ratio)).collect()
+            }
+        };
+        let each = thresholds.into_iter().map(|threshold| {
+            let Slow { certain, possible } = slow(cell, threshold);
+            (possible.saturating_sub(certain).saturating_sub(unknown), possible.saturating_sub(unknown))
+        });
+        if let Some((divided, possible)) = each.max() {
+            self.divided = self.divided.saturating_add(divided);
+            self.possible = self.possible.saturating_add(possible);
+        }
+    }
+
+    fn note(&self, version: &str, limit: &str) -> Option<String> {
+        let count = words::count;
+        if self.unknown > 0 {
+            return Some(format!(
+                "The latency of {} exposures of {version} is not known: they count against every claim about {limit}.",
+                count(self.unknown)
+            ));
+        }
+        (self.divided > 0 && self.divided.saturating_mul(NOTEWORTHY) >= self.possible).then(|| {
+            format!(
+                "{} exposures of {version} are in buckets that {limit} divides, and count against every claim about it: \
+                 narrower buckets, or an edge at the limit, would tell more.",
+                count(self.divided)
+            )
+        })
+    }
+}

@@ -1,0 +1,178 @@
+//! The α spent: every claim that the error budgets stand behind, at which level it is tested, what it needed, and what fired.
+//! Derived from an assessment alone; the budgets themselves are [`crate::gates`]'.
+//!
+//! Looking costs nothing. A budget is spent by a claim that fires, and whole: that claim is wrong with at most this probability,
+//! over all looks together.
+
+use crate::assess::{Assessment, SampleRatio, VersionAssessment};
+use crate::gates::{self, Gate, p_value};
+use crate::state::Verdict;
+use serde::{Deserialize, Serialize};
+
+/// What was spent of every budget.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AlphaSpent {
+    /// α_R: each version has a budget of its own.
+    pub roll_back: Vec<RollBackSpent>,
+    /// α_P: one for the experiment.
+    pub promotion: PromotionSpent,
+    /// The test that exposures follow the weights; `None` where that cannot be tested. Its level belongs to neither budget.
+    pub sample_ratio: Option<Claim>,
+}
+
+/// What was spent of one version's budget for rolling it back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RollBackSpent {
+    /// Whose.
+    pub version: String,
+    /// Whether it is the baseline, which is not rolled back but barred from winning.
+    pub baseline: bool,
+    /// The budget.
+    pub alpha: f64,
+    /// All of it if the version is out, else 0.
+    pub spent: f64,
+    /// That it breaks a limit, one per limit that evidence covers; then, if there are several, that it breaks its limits taken
+    /// together.
+    pub claims: Vec<Claim>,
+}
+
+/// What was spent of the budget for promotion.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PromotionSpent {
+    /// The budget.
+    pub alpha: f64,
+    /// All of it if there is a winner, else 0.
+    pub spent: f64,
+    /// That a candidate meets a limit; with a reward, that a version is beaten. A promotion needs all that concern it.
+    pub claims: Vec<Claim>,
+}
+
+/// One claim.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claim {
+    /// Of which version; `None` if of the experiment.
+    pub version: Option<String>,
+    /// What is claimed.
+    pub kind: ClaimKind,
+    /// Which limit; `None` if none or several.
+    pub gate: Option<String>,
+    /// The level at which it is tested: it fires when E ≥ 1/α.
+    pub alpha: f64,
+    /// Natural log of the e-value.
+    pub log_e: f64,
+    /// It fires at this: ln(1/α).
+    pub fires_at: f64,
+    /// Anytime-valid p-value min(1, 1/E): the smallest level at which it would have fired by now.
+    pub p: f64,
+    /// Whether it fired, now or at an earlier look.
+    pub fired: bool,
+}
+
+/// What is claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ClaimKind {
+    /// The version breaks a limit.
+    Violated,
+    /// The version breaks its limits, taken together.
+    ViolatedTogether,
+    /// The version meets a limit.
+    Met,
+    /// Some other version has a better reward.
+    Beaten,
+    /// Exposures do not follow the weights.
+    SampleRatio,
+}
+
+impl AlphaSpent {
+    /// What was spent by an assessment that names this winner, or by one of an earlier look whose winner it is.
+    #[must_use]
+    pub fn of(assessment: &Assessment, winner: Option<&str>) -> Self {
+        let alpha = assessment.alpha;
+        let candidates: Vec<&VersionAssessment> =
+            assessment.versions.iter().filter(|version| !version.baseline).collect();
+        let each = alpha.promotion / share(candidates.len());
+        let met = candidates.iter().flat_map(|version| covered(version).map(move |gate| met(version, gate, each)));
+        // A winner has beaten everyone else, now or at the look that found it.
+        let lost = |version: &VersionAssessment| winner.is_some_and(|winner| winner != version.name) && !version.out;
+        let beaten = assessment.versions.iter().filter_map(|version| {
+            let claim = claim(
+                Some(version.name.clone()),
+                ClaimKind::Beaten,
+                alpha.promotion,
+                (version.log_e_beaten?, gates::fires_at(alpha.promotion)),
+            );
+            Some(Claim { fired: claim.fired || lost(version), ..claim })
+        });
+        Self {
+            roll_back: assessment
+                .versions
+                .iter()
+                .map(|version| RollBackSpent {
+                    version: version.name.clone(),
+                    baseline: version.baseline,
+                    alpha: alpha.roll_back,
+                    spent: if version.out { alpha.roll_back } else { 0.0 },
+                    claims: violated(version, alpha.roll_back),
+                })
+                .collect(),
+            promotion: PromotionSpent {
+                alpha: alpha.promotion,
+                spent: if winner.is_some() { alpha.promotion } else { 0.0 },
+                claims: met.chain(beaten).collect(),
+            },
+            sample_ratio: assessment.sample_ratio.map(|SampleRatio { log_e_broken, broken_at, broken }| Claim {
+                fired: broken,
+                ..claim(None, ClaimKind::SampleRatio, gates::ALPHA_SAMPLE_RATIO, (log_e_broken, broken_at))
+            }),
+        }
+    }
+}
+
+fn covered(version: &VersionAssessment) -> impl Iterator<Item = &Gate> {
+    version.gates.iter().filter(|gate| gate.covered)
+}
+
+fn violated(version: &VersionAssessment, alpha: f64) -> Vec<Claim> {
+    let name = || Some(version.name.clone());
+    let each = alpha / share(covered(version).count());
+    let mut claims: Vec<Claim> = covered(version)
+        .map(|gate| Claim {
+            gate: Some(gate.name.clone()),
+            fired: gate.verdict == Verdict::Violated,
+            ..claim(name(), ClaimKind::Violated, each, (gate.log_e_violated, gate.violated_at))
+        })
+        .collect();
+    if claims.len() > 1 {
+        let none_alone = claims.iter().all(|claim| !claim.fired);
+        let evidence = (version.log_e_roll_back, version.roll_back_at);
+        let together = claim(name(), ClaimKind::ViolatedTogether, alpha, evidence);
+        // What put it out at an earlier look, if no limit alone did.
+        claims.push(Claim { fired: together.fired || (version.out && none_alone), ..together });
+    }
+    claims
+}
+
+fn met(version: &VersionAssessment, gate: &Gate, alpha: f64) -> Claim {
+    Claim {
+        gate: Some(gate.name.clone()),
+        fired: gate.verdict == Verdict::Met,
+        ..claim(Some(version.name.clone()), ClaimKind::Met, alpha, (gate.log_e_met, gate.met_at))
+    }
+}
+
+/// `evidence`: ln E, and at which it fires.
+fn claim(version: Option<String>, kind: ClaimKind, alpha: f64, (log_e, fires_at): (f64, f64)) -> Claim {
+    let (p, fired) = (p_value(log_e), log_e >= fires_at);
+    Claim { version, kind, gate: None, alpha, log_e, fires_at, p, fired }
+}
+
+/// Among how many a budget is shared; at least one.
+#[expect(clippy::cast_precision_loss, reason = "at most 16 gates and 16 versions")]
+fn share(count: usize) -> f64 {
+    count.max(1) as f64
+}
