@@ -5,7 +5,7 @@
 use weir_core::plan::{FailureRules, Match, Measure, RewardSource, Unit};
 use weir_core::report::Counts;
 use weir_engine::assess::{Assessment, Assessor, Depth};
-use weir_engine::cells::{Cell, Moments, Span, Tally, UnitBuckets};
+use weir_engine::cells::{Cell, Edge, Moments, Span, Tally, UnitBuckets};
 use weir_engine::decide::{Decision, decide};
 use weir_engine::spec::{
     Alpha, Bound, Direction, Experiment, Guardrail, Limit, Objective, Reward, RewardKind, Strategy, Version,
@@ -138,7 +138,7 @@ impl Cell for Raw {
     }
 
     fn latencies(&self) -> impl Iterator<Item = Span> {
-        self.latencies.iter().map(|at| Span { lower: *at, upper: *at, count: 1 })
+        self.latencies.iter().map(|at| Span { lower: *at, upper: *at, holds: Edge::Lower, count: 1 })
     }
 
     fn abort_ages(&self) -> impl Iterator<Item = Span> {
