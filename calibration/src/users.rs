@@ -1,4 +1,4 @@
-//! Heavy-tailed users who stay with their version: a few send most requests, and those of one user are alike. Assignment and unit
+//! Users who stay with their version, and whose requests are alike; of heavy-tailed ones a few send most requests. Assignment and unit
 //! buckets are the filter's own.
 
 use crate::traffic::{At, Random, Traffic, seeded};
@@ -21,6 +21,15 @@ pub(crate) struct Habit {
     pub(crate) fails: f64,
     pub(crate) slow: f64,
     pub(crate) converts: f64,
+}
+
+/// How many requests each user sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activity {
+    /// Pareto's law with exponent 1.1: the heaviest of 5,000 sends a tenth of all requests or so.
+    HeavyTailed,
+    /// All alike.
+    Even,
 }
 
 /// Users, their habits, and who has which version.
@@ -46,7 +55,12 @@ struct User {
 
 impl Users {
     /// A population drawn anew for the run, under a salt of its own. `habit` by a user's nature and its version.
-    pub(crate) fn new(experiment: &Experiment, seed: u64, habit: fn(u64, usize) -> Habit) -> Option<Self> {
+    pub(crate) fn new(
+        experiment: &Experiment,
+        seed: u64,
+        activity: Activity,
+        habit: fn(u64, usize) -> Habit,
+    ) -> Option<Self> {
         let mut random = seeded(seed.rotate_left(32) ^ 0x75e5);
         let salt = format!("{:016x}", random.next_u64());
         let buckets = UnitBuckets::new(&salt);
@@ -55,9 +69,9 @@ impl Users {
             User { digest, bucket: buckets.of(digest), nature: random.next_u64() }
         });
         let population: Vec<User> = population.collect();
-        // The heaviest of 5,000 sends a tenth of all requests or so.
         let tail = Pareto::new(1.0, 1.1).ok()?;
-        let activity = WeightedAliasIndex::new((0..USERS).map(|_| tail.sample(&mut random)).collect()).ok()?;
+        let sends = |random: &mut Random| if activity == Activity::Even { 1.0 } else { tail.sample(random) };
+        let activity = WeightedAliasIndex::new((0..USERS).map(|_| sends(&mut random)).collect()).ok()?;
         Some(Self {
             salt,
             names: experiment.versions.iter().map(|version| version.name.clone()).collect(),

@@ -87,6 +87,19 @@ pub(super) fn cases() -> Vec<Case> {
             |decided| decided.promotes(2),
         ),
         rewarded(
+            "bandit-infeasible-leader",
+            Question::FalsePromotion,
+            "the baseline converts at 10%, a worse version at 9%; a third at 20%, but with 2.5% errors of which 2% are allowed: the worse or \
+             the third is promoted",
+            PROMISE,
+            |_, version| per_version(&[0.005, 0.005, 0.025], version),
+            |_, version| per_version(&[0.10, 0.09, 0.20], version),
+            |decided| match decided.promotes(1) {
+                Outcome::Never => decided.promotes(2),
+                claimed => claimed,
+            },
+        ),
+        rewarded(
             "bandit-best",
             Question::Power,
             "10, 14 and 17% convert; the last has 6% errors, of which 2% are allowed: the second is promoted",

@@ -7,7 +7,7 @@ use crate::case::{Case, Outcome, Question};
 use crate::cases::false_roll_back::SIGMA;
 use crate::course::{Course, beaten, met, on_evidence};
 use crate::traffic::{At, Earning, Latency, Requests};
-use crate::users::{Habit, Users};
+use crate::users::{Activity, Habit, Users};
 use weir_engine::spec::{Experiment, RewardKind};
 
 const PROMOTION: Option<f64> = Some(0.05);
@@ -189,6 +189,22 @@ fn rewards() -> Vec<Case> {
             ramped(),
             Earning::Amount { buys: 0.05, sigma: 1.0 },
         ),
+        small_arm("amounts-5", "two equal versions at 95 and 5%, baskets of log-normal size (σ = 1), 30% buy", 1.0),
+        small_arm("amounts-5-skewed", "the same with σ = 2", 2.0),
+        users_moved(
+            "users-moved",
+            "four equal versions of which users convert alike (20%, 5,000 users alike in activity); weights move from one to another",
+            |at| match at / 20_000 {
+                0 => vec![2_500; 4],
+                1 => vec![2_500, 4_000, 1_000, 2_500],
+                _ => vec![2_500, 6_500, 500, 500],
+            },
+        ),
+        users_moved(
+            "users-third-out",
+            "the same; after a while one version's users go to all others in proportion",
+            |at| if at < 20_000 { vec![2_500; 4] } else { vec![3_334, 3_333, 3_333, 0] },
+        ),
         case(
             "users-rewards",
             Question::FalsePromotion,
@@ -201,9 +217,36 @@ fn rewards() -> Vec<Case> {
                     converts: if nature % 11 == 2 { 0.4 } else { 0.01 },
                     ..Habit::default()
                 };
-                Users::new(&goals, seed, habit)
+                Users::new(&goals, seed, Activity::HeavyTailed, habit)
                     .map_or(Outcome::Never, |users| on_evidence(&goals, Course::USUAL, users, seed, beaten(0)))
             },
         ),
     ]
+}
+
+/// Amounts where the version with the small weight must not be called beaten: its own variance is hardly known.
+fn small_arm(id: &'static str, setting: &str, sigma: f64) -> Case {
+    let goals = experiment(2).reward(RewardKind::Real);
+    let course = Course { weights: Some(|_| vec![9_500, 500]), horizon: 40_000, ..Course::USUAL };
+    let traffic = Requests { fails: |_, _| 0.0, latency: None, reward: Earning::Amount { buys: 0.3, sigma } };
+    Case {
+        short_runs: 100,
+        ..case(id, Question::FalsePromotion, "H (asymptotic)", setting, PROMOTION, move |seed| {
+            on_evidence(&goals, course, traffic, seed, beaten(CANDIDATE))
+        })
+    }
+}
+
+/// Users of equal versions, some of whom get another version when weights move.
+fn users_moved(id: &'static str, setting: &str, weights: fn(At) -> Vec<u32>) -> Case {
+    let goals = experiment(4).reward(RewardKind::Binary).of_users();
+    let course = Course { weights: Some(weights), horizon: 100_000, step: 1_000, ..Course::USUAL };
+    let habit = |_: u64, _: usize| Habit { converts: 0.2, ..Habit::default() };
+    Case {
+        short_runs: 100,
+        ..case(id, Question::FalsePromotion, "F, J", setting, PROMOTION, move |seed| {
+            Users::new(&goals, seed, Activity::Even, habit)
+                .map_or(Outcome::Never, |users| on_evidence(&goals, course, users, seed, beaten(0)))
+        })
+    }
 }

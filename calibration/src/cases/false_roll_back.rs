@@ -7,7 +7,7 @@ use crate::case::{Case, Outcome, Question};
 use crate::course::{Course, mismatch, on_evidence, violated};
 use crate::fleet::Fleet;
 use crate::traffic::{At, Earning, Latency, Requests};
-use crate::users::{Habit, Users};
+use crate::users::{Activity, Habit, Users};
 use rand::RngExt;
 use weir_engine::spec::Experiment;
 
@@ -243,7 +243,7 @@ fn cursed(nature: u64, _: usize) -> Habit {
 fn users() -> Vec<Case> {
     let of_users = |id, setting: &str, goals: Experiment, course| {
         case(id, Question::FalseRollBack, "F", setting, ROLL_BACK, move |seed| {
-            Users::new(&goals, seed, cursed)
+            Users::new(&goals, seed, Activity::HeavyTailed, cursed)
                 .map_or(Outcome::Never, |users| on_evidence(&goals, course, users, seed, violated(CANDIDATE)))
         })
     };
@@ -259,10 +259,28 @@ fn users() -> Vec<Case> {
         of_users(
             "users-latency",
             "heavy-tailed users, some of whom are slow; equal versions, ratio 1.25",
-            // A ratio of almost one: equal versions are at the boundary.
+            // The ratio is in the thresholds: equal shares of slow users are at the boundary.
             experiment(2).latency_guardrail(1.25).of_users(),
             Course::USUAL,
         ),
+        Case {
+            short_runs: 100,
+            ..case(
+                "users-better",
+                Question::FalseRollBack,
+                "F",
+                "5,000 users alike in activity, nearly all of whom fail sooner or later; the candidate fails **half** as often (6% → 3%), \
+                 ratio 1.5, 400,000 requests",
+                ROLL_BACK,
+                |seed| {
+                    let goals = experiment(2).error_guardrail(1.5, 0.0).of_users();
+                    let course = Course { horizon: 400_000, step: 5_000, ..Course::USUAL };
+                    let habit = |_, version| Habit { fails: per_version(&[0.06, 0.03], version), ..Habit::default() };
+                    Users::new(&goals, seed, Activity::Even, habit)
+                        .map_or(Outcome::Never, |users| on_evidence(&goals, course, users, seed, violated(CANDIDATE)))
+                },
+            )
+        },
     ]
 }
 
@@ -319,7 +337,7 @@ pub fn delay_counted_by_completion() -> Case {
 pub fn users_counted_by_request() -> Case {
     let goals = experiment(2).error_guardrail(1.0, 0.0);
     case("users-by-request", Question::FalseRollBack, "–", "each request of a user counted", None, move |seed| {
-        Users::new(&goals, seed, cursed)
+        Users::new(&goals, seed, Activity::HeavyTailed, cursed)
             .map_or(Outcome::Never, |users| on_evidence(&goals, Course::USUAL, users, seed, violated(CANDIDATE)))
     })
 }
