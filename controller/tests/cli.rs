@@ -215,7 +215,7 @@ fn a_server_that_is_not_there_and_wrong_usage_are_told_apart() {
 
 #[test]
 fn help_teaches_with_examples() {
-    for command in ["apply", "get", "watch", "delete", "validate"] {
+    for command in ["apply", "get", "watch", "delete", "validate", "analyze"] {
         let ran = Ran::from(weir(&[command, "--help"]).output().expect("`weir`"));
         assert_eq!(ran.code, Some(0));
         assert!(ran.out.contains(&format!("Examples:\n  weir {command} ")), "{ran:?}");

@@ -6,7 +6,7 @@
 
 use crate::assess::{Assessment, Assessor, Depth};
 use crate::budget::AlphaSpent;
-use crate::cells::{Cell, Slow, Threshold, slow};
+use crate::cells::{Cell, Slow, Threshold, slow, unknown};
 use crate::decide::{begin_epoch, broken, remember};
 use crate::evidence::Stretch;
 use crate::spec::{Bound, Experiment, Limit};
@@ -277,8 +277,20 @@ fn notes<C: Cell>(experiment: &Experiment, state: &State, observations: &Observa
     let cells = |version: usize| stretches.iter().filter_map(move |stretch| Some((stretch, stretch.cell(version)?)));
     let mut notes = Vec::new();
     let versions = || experiment.versions.iter().enumerate();
-    if versions().any(|(index, _)| cells(index).any(|(_, cell)| !cell.counts_failures() && cell.tally().assigned > 0)) {
-        notes.push("Failures were not counted, so that no error rate is known.".to_owned());
+    let all = || versions().flat_map(|(index, _)| cells(index));
+    if all().any(|(_, cell)| !cell.counts_failures() && cell.tally().assigned > 0) {
+        notes.push(
+            "Failures were not counted: no error rate is known, and belief says nothing of limits on errors."
+                .to_owned(),
+        );
+    }
+    let limited = latency_limits(experiment).next().is_some();
+    if limited && all().all(|(_, cell)| cell.latencies().next().is_none()) {
+        notes.push("No latency is known: belief says nothing of limits on latency.".to_owned());
+    }
+    // Where users are the unit no count of requests is evidence.
+    if !experiment.requests_are_units() {
+        return notes;
     }
     for (limit, version) in versions().flat_map(|version| latency_limits(experiment).map(move |limit| (limit, version)))
     {
@@ -290,7 +302,7 @@ fn notes<C: Cell>(experiment: &Experiment, state: &State, observations: &Observa
     notes
 }
 
-/// An objective or a guardrail on latency that counts of requests are evidence for.
+/// An objective or a guardrail on latency.
 #[derive(Clone, Copy)]
 enum LatencyLimit<'a> {
     Objective { name: &'a str, max_us: u64 },
@@ -314,7 +326,7 @@ fn latency_limits(experiment: &Experiment) -> impl Iterator<Item = LatencyLimit<
         Bound::Latency { ratio } => Some(LatencyLimit::Guardrail { name: &guardrail.name, ratio }),
         Bound::ErrorRate { .. } => None,
     });
-    objectives.chain(guardrails).filter(|_| experiment.requests_are_units())
+    objectives.chain(guardrails)
 }
 
 /// Exposures of which a limit cannot tell whether they are slow.
@@ -340,9 +352,7 @@ impl Doubt {
         stretch: &Stretch<'_, C>,
         cell: &C,
     ) {
-        let tally = cell.tally();
-        let known = cell.latencies().chain(cell.abort_ages()).fold(0, |sum: u64, span| span.count.saturating_add(sum));
-        let unknown = tally.served().saturating_add(tally.aborted).saturating_sub(known);
+        let unknown = unknown(cell);
         self.unknown = self.unknown.saturating_add(unknown);
         let thresholds: Vec<Threshold> = match limit {
             LatencyLimit::Objective { max_us, .. } => vec![Threshold::Above(*max_us)],
@@ -366,7 +376,7 @@ impl Doubt {
         let count = words::count;
         if self.unknown > 0 {
             return Some(format!(
-                "The latency of {} exposures of {version} is not known: they count against every claim about {limit}.",
+                "How long {} of the exposures of {version} took is not known: they count against every claim about {limit}.",
                 count(self.unknown)
             ));
         }

@@ -96,7 +96,7 @@ pub struct VersionAssessment {
     pub probability_best_and_feasible: Option<f64>,
     /// Belief: what is lost per exposure, on average, by settling for it: expected best reward less its own.
     pub expected_loss: Option<f64>,
-    /// Belief: probability that it keeps its limits.
+    /// Belief: probability that it keeps its limits, as far as errors and latency were measured; 1 if there are none.
     pub probability_feasible: f64,
     /// Evidence on each objective, then on each guardrail.
     pub gates: Vec<Gate>,
@@ -566,7 +566,7 @@ fn standing(experiment: &Experiment, version: &VersionAssessment) -> String {
             format!("is not the best (e-value {})", words::e_value(log_e))
         });
     }
-    if parts.is_empty() { format!("{name} runs.") } else { format!("{name} {}.", parts.join(" and ")) }
+    if parts.is_empty() { format!("{name} runs.") } else { format!("{name} {}.", parts.join("; ")) }
 }
 
 fn conclusion(experiment: &Experiment, versions: &[VersionAssessment], winner: Option<usize>, broken: bool) -> String {

@@ -1,7 +1,7 @@
 //! What is believed: posteriors per version and metric, and what follows from them. Informs people and steers weights; decides
 //! nothing.
 
-use crate::cells::{Cell, Moments, Span, Threshold};
+use crate::cells::{Cell, Moments, Span, Threshold, unknown};
 use crate::evidence::Stretch;
 use crate::spec::{Bound, Direction, Experiment, Limit, RewardKind};
 use crate::state::{LATENCY_QUANTILES, State};
@@ -158,41 +158,45 @@ fn mean<C: Cell>(stretches: &[&Stretch<'_, C>], version: usize, moments: impl Fn
     posterior.map(Posterior::from)
 }
 
-/// Probability that a version keeps all its limits. Limits on one metric are nested, so that the tightest says it all; errors
-/// and latency are taken as independent, and so is the baseline of a guardrail from the version's objectives.
+/// Probability that a version keeps all its limits, as far as they were measured. Limits on one metric are nested, so that the
+/// tightest says it all; errors and latency are taken as independent, and so is the baseline of a guardrail from the version's
+/// objectives.
 fn feasible<C: Cell>(experiment: &Experiment, version: usize, errors: &[Beta], stretches: &[&Stretch<'_, C>]) -> f64 {
-    let own = errors.get(version).copied().unwrap_or(Beta::JEFFREYS);
+    let errors = |version: usize| {
+        let counted = stretches.iter().filter_map(|stretch| stretch.cell(version)).all(Cell::counts_failures);
+        errors.get(version).copied().filter(|_| counted)
+    };
+    let own = errors(version);
     let (mut of_errors, mut of_latency) = (1.0_f64, 1.0_f64);
     for objective in &experiment.objectives {
         match objective.limit {
-            Limit::ErrorRate { max } => of_errors = of_errors.min(own.cdf(max)),
+            Limit::ErrorRate { max } => of_errors = of_errors.min(own.map_or(1.0, |own| own.cdf(max))),
             Limit::Latency { quantile, max_us } => {
-                let slow = rate(stretches, version, |stretch| slow_middle(stretch, version, Threshold::Above(max_us)));
-                of_latency = of_latency.min(slow.cdf(1.0 - quantile));
+                let slow = slow_rate(stretches, version, |_| Threshold::Above(max_us));
+                of_latency = of_latency.min(slow.map_or(1.0, |slow| slow.cdf(1.0 - quantile)));
             }
         }
     }
     if version == experiment.baseline {
         return of_errors * of_latency;
     }
-    let baseline = errors.get(experiment.baseline).copied().unwrap_or(Beta::JEFFREYS);
     for guardrail in &experiment.guardrails {
         match guardrail.bound {
             Bound::ErrorRate { ratio, margin } => {
+                let (Some(own), Some(baseline)) = (own, errors(experiment.baseline)) else { continue };
                 of_errors = of_errors.min(belief::probability_within(own, baseline, ratio, margin));
             }
             Bound::Latency { ratio } => {
                 for at in 0..LATENCY_QUANTILES.len() {
                     let slow = |who: usize, ratio: f64| {
-                        rate(stretches, who, |stretch| {
+                        slow_rate(stretches, who, |stretch| {
                             #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
                             let limit = stretch.epoch.latency_grid.get(at).map_or(f64::INFINITY, |at| *at as f64);
-                            slow_middle(stretch, who, stretch.compared_at(limit * ratio))
+                            stretch.compared_at(limit * ratio)
                         })
                     };
-                    let within =
-                        belief::probability_within(slow(version, ratio), slow(experiment.baseline, 1.0), 1.0, 0.0);
-                    of_latency = of_latency.min(within);
+                    let Some((own, baseline)) = slow(version, ratio).zip(slow(experiment.baseline, 1.0)) else { break };
+                    of_latency = of_latency.min(belief::probability_within(own, baseline, 1.0, 0.0));
                 }
             }
         }
@@ -200,10 +204,30 @@ fn feasible<C: Cell>(experiment: &Experiment, version: usize, errors: &[Beta], s
     of_errors * of_latency
 }
 
-/// The middle of what may have been slow: belief takes no side.
-fn slow_middle<C: Cell>(stretch: &Stretch<'_, C>, version: usize, threshold: Threshold) -> u64 {
-    let (certain, possible) = stretch.slow(version, threshold);
-    u64::midpoint(certain, possible)
+/// The share of slow exposures among those of which it is known, taking the middle of what a bucket leaves open: belief takes no
+/// side. `None` where exposures were served and no latency of them is known.
+fn slow_rate<C: Cell>(
+    stretches: &[&Stretch<'_, C>],
+    version: usize,
+    threshold: impl Fn(&Stretch<'_, C>) -> Threshold,
+) -> Option<Beta> {
+    let cells = || stretches.iter().filter_map(|stretch| stretch.cell(version));
+    if cells().all(|cell| cell.latencies().next().is_none()) && cells().any(|cell| cell.tally().served() > 0) {
+        return None;
+    }
+    let strata: Vec<Stratum> = stretches
+        .iter()
+        .map(|stretch| {
+            let unknown = stretch.cell(version).map_or(0, unknown);
+            let (certain, possible) = stretch.slow(version, threshold(stretch));
+            Stratum {
+                propensity: stretch.propensity(version),
+                exposures: stretch.tally(version).assigned.saturating_sub(unknown),
+                events: u64::midpoint(certain, possible.saturating_sub(unknown)),
+            }
+        })
+        .collect();
+    Some(belief::standardised(&strata).posterior)
 }
 
 fn coverage<C: Cell>(common: &[&Stretch<'_, C>], all: &[&Stretch<'_, C>], versions: usize) -> f64 {

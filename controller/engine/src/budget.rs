@@ -1,8 +1,8 @@
 //! The α spent: every claim that the error budgets stand behind, at which level it is tested, what it needed, and what fired.
 //! Derived from an assessment alone; the budgets themselves are [`crate::gates`]'.
 //!
-//! Looking costs nothing. A budget is spent by a claim that fires, and whole: that claim is wrong with at most this probability,
-//! over all looks together.
+//! Looking costs nothing. A budget is spent by a claim that is acted on, and whole: were the claims behind it false, any of them
+//! would fire with at most this probability, over all looks together.
 
 use crate::assess::{Assessment, SampleRatio, VersionAssessment};
 use crate::gates::{self, Gate, p_value};

@@ -248,17 +248,23 @@ impl Threshold {
     }
 }
 
+/// The served and the aborted whose latency or age is not known.
+pub(crate) fn unknown(cell: &impl Cell) -> u64 {
+    let known = cell.latencies().chain(cell.abort_ages()).fold(0, |sum: u64, span| span.count.saturating_add(sum));
+    let tally = cell.tally();
+    tally.served().saturating_add(tally.aborted).saturating_sub(known)
+}
+
 /// Counts the slow: bad events, the served whose latency is, and the aborted who had waited for as long (the client gave up
 /// on a version that was slow by then).
 pub(crate) fn slow(cell: &impl Cell, threshold: Threshold) -> Slow {
     let tally = cell.tally();
-    let (mut known, mut found) = (0_u64, Slow::default());
+    let mut found = Slow::default();
     for span in cell.latencies().chain(cell.abort_ages()) {
-        known = known.saturating_add(span.count);
         found.certain = found.certain.saturating_add(if threshold.certain(&span) { span.count } else { 0 });
         found.possible = found.possible.saturating_add(if threshold.possible(&span) { span.count } else { 0 });
     }
-    let unknown = tally.served().saturating_add(tally.aborted).saturating_sub(known);
+    let unknown = unknown(cell);
     Slow {
         certain: found.certain.saturating_add(tally.bad()).min(tally.assigned),
         possible: found.possible.saturating_add(tally.bad()).saturating_add(unknown).min(tally.assigned),

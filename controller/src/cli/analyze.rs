@@ -2,7 +2,7 @@
 
 use super::client::Source;
 use super::insight::insight;
-use super::output::{OutputArgs, Table, count, percent, print, print_json};
+use super::output::{OutputArgs, Table, count, print, print_json};
 use super::show::{limits, versions};
 use super::validate::Finding;
 use serde_json::json;
@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use weir_engine::analysis::{Analysis, Look, analyze};
 use weir_engine::document::{MAX_ANALYSIS_TEXT, read_analysis};
 use weir_engine::spec::Experiment;
+use weir_engine::words::percent;
 
 /// Arguments of `weir analyze`.
 #[derive(Debug, clap::Args)]

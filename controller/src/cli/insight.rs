@@ -27,7 +27,7 @@ fn verdicts(assessment: &Assessment) -> String {
         text.push_str(&believed(version));
     }
     if let Some(none) = assessment.probability_none_feasible {
-        text.push_str(&format!("no version keeps its limits: {}\n", probability(none)));
+        text.push_str(&format!("belief: no version keeps its limits {}\n", probability(none)));
     }
     text
 }
@@ -35,7 +35,9 @@ fn verdicts(assessment: &Assessment) -> String {
 /// What is believed of a version as a whole; belief decides nothing.
 fn believed(version: &VersionAssessment) -> String {
     let mut parts = Vec::new();
-    if !version.gates.is_empty() {
+    let measured =
+        version.metrics.iter().any(|metric| !matches!(metric.name, MetricName::RewardRate | MetricName::RewardMean));
+    if !version.gates.is_empty() && measured {
         parts.push(format!("keeps its limits {}", probability(version.probability_feasible)));
     }
     for (what, value) in [
@@ -91,8 +93,9 @@ fn compared(assessment: &Assessment) -> String {
                 let Some(other) = of.iter().position(|(other, _)| other.name == comparison.with) else { continue };
                 let once = Some(comparison.with.as_str()) == baseline || (!version.baseline && other < at);
                 let back = of.get(other).and_then(|(_, metric)| back(metric, &version.name));
-                if once && (comparison.difference.is_some() || comparison.log_e_better.is_some()) {
-                    table.row(row(name, version, comparison, back));
+                let row = row(name, version, comparison, back);
+                if once && row.iter().skip(3).any(|cell| cell != NOTHING) {
+                    table.row(row);
                 }
             }
         }
@@ -112,7 +115,12 @@ fn row(name: MetricName, version: &VersionAssessment, with: &Comparison, back: O
         version.name.clone(),
         with.with.clone(),
         or_nothing(with.probability_better.map(probability)),
-        or_nothing(with.lift.map(|range| interval(range, |x| signed(x, change(x))))),
+        // A lift of −100% or more is no news.
+        or_nothing(
+            with.lift
+                .filter(|range| range.high.is_some() || range.low.is_some_and(|low| low > -1.0))
+                .map(|range| interval(range, |x| signed(x, change(x)))),
+        ),
         or_nothing(with.difference.map(|range| interval(range, |x| signed(x, difference(name, x))))),
         or_nothing(at_every_look),
         or_nothing(with.log_e_better.map(e_value)),
@@ -220,7 +228,13 @@ fn difference(name: MetricName, by: f64) -> String {
 /// The size of a difference of rates, in percentage points.
 fn points(by: f64) -> String {
     let points = by.abs() * 100.0;
-    if points == 0.0 || points >= 0.1 { format!("{points:.2} pp") } else { format!("{} pp", amount(points)) }
+    if points > 0.0 && points < 0.000_1 {
+        "<0.0001 pp".to_owned()
+    } else if points == 0.0 || points >= 0.1 {
+        format!("{points:.2} pp")
+    } else {
+        format!("{points:.4} pp")
+    }
 }
 
 /// The size of a relative change.

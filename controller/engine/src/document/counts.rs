@@ -131,7 +131,7 @@ pub(super) fn read<'t>(place: &Place<'t>, needs: Option<&Needs>, problems: &mut 
         place.problem(problems, format!("{most_rewards} rewards of {assigned} exposures: an exposure has one at most"));
         return None;
     }
-    if !units_within(&fields, &counted, problems) {
+    if needs.is_some_and(|needs| needs.sticky) && !units_within(&fields, &counted, problems) {
         return None;
     }
     Some(Read { place: place.clone(), counted, units_as_numbers })

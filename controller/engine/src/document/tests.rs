@@ -1,5 +1,6 @@
 //! What is read, with every default, and what holds for any text; `messages` has what a person is told.
 
+mod counts;
 mod messages;
 
 use super::{MAX_TEXT, Problem, read};

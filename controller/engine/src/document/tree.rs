@@ -75,7 +75,8 @@ pub(super) fn parse(text: &str, bounds: Bounds, problems: &mut Vec<Problem>) -> 
         problems.push(start.problem("", message));
         return Vec::new();
     }
-    let mut builder = Builder { problems, documents: Vec::new(), open: Vec::new(), nodes: 0, most: bounds.nodes };
+    let mut builder =
+        Builder { problems, documents: Vec::new(), open: Vec::new(), nodes: 0, most: bounds.nodes, stopped: false };
     for event in Parser::new_from_str(text) {
         let more = match event {
             Ok((event, span)) => builder.take(event, Position::of(span.start)),
@@ -111,12 +112,17 @@ struct Builder<'p> {
     open: Vec<Open>,
     nodes: usize,
     most: usize,
+    /// After a mapping without end nothing more is looked at.
+    stopped: bool,
 }
 
 impl Builder<'_> {
     /// Takes one event; false when reading must stop.
     fn take(&mut self, event: Event<'_>, at: Position) -> bool {
         self.nodes += 1;
+        if self.stopped {
+            return false;
+        }
         if self.nodes > self.most {
             self.problems.push(at.problem("", format!("this is too much: at most {} values are read", self.most)));
             return false;
@@ -191,6 +197,11 @@ impl Builder<'_> {
                     entries.push(Entry { key: name, at, value: Node { at: here, ..node } });
                 }
                 Some(Key::Refused) => {}
+                None if entries.len() >= MAX_FIELDS => {
+                    let message = format!("this mapping has too many fields: at most {MAX_FIELDS} are read");
+                    self.problems.push(node.at.problem("", message));
+                    self.stopped = true;
+                }
                 None => *key = Some(as_key(node, entries, self.problems)),
             },
         }
@@ -207,13 +218,6 @@ fn as_key(node: Node, entries: &[Entry], problems: &mut Vec<Problem>) -> Key {
             return Key::Refused;
         }
     };
-    if entries.len() >= MAX_FIELDS {
-        if entries.len() == MAX_FIELDS {
-            problems
-                .push(node.at.problem("", format!("this mapping has too many fields: at most {MAX_FIELDS} are read")));
-        }
-        return Key::Refused;
-    }
     match entries.iter().find(|entry| entry.key == name) {
         None => Key::Text(name, node.at),
         Some(first) => {
