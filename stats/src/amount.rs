@@ -114,7 +114,7 @@ impl Difference {
         let spread = self.variance + kappa;
         // The root first: amounts near the largest double must not overflow.
         let half = sqrt(spread) * sqrt(log_growth(self.variance, kappa) - 2.0 * log(alpha)) / self.exposures;
-        half.is_finite().then(|| (self.mean - half, self.mean + half))
+        half.is_finite().then_some((self.mean - half, self.mean + half))
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::beta::Beta;
 use crate::grid::{Placed, Posterior, thinned};
 use crate::quadrature::{NODES, nodes, running_weights};
-use crate::special::log_normal_cdf;
+use crate::special::normal_quantile;
 use libm::{exp, expm1, log, sqrt};
 
 /// Above this a mean may be zero or less, and then a ratio to it means nothing.
@@ -339,7 +339,7 @@ fn ends(b: &Profile, a: &Profile, map: Map, middle: f64, deviation: f64, outside
     if !(middle.is_finite() && deviation.is_finite()) {
         return (f64::NEG_INFINITY, f64::INFINITY);
     }
-    let z = normal_quantile(outside);
+    let z = normal_quantile(log(outside));
     let end = |p: f64, guess: f64| solve(|theta| probability(b, a, map, theta), p, guess, deviation);
     let (low, high) = (end(outside, middle + z * deviation), end(1.0 - outside, middle - z * deviation));
     // Equal but for rounding where almost no mass is asked for.
@@ -380,18 +380,4 @@ fn solve(f: impl Fn(f64) -> (f64, f64), p: f64, guess: f64, deviation: f64) -> f
         }
     }
     theta
-}
-
-/// The z with Φ(z) = p, for p in (0, ½\], to 1e-9: only a first guess depends on it.
-fn normal_quantile(p: f64) -> f64 {
-    let (mut low, mut high) = (-40.0, 0.0);
-    for _ in 0..50 {
-        let middle = 0.5 * (low + high);
-        if log_normal_cdf(middle) < log(p) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    low
 }

@@ -2,15 +2,19 @@
 //!
 //! Beliefs inform people and steer weights; only evidence (e-values on settled counts) names a winner or a violation.
 
-use crate::beliefs::{Beliefs, merged};
+use crate::beliefs::Beliefs;
 use crate::cells::{Cell, Moments, Span, Tally};
-use crate::evidence::{Fold, RealRewards, Stretch, finite};
+use crate::evidence::{Fold, RealRewards, SlowCounts, Stretch, finite, slow_counts};
 use crate::gates::{self, Gate};
 use crate::metrics::{self, Metric, MetricName};
 use crate::spec::{Alpha, Experiment, RewardKind};
-use crate::state::{Epoch, FIRST_LATENCY_GRID, Frozen, LATENCY_QUANTILES, Observations, PairUnits, State, Verdict};
+use crate::state::{
+    Epoch, EpochCounts, FIRST_LATENCY_GRID, Frozen, LATENCY_QUANTILES, Observations, PairUnits, State, Verdict,
+};
 use crate::{sticky, words};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use weir_stats::best;
 
 /// Latencies of the baseline that the next epoch's grid is taken from, at least.
@@ -153,6 +157,8 @@ pub struct Assessor {
     /// What the epochs in `fold` showed.
     prefix: Vec<u64>,
     fold: Option<Fold>,
+    /// By epoch, what it showed and the slow exposures in that.
+    slow: BTreeMap<u32, (u64, Arc<SlowCounts>)>,
 }
 
 impl Assessor {
@@ -165,21 +171,48 @@ impl Assessor {
         observations: &Observations<C>,
         depth: Depth,
     ) -> Assessment {
+        if self.experiment.as_ref() != Some(experiment) {
+            *self = Self { experiment: Some(experiment.clone()), ..Self::default() };
+        }
         let mut warnings = Vec::new();
-        let stretches = usable_stretches(experiment, state, observations, &mut warnings);
+        let usable = usable_epochs(experiment, state, observations, &mut warnings);
+        let seen: Vec<u64> = usable.iter().map(|(epoch, counts)| fingerprint(epoch, *counts)).collect();
+        let stretches = self.stretches(experiment, &usable, &seen);
         let epochs: Vec<&Epoch> = stretches.iter().map(|stretch| stretch.epoch).collect();
         let units = sticky::look(state, &epochs, observations);
-        let fold = self.fold(experiment, &units, &stretches);
+        let fold = self.fold(experiment, &units, &stretches, seen);
         let look = Look { experiment, state, stretches: &stretches, fold: &fold };
         put_together(&look, observations, units, warnings, depth)
     }
 
-    fn fold<C: Cell>(&mut self, experiment: &Experiment, units: &[PairUnits], stretches: &[Stretch<'_, C>]) -> Fold {
-        let seen: Vec<u64> = stretches.iter().map(fingerprint).collect();
+    /// The epochs with their slow exposures, which are counted anew only where an epoch shows more than at the last look.
+    fn stretches<'a, C: Cell>(
+        &mut self,
+        experiment: &Experiment,
+        usable: &[(&'a Epoch, Option<&'a EpochCounts<C>>)],
+        seen: &[u64],
+    ) -> Vec<Stretch<'a, C>> {
+        let mut known = std::mem::take(&mut self.slow);
+        let stretch = |((epoch, counts), seen): (&(&'a Epoch, Option<&'a EpochCounts<C>>), &u64)| {
+            let slow = match known.remove(&epoch.epoch) {
+                Some((then, slow)) if then == *seen => slow,
+                _ => Arc::new(slow_counts(experiment, epoch, *counts)),
+            };
+            self.slow.insert(epoch.epoch, (*seen, Arc::clone(&slow)));
+            Stretch { epoch, counts: *counts, slow }
+        };
+        usable.iter().zip(seen).map(stretch).collect()
+    }
+
+    fn fold<C: Cell>(
+        &mut self,
+        experiment: &Experiment,
+        units: &[PairUnits],
+        stretches: &[Stretch<'_, C>],
+        seen: Vec<u64>,
+    ) -> Fold {
         // First events of old epochs may still be found: nothing is remembered where users are the unit.
-        let known = self.experiment.as_ref() == Some(experiment)
-            && experiment.requests_are_units()
-            && seen.starts_with(&self.prefix);
+        let known = experiment.requests_are_units() && seen.starts_with(&self.prefix);
         let mut fold = match self.fold.take().filter(|_| known) {
             Some(fold) => fold,
             None => {
@@ -195,21 +228,21 @@ impl Assessor {
                 kept = Some(fold.clone());
             }
         }
-        if self.experiment.as_ref() != Some(experiment) {
-            self.experiment = Some(experiment.clone());
-        }
         self.prefix = seen.into_iter().take(keep).collect();
         self.fold = kept;
         fold
     }
 }
 
-/// A hash of what an epoch showed. Counts of an epoch only grow, so that equal numbers are the same counts.
-fn fingerprint<C: Cell>(stretch: &Stretch<'_, C>) -> u64 {
+/// A hash of an epoch and what it showed. Counts of an epoch only grow, so that equal numbers are the same counts.
+fn fingerprint<C: Cell>(epoch: &Epoch, counts: Option<&EpochCounts<C>>) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut take = |bits: u64| hash = (hash ^ bits).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
-    take(u64::from(stretch.epoch.epoch));
-    for cell in stretch.counts.iter().flat_map(|counts| &counts.settled) {
+    take(u64::from(epoch.epoch));
+    take(epoch.centre.to_bits());
+    epoch.weights.iter().for_each(|weight| take(u64::from(*weight)));
+    epoch.latency_grid.iter().for_each(|limit| take(*limit));
+    for cell in counts.iter().flat_map(|counts| &counts.settled) {
         let (tally, latency, reward) = (cell.tally(), cell.latency(), cell.reward());
         for count in
             [tally.assigned, tally.completed, tally.failed, tally.aborted, tally.overdue, tally.rewarded, latency.count]
@@ -242,7 +275,7 @@ fn put_together<C: Cell>(
     let count = experiment.versions.len();
     let totals: Vec<Total> = (0..count).map(|version| Total::of(observations, version)).collect();
     let tallies: Vec<Tally> = totals.iter().map(|total| total.settled).collect();
-    let beliefs = Beliefs::of(experiment, state, stretches);
+    let beliefs = Beliefs::of(experiment, state, stretches, depth);
     let real = RealRewards::of(experiment, state, stretches);
     let metrics = match depth {
         Depth::Decision => vec![Vec::new(); count],
@@ -334,19 +367,23 @@ fn put_together<C: Cell>(
         coverage: beliefs.coverage,
         versions,
         warnings,
-        carry: Some(Carry { units, frozen: real.frozen(), latency_grid: latency_grid(experiment, state, stretches) }),
+        carry: Some(Carry {
+            units,
+            frozen: real.frozen(),
+            latency_grid: latency_grid(experiment, state, fold.baseline_latencies()),
+        }),
     }
 }
 
 /// The epochs whose settled counts may be used; the others are named in a warning and left out **whole**, so that nothing is
 /// lost for one version only.
-fn usable_stretches<'a, C: Cell>(
+fn usable_epochs<'a, C: Cell>(
     experiment: &Experiment,
     state: &'a State,
     observations: &'a Observations<C>,
     warnings: &mut Vec<String>,
-) -> Vec<Stretch<'a, C>> {
-    let mut stretches = Vec::with_capacity(state.epochs.len());
+) -> Vec<(&'a Epoch, Option<&'a EpochCounts<C>>)> {
+    let mut usable = Vec::with_capacity(state.epochs.len());
     for epoch in &state.epochs {
         let counts = observations.epochs.get(&epoch.epoch);
         let broken = counts.is_some_and(|counts| {
@@ -360,10 +397,10 @@ fn usable_stretches<'a, C: Cell>(
                 epoch.epoch, experiment.name
             ));
         } else {
-            stretches.push(Stretch { epoch, counts });
+            usable.push((epoch, counts));
         }
     }
-    stretches
+    usable
 }
 
 /// Counts of a version over all epochs.
@@ -431,13 +468,11 @@ fn winner(experiment: &Experiment, versions: &[VersionAssessment]) -> Option<usi
 
 /// The latencies at which the next epoch compares candidates with the baseline: lower edges of the buckets that hold the
 /// baseline's quantiles so far; the same as in the last epoch while little is known.
-fn latency_grid<C: Cell>(experiment: &Experiment, state: &State, stretches: &[Stretch<'_, C>]) -> Vec<u64> {
+fn latency_grid(experiment: &Experiment, state: &State, spans: &[Span]) -> Vec<u64> {
     let last = || state.epoch().map_or_else(|| FIRST_LATENCY_GRID.to_vec(), |epoch| epoch.latency_grid.clone());
     if experiment.guardrails.is_empty() {
         return last();
     }
-    let cells = stretches.iter().filter_map(|stretch| stretch.cell(experiment.baseline));
-    let spans: Vec<Span> = cells.fold(Vec::new(), |sum, cell| merged(&sum, cell));
     let total: u64 = spans.iter().map(|span| span.count).fold(0, u64::saturating_add);
     if total < GRID_LATENCIES {
         return last();

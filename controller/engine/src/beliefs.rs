@@ -1,6 +1,7 @@
 //! What is believed: posteriors per version and metric, and what follows from them. Informs people and steers weights; decides
 //! nothing.
 
+use crate::assess::Depth;
 use crate::cells::{Cell, Moments, Span, Threshold};
 use crate::evidence::Stretch;
 use crate::spec::{Bound, Direction, Experiment, Limit, RewardKind};
@@ -41,7 +42,14 @@ pub(crate) struct LatencyStratum {
 }
 
 impl Beliefs {
-    pub(crate) fn of<C: Cell>(experiment: &Experiment, state: &State, stretches: &[Stretch<'_, C>]) -> Self {
+    /// With [`Depth::Decision`], without what only metrics show: latencies.
+    pub(crate) fn of<C: Cell>(
+        experiment: &Experiment,
+        state: &State,
+        stretches: &[Stretch<'_, C>],
+        depth: Depth,
+    ) -> Self {
+        let shown = depth == Depth::Complete;
         let count = experiment.versions.len();
         let compared: Vec<usize> = (0..count).filter(|version| !state.is_out(*version)).collect();
         // Epochs in which some compared version had no weight would compare different traffic.
@@ -66,7 +74,9 @@ impl Beliefs {
         };
         let mut beliefs = Self {
             feasible: (0..count).map(|version| feasible(experiment, version, &errors, used(version))).collect(),
-            latencies: (0..count).map(|version| mean(used(version), version, Cell::latency)).collect(),
+            latencies: (0..count)
+                .map(|version| if shown { mean(used(version), version, Cell::latency) } else { None })
+                .collect(),
             rewards: (0..count).map(reward).collect(),
             errors,
             best: vec![None; count],
@@ -74,7 +84,7 @@ impl Beliefs {
             expected_loss: vec![None; count],
             none_feasible: None,
             coverage: coverage(&common, &all, count),
-            stratum: LatencyStratum::of(&common, count),
+            stratum: if shown { LatencyStratum::of(&common, count) } else { LatencyStratum::default() },
         };
         if let Some(reward) = &experiment.reward {
             beliefs.rank(&compared, reward.direction == Direction::Maximize);

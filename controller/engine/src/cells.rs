@@ -193,21 +193,28 @@ impl Threshold {
     }
 }
 
-/// Counts the slow: bad events, the served whose latency is, and the aborted who had waited for as long (the client gave up
-/// on a version that was slow by then).
-pub(crate) fn slow(cell: &impl Cell, threshold: Threshold) -> Slow {
+/// Counts the slow at each threshold: bad events, the served whose latency is, and the aborted who had waited for as long (the
+/// client gave up on a version that was slow by then).
+pub(crate) fn slow(cell: &impl Cell, thresholds: &[Threshold]) -> Vec<Slow> {
+    if thresholds.is_empty() {
+        return Vec::new();
+    }
     let tally = cell.tally();
-    let (mut known, mut found) = (0_u64, Slow::default());
-    for span in cell.latencies().chain(cell.abort_ages()) {
-        known = known.saturating_add(span.count);
-        found.certain = found.certain.saturating_add(if threshold.certain(&span) { span.count } else { 0 });
-        found.possible = found.possible.saturating_add(if threshold.possible(&span) { span.count } else { 0 });
-    }
+    let spans: Vec<Span> = cell.latencies().chain(cell.abort_ages()).collect();
+    let known = spans.iter().fold(0_u64, |known, span| known.saturating_add(span.count));
     let unknown = tally.served().saturating_add(tally.aborted).saturating_sub(known);
-    Slow {
-        certain: found.certain.saturating_add(tally.bad()).min(tally.assigned),
-        possible: found.possible.saturating_add(tally.bad()).saturating_add(unknown).min(tally.assigned),
-    }
+    let count = |threshold: &Threshold| {
+        let mut found = Slow::default();
+        for span in &spans {
+            found.certain = found.certain.saturating_add(if threshold.certain(span) { span.count } else { 0 });
+            found.possible = found.possible.saturating_add(if threshold.possible(span) { span.count } else { 0 });
+        }
+        Slow {
+            certain: found.certain.saturating_add(tally.bad()).min(tally.assigned),
+            possible: found.possible.saturating_add(tally.bad()).saturating_add(unknown).min(tally.assigned),
+        }
+    };
+    thresholds.iter().map(count).collect()
 }
 
 #[cfg(test)]
@@ -230,8 +237,8 @@ mod tests {
     #[test]
     fn failures_the_overdue_and_clients_who_waited_are_slow() {
         let cell = counts(&[10_000, 20_000, 900_000], &[5_000, 800_000], 2, 1);
-        assert_eq!(slow(&cell, Threshold::Above(100_000)), Slow { certain: 5, possible: 5 });
-        assert_eq!(slow(&cell, Threshold::From(100_000.0)), Slow { certain: 5, possible: 5 });
+        assert_eq!(slow(&cell, &[Threshold::Above(100_000)]), [Slow { certain: 5, possible: 5 }]);
+        assert_eq!(slow(&cell, &[Threshold::From(100_000.0)]), [Slow { certain: 5, possible: 5 }]);
     }
 
     #[test]
@@ -239,9 +246,9 @@ mod tests {
         let cell = counts(&[100_000; 7], &[], 0, 0);
         let edges = cell.latencies().next().unwrap();
         let middle = u64::midpoint(edges.lower, edges.upper);
-        assert_eq!(slow(&cell, Threshold::Above(middle)), Slow { certain: 0, possible: 7 });
-        assert_eq!(slow(&cell, Threshold::From(edges.lower as f64)), Slow { certain: 7, possible: 7 });
-        assert_eq!(slow(&cell, Threshold::From(edges.upper as f64)), Slow { certain: 0, possible: 0 });
+        assert_eq!(slow(&cell, &[Threshold::Above(middle)]), [Slow { certain: 0, possible: 7 }]);
+        assert_eq!(slow(&cell, &[Threshold::From(edges.lower as f64)]), [Slow { certain: 7, possible: 7 }]);
+        assert_eq!(slow(&cell, &[Threshold::From(edges.upper as f64)]), [Slow { certain: 0, possible: 0 }]);
     }
 
     #[test]
@@ -249,6 +256,6 @@ mod tests {
         let mut cell = counts(&[1_000; 5], &[], 0, 0);
         cell.assigned = 8;
         cell.completed = 8;
-        assert_eq!(slow(&cell, Threshold::Above(50_000)), Slow { certain: 0, possible: 3 });
+        assert_eq!(slow(&cell, &[Threshold::Above(50_000)]), [Slow { certain: 0, possible: 3 }]);
     }
 }
