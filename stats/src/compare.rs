@@ -8,7 +8,7 @@
 use crate::kernel::{Grid, is_propensity, mix, tilts};
 use crate::odds::Odds;
 use crate::process::{Claim, Tilted};
-use crate::search::{highest_below, lowest_above};
+use crate::search::{highest_below, lowest_above, reached};
 use libm::{exp, log};
 use serde::{Deserialize, Serialize};
 
@@ -118,16 +118,6 @@ pub fn ratio_interval(epochs: &[PairEpoch], alpha: f64, grid: &'static Grid) -> 
 fn observed(odds: &Odds, of_candidate: f64) -> f64 {
     let excess = |t: f64| of_candidate - odds.expected(t);
     highest_below(-WIDEST, WIDEST, excess).unwrap_or(-WIDEST)
-}
-
-/// From `start` towards `end` in growing steps, until `f` is not negative; `end` if it never is.
-fn reached(start: f64, end: f64, f: impl Fn(f64) -> f64) -> f64 {
-    let (mut at, mut step) = (start, if end > start { 0.25 } else { -0.25 });
-    while (end - at) * step > 0.0 && f(at) < 0.0 {
-        at = if (end - at).abs() <= step.abs() { end } else { at + step };
-        step *= 2.0;
-    }
-    at
 }
 
 /// Events and the odds of their being the candidate's at equal rates, those of equal odds together, and how many are the

@@ -289,11 +289,17 @@ pub fn difference_interval(b: Posterior, a: Posterior, mass: f64) -> (f64, f64) 
 /// that is not positive and finite, or a margin that is not finite.
 #[must_use]
 pub fn probability_within(b: Beta, a: Beta, ratio: f64, margin: f64) -> f64 {
-    if !(ratio > 0.0 && ratio.is_finite() && margin.is_finite()) {
+    within(&Profile::new(b.into()), &Profile::new(a.into()), ratio, margin)
+}
+
+/// As [`probability_within`], for profiles of rates that are made once and compared often; 0 for profiles of means.
+#[must_use]
+pub fn within(b: &Profile, a: &Profile, ratio: f64, margin: f64) -> f64 {
+    let rates = matches!((b.posterior, a.posterior), (Posterior::Rate(_), Posterior::Rate(_)));
+    if !(rates && ratio > 0.0 && ratio.is_finite() && margin.is_finite()) {
         return 0.0;
     }
-    let (b, a) = (Profile::new(b.into()), Profile::new(a.into()));
-    probability(&b, &a, Map::Within { ratio }, margin).0
+    probability(b, a, Map::Within { ratio }, margin).0
 }
 
 /// A profile of a mean where only the other is one. No caller mixes them.

@@ -7,7 +7,7 @@ use crate::evidence::Stretch;
 use crate::spec::{Bound, Direction, Experiment, Limit, RewardKind};
 use crate::state::{LATENCY_QUANTILES, State};
 use std::collections::BTreeMap;
-use weir_stats::belief::{self, Contender, Posterior, Stratum};
+use weir_stats::belief::{self, Contender, Posterior, Profile, Stratum};
 use weir_stats::beta::Beta;
 use weir_stats::quantile::Bucket;
 use weir_stats::student::{MeanStratum, standardised_mean};
@@ -73,7 +73,14 @@ impl Beliefs {
             }
         };
         let mut beliefs = Self {
-            feasible: (0..count).map(|version| feasible(experiment, version, &errors, used(version))).collect(),
+            feasible: {
+                // Each is compared with the baseline in the epochs that the version itself uses.
+                let in_common = Baseline::of(experiment, &errors, &common);
+                let in_all = state.out.contains(&true).then(|| Baseline::of(experiment, &errors, &all));
+                let baseline = |version: usize| in_all.as_ref().filter(|_| state.is_out(version)).unwrap_or(&in_common);
+                let of = |version| feasible(experiment, version, &errors, used(version), baseline(version));
+                (0..count).map(of).collect()
+            },
             latencies: (0..count)
                 .map(|version| if shown { mean(used(version), version, Cell::latency) } else { None })
                 .collect(),
@@ -155,9 +162,43 @@ fn mean<C: Cell>(stretches: &[&Stretch<'_, C>], version: usize, moments: impl Fn
     posterior.map(Posterior::from)
 }
 
+/// What guardrails compare candidates with.
+struct Baseline {
+    errors: Profile,
+    /// Per quantile of the grid, how many are slow; none without a guardrail on latency.
+    slow: Vec<Profile>,
+}
+
+impl Baseline {
+    fn of<C: Cell>(experiment: &Experiment, errors: &[Beta], stretches: &[&Stretch<'_, C>]) -> Self {
+        let baseline = experiment.baseline;
+        let asked = experiment.guardrails.iter().any(|guardrail| matches!(guardrail.bound, Bound::Latency { .. }));
+        let quantiles = if asked { LATENCY_QUANTILES.len() } else { 0 };
+        Self {
+            errors: Profile::new(errors.get(baseline).copied().unwrap_or(Beta::JEFFREYS).into()),
+            slow: (0..quantiles).map(|at| Profile::new(slow(stretches, baseline, at, 1.0).into())).collect(),
+        }
+    }
+}
+
+/// How many of a version's exposures took `ratio` times the latency of the grid, or longer.
+fn slow<C: Cell>(stretches: &[&Stretch<'_, C>], version: usize, at: usize, ratio: f64) -> Beta {
+    rate(stretches, version, |stretch| {
+        #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
+        let limit = stretch.epoch.latency_grid.get(at).map_or(f64::INFINITY, |at| *at as f64);
+        slow_middle(stretch, version, Threshold::From(limit * ratio))
+    })
+}
+
 /// Probability that a version keeps all its limits. Limits on one metric are nested, so that the tightest says it all; errors
 /// and latency are taken as independent, and so is the baseline of a guardrail from the version's objectives.
-fn feasible<C: Cell>(experiment: &Experiment, version: usize, errors: &[Beta], stretches: &[&Stretch<'_, C>]) -> f64 {
+fn feasible<C: Cell>(
+    experiment: &Experiment,
+    version: usize,
+    errors: &[Beta],
+    stretches: &[&Stretch<'_, C>],
+    baseline: &Baseline,
+) -> f64 {
     let own = errors.get(version).copied().unwrap_or(Beta::JEFFREYS);
     let (mut of_errors, mut of_latency) = (1.0_f64, 1.0_f64);
     for objective in &experiment.objectives {
@@ -172,24 +213,16 @@ fn feasible<C: Cell>(experiment: &Experiment, version: usize, errors: &[Beta], s
     if version == experiment.baseline {
         return of_errors * of_latency;
     }
-    let baseline = errors.get(experiment.baseline).copied().unwrap_or(Beta::JEFFREYS);
+    let of_own = Profile::new(own.into());
     for guardrail in &experiment.guardrails {
         match guardrail.bound {
             Bound::ErrorRate { ratio, margin } => {
-                of_errors = of_errors.min(belief::probability_within(own, baseline, ratio, margin));
+                of_errors = of_errors.min(belief::within(&of_own, &baseline.errors, ratio, margin));
             }
             Bound::Latency { ratio } => {
-                for at in 0..LATENCY_QUANTILES.len() {
-                    let slow = |who: usize, ratio: f64| {
-                        rate(stretches, who, |stretch| {
-                            #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
-                            let limit = stretch.epoch.latency_grid.get(at).map_or(f64::INFINITY, |at| *at as f64);
-                            slow_middle(stretch, who, Threshold::From(limit * ratio))
-                        })
-                    };
-                    let within =
-                        belief::probability_within(slow(version, ratio), slow(experiment.baseline, 1.0), 1.0, 0.0);
-                    of_latency = of_latency.min(within);
+                for (at, of_baseline) in baseline.slow.iter().enumerate() {
+                    let slow = Profile::new(slow(stretches, version, at, ratio).into());
+                    of_latency = of_latency.min(belief::within(&slow, of_baseline, 1.0, 0.0));
                 }
             }
         }
