@@ -15,6 +15,16 @@ pub(crate) fn lowest_above(low: f64, high: f64, f: impl Fn(f64) -> f64) -> Optio
     root(-high, -low, |t| f(-t)).map(|t| -t)
 }
 
+/// A bracket's other end: from `start` towards `end` in growing steps, until `f` is not negative; `end` if it never is.
+pub(crate) fn reached(start: f64, end: f64, f: impl Fn(f64) -> f64) -> f64 {
+    let (mut at, mut step) = (start, if end > start { 0.25 } else { -0.25 });
+    while (end - at) * step > 0.0 && f(at) < 0.0 {
+        at = if (end - at).abs() <= step.abs() { end } else { at + step };
+        step *= 2.0;
+    }
+    at
+}
+
 /// Regula falsi in its Illinois variant, which never leaves the bracket, with a halving whenever it makes little headway.
 fn root(mut low: f64, mut high: f64, f: impl Fn(f64) -> f64) -> Option<f64> {
     let (mut at_low, mut at_high) = (f(low), f(high));

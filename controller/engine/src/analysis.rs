@@ -13,6 +13,7 @@ use crate::spec::{Bound, Experiment, Limit};
 use crate::state::{EpochCounts, LATENCY_QUANTILES, Observations, State, Verdict};
 use crate::words;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// One epoch, as somebody counted it.
 #[derive(Debug, Clone, PartialEq)]
@@ -272,8 +273,11 @@ impl<C: Cell> Walk<'_, C> {
 
 /// What is not known, and what that means.
 fn notes<C: Cell>(experiment: &Experiment, state: &State, observations: &Observations<C>) -> Vec<String> {
-    let stretches: Vec<Stretch<'_, C>> =
-        state.epochs.iter().map(|epoch| Stretch { epoch, counts: observations.epochs.get(&epoch.epoch) }).collect();
+    let stretches: Vec<Stretch<'_, C>> = state
+        .epochs
+        .iter()
+        .map(|epoch| Stretch { epoch, counts: observations.epochs.get(&epoch.epoch), slow: Arc::default() })
+        .collect();
     let cells = |version: usize| stretches.iter().filter_map(move |stretch| Some((stretch, stretch.cell(version)?)));
     let mut notes = Vec::new();
     let versions = || experiment.versions.iter().enumerate();
