@@ -119,6 +119,12 @@ fn an_experiment_is_created_shown_changed_and_deleted() {
     assert!(ran.out.contains("checkout  shop     running  v1 99%, v2 1%"), "{ran:?}");
     let ran = serve.run(&["get", "checkout"]);
     assert!(ran.out.starts_with("checkout · service shop · canary (1%, 5%, 25%, 50%) · running · "), "{ran:?}");
+    // Until the first assessment there is nothing more to say.
+    let assessed = std::iter::repeat_with(|| serve.run(&["get", "checkout"]).out)
+        .take(200)
+        .find(|out| !out.contains("nothing assessed yet"))
+        .expect("an assessment");
+    assert!(assessed.contains("\nHow each stands\n") && assessed.contains(" v2 meets errors "), "{assessed}");
     let ran = serve.run(&["get", "checkout", "-o", "json"]);
     assert_eq!(ran.json()["experiment"]["minExposures"], 200, "{ran:?}");
 

@@ -8,7 +8,7 @@ use super::tree::{Bounds, Node};
 use super::{Problem, Purpose, experiment, finish, tree};
 use crate::analysis::CountedEpoch;
 use crate::counted::Counted;
-use crate::spec::Experiment;
+use crate::spec::{Bound, Experiment, RewardKind};
 use crate::state::LATENCY_QUANTILES;
 use weir_core::duration::format_milliseconds;
 use weir_core::plan::MAX_DEADLINE_MS;
@@ -134,7 +134,7 @@ impl Reader<'_> {
     ) -> Option<CountedEpoch<Counted>> {
         let asked =
             "an epoch such as `{weights: {v1: 1, v2: 1}, counts: {v1: {exposures: 5000}, v2: {exposures: 5000}}}`";
-        let fields = place.fields(&["weights", "counts", "compareAt"], asked, problems)?;
+        let fields = place.fields(&["weights", "counts", "compareAt", "expectedRewardRate"], asked, problems)?;
         let weights = fields.require("weights", "the weights that were in force, as `{v1: 50%, v2: 50%}`", problems);
         let weights = weights.and_then(|place| self.weights(&place, problems));
         let counts = fields.require("counts", "what was counted of each version", problems);
@@ -151,7 +151,29 @@ impl Reader<'_> {
                 Some(None)
             }
         };
-        Some(CountedEpoch { weights: weights?, compare_at: compare_at?, cells: counts? })
+        let expected = fields
+            .get("expectedRewardRate")
+            .map_or(Some(None), |place| self.expected_reward_rate(&place, problems).map(Some));
+        Some(CountedEpoch {
+            weights: weights?,
+            compare_at: compare_at?,
+            expected_reward_rate: expected?,
+            cells: counts?,
+        })
+    }
+
+    fn expected_reward_rate(&self, place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<f64> {
+        let compared = |experiment: &Experiment| {
+            let kind = experiment.reward.as_ref().map(|reward| reward.kind);
+            kind == Some(RewardKind::Binary) && experiment.requests_are_units()
+        };
+        if !self.experiment.is_none_or(compared) {
+            let message = "nothing is compared around a rate: that is for a reward that is yes or no, where each request is its own \
+                           unit; leave this out";
+            place.problem(problems, message);
+            return None;
+        }
+        place.rate(WHOLE, true, problems)
     }
 
     /// The index of a version, or a complaint.
@@ -268,7 +290,6 @@ impl Reader<'_> {
     }
 
     fn compare_at(&self, place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Vec<u64>> {
-        use crate::spec::Bound;
         let Some(experiment) = self.experiment else { return Some(Vec::new()) };
         if !experiment.guardrails.iter().any(|guardrail| matches!(guardrail.bound, Bound::Latency { .. })) {
             let message = "nothing is compared at a latency: write a guardrail such as `{name: slower, latency: {ratio: 1.5}}` in the \
