@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::cast_sign_loss,
     reason = "a test may panic, also in its helpers"
 )]
 
