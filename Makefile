@@ -1,12 +1,12 @@
 # One word per task; the work is in scripts/. Everything made stays in target/ and .weir/, and is safe to repeat.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup wasm demo test check e2e wasm-test bench fmt clean
+.PHONY: help setup wasm demo test check e2e wasm-test bench calibrate fmt clean
 .NOTPARALLEL:
 
 # Which Envoy: a version to fetch (others: 1.36.4), or a binary of your own with ENVOY=/path/to/envoy.
 ENVOY_VERSION ?= 1.40.0
-export ENVOY_VERSION ENVOY KEEP BENCH
+export ENVOY_VERSION ENVOY KEEP BENCH RUNS ONLY
 
 help: ## Says what there is to make
 	@echo 'Weir: splits traffic over versions of a service, measures, and moves it to the best.'
@@ -36,6 +36,9 @@ bench: ## Benchmarks: a table, and target/bench/results.json
 	@scripts/setup.sh wasm envoy
 	@scripts/wasm.sh
 	@scripts/bench.sh
+
+calibrate: ## How often the promises hold, by simulation (RUNS=10000 a case): the table in docs/error-contract.md
+	@scripts/calibrate.sh
 
 setup: ## Gets the tools, or says in one list what to install
 	@scripts/setup.sh

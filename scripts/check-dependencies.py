@@ -21,6 +21,7 @@ LOCAL = {
     "weir-filter": {"weir-core"},
     "weir-engine": {"weir-core", "weir-stats"},
     "weir-controller": {"weir-core", "weir-engine"},
+    "weir-calibration": {"weir-core", "weir-engine"},
     "weir-tests": {"weir-core"},
     "weir-demo": {"weir-core", "weir-tests"},
     "weir-bench": {"weir-core", "weir-tests"},

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Gets what building and testing need, or says in one list what is missing. Safe to repeat; quick when nothing is to do.
 #
-#   scripts/setup.sh [wasm] [envoy] [node] [lint]      the parts wanted; none named: all of them
+#   scripts/setup.sh [rust] [wasm] [envoy] [node] [lint]      the parts wanted; none named: all of them (Rust is in each)
 #
 # Writes only into the clone (.weir, target), except what cargo, rustup and, as root, apt keep for themselves.
 source "$(dirname "$0")/lib.sh"

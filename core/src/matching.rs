@@ -123,6 +123,12 @@ impl Compiled {
         &self.routing_headers
     }
 
+    /// Every experiment, in the plan's order.
+    #[must_use]
+    pub fn experiments(&self) -> &[Rc<Experiment>] {
+        &self.experiments
+    }
+
     /// The first experiment that matches.
     pub fn find<H: Host>(&self, reader: &mut Reader<'_, H>) -> Option<&Rc<Experiment>> {
         self.experiments.iter().find(|experiment| experiment.matches(reader))

@@ -2,7 +2,7 @@
 //! rewards have no bound by which a bet could be sized, so the guarantee holds as exposures grow, not at every size.
 
 use crate::kernel::is_propensity;
-use crate::special::log_normal_cdf;
+use crate::special::log_scaled_normal_cdf;
 use libm::{log, log1p, sqrt};
 use serde::{Deserialize, Serialize};
 
@@ -50,35 +50,64 @@ pub struct Difference {
 ///
 /// Per epoch and version: propensity w, n, R = Σy, Q = Σy². Centre c_k = Σ(R/w)/Σ(n/w);
 /// μ̂ = c_b − c_a + N⁻¹·Σ[(R_b − c_b·n_b)/w_b − (R_a − c_a·n_a)/w_a], whose sum vanishes at these centres, and
-/// V = Σ Σ_k (Q_k − 2·c_k·R_k + c_k²·n_k)/w_k². Epochs in which either propensity is zero are skipped; sums that are not finite
-/// give `None`.
+/// V = Σ_k max(Σ D_k/w_k², s²·Σ n_k/w_k²) with D_k = Q_k − 2·c_k·R_k + c_k²·n_k and s² the variance of one exposure over both versions,
+/// Σ(D/w)/Σ(n/w). A version with few exposures and skewed rewards underestimates its own variance just when it underestimates its mean,
+/// and at a small weight that variance is nearly all of V: without the pooled one equal versions at 95 and 5% were called different
+/// in a quarter of simulated runs. Epochs in which either propensity is zero are skipped; sums that are not finite give `None`.
 ///
 /// Source: Waudby-Smith et al. (2024), inverse-propensity-weighted differences under adaptive weights.
 #[must_use]
 pub fn difference(epochs: &[AmountEpoch]) -> Option<Difference> {
     let usable = || epochs.iter().filter(|e| is_propensity(e.a.propensity) && is_propensity(e.b.propensity));
     let of = |version: fn(&AmountEpoch) -> Amounts| {
-        let (mut rewarded, mut exposures, mut sum) = (0_u64, 0.0, 0.0);
-        for amounts in usable().map(version) {
-            rewarded = rewarded.saturating_add(amounts.rewarded);
-            exposures += amounts.exposures as f64 / amounts.propensity;
-            sum += amounts.sum / amounts.propensity;
+        let mut sums = Sums::default();
+        for y in usable().map(version) {
+            sums.rewarded = sums.rewarded.saturating_add(y.rewarded);
+            sums.exposures += y.exposures as f64 / y.propensity;
+            sums.inflated += y.exposures as f64 / y.propensity / y.propensity;
+            sums.sum += y.sum / y.propensity;
         }
-        let centre = sum / exposures;
-        let variance: f64 = usable()
-            .map(version)
-            .map(|y| {
-                // Never negative but for rounding.
-                let squares = y.squares - 2.0 * centre * y.sum + centre * centre * y.exposures as f64;
-                squares.max(0.0) / y.propensity / y.propensity
-            })
-            .sum();
-        (rewarded, exposures, centre, variance)
+        let centre = sums.centre();
+        for y in usable().map(version) {
+            // Never negative but for rounding.
+            let squares = (y.squares - 2.0 * centre * y.sum + centre * centre * y.exposures as f64).max(0.0);
+            sums.spread += squares / y.propensity;
+            sums.variance += squares / y.propensity / y.propensity;
+        }
+        sums
     };
     let (a, b) = (of(|epoch| epoch.a), of(|epoch| epoch.b));
-    let found = Difference { mean: b.2 - a.2, exposures: 0.5 * (a.1 + b.1), variance: a.3 + b.3 };
-    let says = a.0.min(b.0) >= LEAST_REWARDED && found.mean.is_finite() && found.exposures.is_finite();
+    let pooled = (a.spread + b.spread) / (a.exposures + b.exposures);
+    let found = Difference {
+        mean: b.centre() - a.centre(),
+        exposures: 0.5 * (a.exposures + b.exposures),
+        variance: a.variance.max(pooled * a.inflated) + b.variance.max(pooled * b.inflated),
+    };
+    let says = a.rewarded.min(b.rewarded) >= LEAST_REWARDED && found.mean.is_finite() && found.exposures.is_finite();
     (says && found.variance > 0.0 && found.variance.is_finite()).then_some(found)
+}
+
+/// One version's sums over epochs.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    rewarded: u64,
+    /// Σ n/w.
+    exposures: f64,
+    /// Σ n/w².
+    inflated: f64,
+    /// Σ R/w.
+    sum: f64,
+    /// Σ D/w.
+    spread: f64,
+    /// Σ D/w².
+    variance: f64,
+}
+
+impl Sums {
+    /// c: the mean reward of an exposure.
+    fn centre(&self) -> f64 {
+        self.sum / self.exposures
+    }
 }
 
 impl Difference {
@@ -98,7 +127,12 @@ impl Difference {
         let Some(kappa) = tuning(frozen, alpha) else { return 0.0 };
         let (sum, spread) = (self.exposures * self.mean, self.variance + kappa);
         let at = sum / sqrt(spread);
-        core::f64::consts::LN_2 - 0.5 * log1p(self.variance / kappa) + 0.5 * at * at + log_normal_cdf(at)
+        if !at.is_finite() {
+            // Sums that doubles do not hold: nothing can be said.
+            return 0.0;
+        }
+        let log_e = core::f64::consts::LN_2 - 0.5 * log_growth(self.variance, kappa) + log_scaled_normal_cdf(at);
+        log_e.clamp(f64::MIN, f64::MAX)
     }
 
     /// An asymptotic confidence sequence for the difference: it holds the difference of means at all looks with probability at
@@ -107,9 +141,16 @@ impl Difference {
     pub fn interval(&self, frozen: f64, alpha: f64) -> Option<(f64, f64)> {
         let kappa = tuning(frozen, alpha)?;
         let spread = self.variance + kappa;
-        let half = sqrt(spread * (log1p(self.variance / kappa) - 2.0 * log(alpha))) / self.exposures;
-        Some((self.mean - half, self.mean + half))
+        // The root first: amounts near the largest double must not overflow.
+        let half = sqrt(spread) * sqrt(log_growth(self.variance, kappa) - 2.0 * log(alpha)) / self.exposures;
+        half.is_finite().then_some((self.mean - half, self.mean + half))
     }
+}
+
+/// ln((V + κ)/κ), also where the quotient is larger than any double.
+fn log_growth(variance: f64, kappa: f64) -> f64 {
+    let quotient = variance / kappa;
+    if quotient.is_finite() { log1p(quotient) } else { log(variance) - log(kappa) }
 }
 
 /// κ of the mixture, for the variance at which it shall be tightest.

@@ -47,10 +47,11 @@ pub struct Margin {
 }
 
 impl Margin {
-    /// No exposures yet. `None` unless `ratio` is within (0, 1000] and `margin` within \[0, 1\].
+    /// No exposures yet. `None` unless `ratio` is within \[10⁻⁹, 1000\] and `margin` within \[0, 1\].
     #[must_use]
     pub fn new(claim: Claim, ratio: f64, margin: f64) -> Option<Self> {
-        let valid = ratio > 0.0 && ratio <= 1000.0 && (0.0..=1.0).contains(&margin);
+        // Below, the largest bet on a baseline's exposure would be no number.
+        let valid = (1e-9..=1000.0).contains(&ratio) && (0.0..=1.0).contains(&margin);
         let wealth = match claim {
             Claim::Violated => Wealth::restarting(bets()),
             Claim::Met => Wealth::plain(bets()),

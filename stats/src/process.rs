@@ -145,6 +145,12 @@ impl Tilted {
             .push(|i, delta| spent.get(i).map_or(0.0, |spent| kernel_spent(sign * delta, events, trials, *spent)));
     }
 
+    /// Epochs so far.
+    #[must_use]
+    pub const fn epochs(&self) -> u32 {
+        self.wealth.epochs()
+    }
+
     /// ln of the e-value so far.
     #[must_use]
     pub fn log_e(&self) -> f64 {

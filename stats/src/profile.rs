@@ -271,7 +271,7 @@ pub fn compare(b: &Profile, a: &Profile, mass: f64) -> Compared {
 
 /// The central interval of the relative lift (B − A)/A that holds `mass`, for independent `b` and `a`; `None` where A may be zero
 /// or less (P(A ≤ 0) > 0.001, for means). `mass` is clamped to \[0, 1\]; NaN counts as 1, for which ends are unbounded. Its ends'
-/// probabilities are exact to 1e-6.
+/// probabilities are exact to 1e-6 where no shape is below ½, as counts give them.
 ///
 /// Belief about an effect's size; says nothing about whether to act.
 #[must_use]

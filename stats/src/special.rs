@@ -79,9 +79,19 @@ pub(crate) fn log_normal_cdf(x: f64) -> f64 {
     if x > -30.0 {
         return log(0.5 * erfc(-x * core::f64::consts::FRAC_1_SQRT_2));
     }
-    // Mills' ratio: Φ(x) ≈ φ(x)/|x|·(1 − 1/x² + 3/x⁴).
-    let square = x * x;
-    -0.5 * square - HALF_LN_TWO_PI - log(-x) + log1p(-1.0 / square + 3.0 / square / square)
+    log_mills(x) - 0.5 * x * x
+}
+
+/// ½x² + ln Φ(x), which for a very negative x is the small difference of two large numbers. −∞ at −∞.
+pub(crate) fn log_scaled_normal_cdf(x: f64) -> f64 {
+    if x > -30.0 { 0.5 * x * x + log_normal_cdf(x) } else { log_mills(x) }
+}
+
+/// ½x² + ln Φ(x) for x ≤ −30, by Mills' ratio: Φ(x) ≈ φ(x)/|x|·(1 − 1/x² + 3/x⁴ − 15/x⁶), the first omitted term being
+/// below 2e-10.
+fn log_mills(x: f64) -> f64 {
+    let r = 1.0 / (x * x);
+    log1p(-r * (1.0 - r * (3.0 - 15.0 * r))) - HALF_LN_TWO_PI - log(-x)
 }
 
 #[cfg(test)]
@@ -129,6 +139,9 @@ mod tests {
         }
         let step = log_normal_cdf(-29.999_999_999) - log_normal_cdf(-30.000_000_001);
         assert!((step - 30.0 * 2e-9).abs() < 1e-6, "{step}");
+        let step = log_scaled_normal_cdf(-29.999_999_999) - log_scaled_normal_cdf(-30.000_000_001);
+        assert!(step.abs() < 1e-9, "{step}");
+        assert!((log_scaled_normal_cdf(-1e200) + log(1e200) + HALF_LN_TWO_PI).abs() < 1e-9);
         assert!(log_normal_cdf(f64::NEG_INFINITY) < -1e300 || log_normal_cdf(-1e200).is_infinite());
     }
 

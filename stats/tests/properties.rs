@@ -259,14 +259,18 @@ proptest! {
 
     #[test]
     fn an_interval_of_the_lift_is_an_interval_and_mirrors(a in any_beta(), b in any_beta(), mass in any_number()) {
+        let counted = [a.alpha, a.beta, b.alpha, b.beta].iter().all(|shape| *shape >= 0.5);
         let (a, b) = (a.into(), b.into());
         let (low, high) = lift_interval(b, a, mass).expect("a rate is never below zero");
         prop_assert!(-1.0 <= low && low <= high, "{low} {high}");
         let (mirrored_low, mirrored_high) = lift_interval(a, b, mass).expect("nor this one");
         prop_assert!(!mirrored_low.is_nan() && !mirrored_high.is_nan());
-        // A lift next to −1 has lost the digits of the ratio.
-        if low > -0.999 && mirrored_high > -0.999 && high.is_finite() {
-            prop_assert!(((1.0 + low) * (1.0 + mirrored_high) - 1.0).abs() < 1e-6, "{low} {mirrored_high}");
+        // A lift next to −1 has lost the digits of the ratio; shapes that no counts give have a pole in the ratio's density.
+        if low > -0.999 && mirrored_high > -0.999 && high.is_finite() && counted {
+            // The ends' probabilities are exact to 1e-6; where a tail is flat that is more of the ratio.
+            let outside = 0.5 * (1.0 - mass.clamp(0.0, 1.0));
+            let allowed = 1e-6 * (1.0 + 0.5 / outside);
+            prop_assert!(((1.0 + low) * (1.0 + mirrored_high) - 1.0).abs() < allowed, "{low} {mirrored_high}");
         }
     }
 }

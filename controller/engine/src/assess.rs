@@ -278,7 +278,7 @@ fn put_together<C: Cell>(
         let broken_at = (1.0 / gates::ALPHA_SAMPLE_RATIO).ln();
         SampleRatio { log_e_broken: finite(log_e), broken_at, broken: state.sample_ratio_broken || log_e >= broken_at }
     });
-    warn(experiment, &tallies, sample_ratio, &mut warnings);
+    warn(experiment, &tallies, &units, sample_ratio, &mut warnings);
 
     let said = fold.gates();
     let mut versions = Vec::with_capacity(count);
@@ -329,7 +329,8 @@ fn put_together<C: Cell>(
     // Rewards beyond exposures cannot be: such counts are left out above, but they are still in the totals shown.
     let rewarded = tallies.iter().fold(0_u64, |sum, tally| tally.rewarded.saturating_add(sum)).min(settled_exposures);
     let broken = state.sample_ratio_broken || sample_ratio.is_some_and(|test| test.broken);
-    let winner = winner(experiment, &versions).filter(|_| !broken);
+    let winner = winner(experiment, &versions, |index| beats_all(experiment, state, fold, &real, index));
+    let winner = winner.filter(|_| !broken);
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     Assessment {
         conclusion: conclusion(experiment, &versions, winner, broken),
@@ -413,18 +414,30 @@ fn mean(moments: &Moments) -> (f64, u64) {
 fn beaten(experiment: &Experiment, state: &State, fold: &Fold, real: &RealRewards, k: usize) -> Option<f64> {
     experiment.reward.as_ref()?;
     let versions = experiment.versions.len();
-    let log_es: Vec<f64> = (0..versions)
-        .filter(|b| *b != k && !state.is_out(*b))
-        .map(|b| fold.log_e_better(b, k).or_else(|| real.log_e_better(b, k)).unwrap_or(0.0))
-        .collect();
+    let log_es: Vec<f64> =
+        (0..versions).filter(|b| *b != k && !state.is_out(*b)).map(|b| better(fold, real, b, k)).collect();
     // Without anyone to compare with it is −∞, which JSON cannot say.
     Some(finite(best::log_mean_e(&log_es, versions)))
 }
 
-/// The version that is the best of the feasible, if the evidence suffices (card J): nobody else may still be the best, it
-/// meets every gate that evidence covers (the baseline, which runs already, need not prove that), and every version that
-/// is in has its least exposures.
-fn winner(experiment: &Experiment, versions: &[VersionAssessment]) -> Option<usize> {
+/// ln E(b > k): evidence that `b` has a better reward than `k`; 0 where there is none.
+fn better(fold: &Fold, real: &RealRewards, b: usize, k: usize) -> f64 {
+    fold.log_e_better(b, k).or_else(|| real.log_e_better(b, k)).unwrap_or(0.0)
+}
+
+/// Whether `b` itself has beaten every other version that is in: E(b > k) ≥ (K − 1)/α_P each. Then the best of those that are in is
+/// passed over with probability at most α_P, by the union over the K − 1 that could be promoted in its stead. Card J's mean alone
+/// would not say so: another version, out by now, may have supplied the evidence.
+fn beats_all(experiment: &Experiment, state: &State, fold: &Fold, real: &RealRewards, b: usize) -> bool {
+    let versions = experiment.versions.len();
+    let mut others = (0..versions).filter(|k| *k != b && !state.is_out(*k));
+    others.all(|k| finite(best::log_mean_e(&[better(fold, real, b, k)], versions)) >= gates::beaten_at(experiment))
+}
+
+/// The version that is the best of the feasible, if the evidence suffices: it has beaten everybody else who is in, nobody else may
+/// still be the best (card J), it meets every gate that evidence covers (the baseline, which runs already, need not prove that), and
+/// every version that is in has its least exposures.
+fn winner(experiment: &Experiment, versions: &[VersionAssessment], beats_all: impl Fn(usize) -> bool) -> Option<usize> {
     let enough = versions.iter().all(|version| version.out || version.settled.assigned >= experiment.min_exposures);
     if experiment.reward.is_none() {
         // One candidate (the document's rule): safe is all that was asked of it.
@@ -436,7 +449,7 @@ fn winner(experiment: &Experiment, versions: &[VersionAssessment]) -> Option<usi
     };
     let mut left = versions.iter().enumerate().filter(|(_, version)| version.may_be_best);
     match (left.next(), left.next()) {
-        (Some((index, version)), None) if enough && kept(version) => Some(index),
+        (Some((index, version)), None) if enough && kept(version) && beats_all(index) => Some(index),
         _ => None,
     }
 }
@@ -469,7 +482,22 @@ fn latency_grid<C: Cell>(experiment: &Experiment, state: &State, stretches: &[St
     LATENCY_QUANTILES.iter().map(|q| at(*q)).collect()
 }
 
-fn warn(experiment: &Experiment, tallies: &[Tally], sample_ratio: Option<SampleRatio>, warnings: &mut Vec<String>) {
+fn warn(
+    experiment: &Experiment,
+    tallies: &[Tally],
+    units: &[PairUnits],
+    sample_ratio: Option<SampleRatio>,
+    warnings: &mut Vec<String>,
+) {
+    for (pair, until) in units.iter().filter_map(|pair| Some((pair, pair.until?))) {
+        warnings.push(format!(
+            "evidence about {} and {} stands still since epoch {until}: users of another version joined the two in other shares than \
+             their weights, so that those left without an event are no longer alike; keep the ratio of weights (strategy ab) where \
+             users are the unit",
+            experiment.version_name(pair.a),
+            experiment.version_name(pair.b)
+        ));
+    }
     if !experiment.requests_are_units() {
         warnings.push(
             "users are the unit here: requests of one user are alike, so evidence counts the first event per unit bucket; \
@@ -545,15 +573,17 @@ fn conclusion(experiment: &Experiment, versions: &[VersionAssessment], winner: O
     if let Some(version) = winner.and_then(|winner| versions.get(winner)) {
         let kept = if version.meets_every_gate() { ", and it meets every limit that evidence covers" } else { "" };
         let why = if experiment.reward.is_some() {
-            format!("no other version may still be the best{kept}")
+            format!("it has beaten every other version that is in{kept}")
         } else {
             "it meets every limit that evidence covers, and nothing else was asked of the candidate".to_owned()
         };
-        return format!(
-            "{} wins: {why}; with error at most {} over all looks.",
-            version.name,
-            words::percent(experiment.alpha.promotion)
-        );
+        let error = match experiment.reward.as_ref().map(|reward| reward.kind) {
+            None => "with error at most",
+            Some(RewardKind::Binary) => "each with error at most",
+            Some(RewardKind::Real) => "each, as exposures grow, with error at most",
+        };
+        let alpha = words::percent(experiment.alpha.promotion);
+        return format!("{} wins: {why}; {error} {alpha} over all looks.", version.name);
     }
     if versions.iter().all(|version| version.out || version.baseline) {
         return format!(
@@ -595,7 +625,10 @@ fn conclusion(experiment: &Experiment, versions: &[VersionAssessment], winner: O
         }
     }
     if missing.is_empty() {
-        missing.push("no version is left that could win".to_owned());
+        missing.push(match open.first() {
+            Some(version) => format!("{} has not beaten every other version by itself yet", version.name),
+            None => "no version is left that could win".to_owned(),
+        });
     }
     format!("Not enough evidence: {}.", missing.join("; "))
 }

@@ -181,8 +181,10 @@ impl Cell for Counts {
     }
 
     fn latency(&self) -> Moments {
+        // Sums that nobody sent are unknown, not zero: no served request takes no time.
+        let known = self.latency_sum > 0.0;
         Moments {
-            count: self.completed.saturating_sub(self.failed),
+            count: if known { self.completed.saturating_sub(self.failed) } else { 0 },
             sum: self.latency_sum,
             squares: self.latency_sum_squares,
         }

@@ -81,12 +81,11 @@ pub fn decide(experiment: &Experiment, state: &State, assessment: &Assessment, n
         Action::RollBack
     } else if rolled_back {
         let weights = match &experiment.strategy {
-            Strategy::Canary { steps } => {
+            Strategy::Canary { steps } if experiment.requests_are_units() => {
                 policy::canary_weights(experiment, steps.get(next.rung).copied().unwrap_or(0), &next.out)
             }
-            Strategy::Bandit { .. } | Strategy::Ab { .. } => {
-                policy::without_out(state.weights(), &next.out, experiment.baseline)
-            }
+            // To everybody in proportion: where users are the unit, evidence about the others would end otherwise (`sticky`).
+            _ => policy::without_out(state.weights(), &next.out, experiment.baseline),
         };
         begin_epoch(&mut next, weights, assessment, now);
         Action::RollBack
@@ -155,11 +154,16 @@ fn roll_back(next: &mut State, assessment: &Assessment) -> Vec<String> {
         } else {
             "it gets no more traffic"
         };
+        // One limit's own evidence, or that of all together, each beside what it needs.
+        let fired = version.gates.iter().find(|gate| gate.verdict == Verdict::Violated);
+        let (found, needed) = fired
+            .filter(|gate| gate.log_e_violated >= gate.violated_at)
+            .map_or((version.log_e_roll_back, version.roll_back_at), |gate| (gate.log_e_violated, gate.violated_at));
         reasons.push(format!(
             "{} breaks {what}{observed}: e-value {}, {} needed; {consequence}.",
             version.name,
-            e_value(version.gates.iter().map(|gate| gate.log_e_violated).fold(version.log_e_roll_back, f64::max)),
-            e_value(version.roll_back_at),
+            e_value(found),
+            e_value(needed),
         ));
     }
     reasons
@@ -246,13 +250,21 @@ fn shift(
         return Action::Shift;
     }
     reasons.extend(missing(experiment, assessment));
-    let age = now.saturating_sub(next.epoch().map_or(now, |epoch| epoch.began_at));
-    if settled_here >= EPOCH_EXPOSURES.max(total / EPOCH_PART) || (age >= EPOCH_MS && settled_here > 0) {
+    if is_due(next, assessment, now) {
         let weights = next.weights().to_vec();
         begin_epoch(next, weights, assessment, now);
         return Action::Renew;
     }
     Action::Hold
+}
+
+/// Whether an epoch has lasted long enough that the next begins although weights stay: after 5,000 settled exposures (or 1% of
+/// all, if that is more), or an hour with any.
+#[must_use]
+pub fn is_due(state: &State, assessment: &Assessment, now: u64) -> bool {
+    let (here, total) = (assessment.settled_in_epoch, assessment.settled_exposures);
+    let age = now.saturating_sub(state.epoch().map_or(now, |epoch| epoch.began_at));
+    here >= EPOCH_EXPOSURES.max(total / EPOCH_PART) || (age >= EPOCH_MS && here > 0)
 }
 
 fn bandit_weights(

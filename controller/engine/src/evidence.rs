@@ -70,7 +70,7 @@ enum Process {
     /// Card B.
     Margin { violated: Box<Margin>, met: Box<Margin> },
     /// Card C: card A on slow exposures, once per latency of the grid.
-    Dominance { ratio: f64, violated: Vec<Tilted>, met: Vec<Tilted> },
+    Dominance { ratio: f64, deadline_us: f64, violated: Vec<Tilted>, met: Vec<Tilted> },
     /// Card F on bad events.
     FirstBad { ratio: f64, violated: Tilted, met: Tilted },
     /// Card F on slow exposures; the ratio is in the thresholds that the filters were given.
@@ -171,7 +171,7 @@ impl Fold {
                 Comparison::Never => {}
                 Comparison::Requests(process) => process.push(&reward_epoch(stretch, direction, k, b)),
                 Comparison::Units(process) => {
-                    let first = first_rewards(units, k, b, stretch.epoch.epoch);
+                    let Some(first) = first_rewards(units, k, b, stretch.epoch.epoch) else { continue };
                     let (of_b, all) = match direction {
                         Direction::Maximize => first.for_more(),
                         Direction::Minimize => first.for_fewer(),
@@ -219,6 +219,9 @@ fn processes(experiment: &Experiment, version: usize) -> Vec<Process> {
     let requests = experiment.requests_are_units();
     let broken = || Tilted::new(Claim::Violated, tilts());
     let met = || Tilted::new(Claim::Met, tilts());
+    // Without restarts: buckets of the version that fails more are used up sooner, so that late first events are mostly the other's,
+    // and a restart that sees only these would blame it. A closed bucket could not show a late fault anyway.
+    let first = || Tilted::violated_plain(tilts());
     let objectives = experiment.objectives.iter().map(|objective| match objective.limit {
         _ if !requests => Process::Uncovered(Uncovered::Objective),
         Limit::ErrorRate { max } => Process::Errors { limit: max, broken: broken(), met: met() },
@@ -240,11 +243,14 @@ fn processes(experiment: &Experiment, version: usize) -> Vec<Process> {
                 }
             }
             Bound::ErrorRate { ratio, .. } if requests => Process::Ratio { ratio, violated: broken(), met: met() },
-            Bound::ErrorRate { ratio, .. } => Process::FirstBad { ratio, violated: broken(), met: met() },
+            Bound::ErrorRate { ratio, .. } => Process::FirstBad { ratio, violated: first(), met: met() },
             Bound::Latency { ratio } if requests => {
                 let each = LATENCY_QUANTILES;
+                #[expect(clippy::cast_precision_loss, reason = "at most an hour of milliseconds")]
+                let deadline_us = experiment.deadline_ms as f64 * 1_000.0;
                 Process::Dominance {
                     ratio,
+                    deadline_us,
                     violated: each.iter().map(|_| broken()).collect(),
                     met: each.iter().map(|_| met()).collect(),
                 }
@@ -253,7 +259,7 @@ fn processes(experiment: &Experiment, version: usize) -> Vec<Process> {
                 if std::mem::replace(&mut latency_seen, true) {
                     return Process::Uncovered(Uncovered::SecondLatency);
                 }
-                Process::FirstSlow { violated: broken(), met: met() }
+                Process::FirstSlow { violated: first(), met: met() }
             }
         }
     });
@@ -300,10 +306,14 @@ impl Process {
                 violated.push(&counts);
                 met.push(&counts);
             }
-            Self::Dominance { ratio, violated, met } => {
+            Self::Dominance { ratio, deadline_us, violated, met } => {
                 for ((violated, met), limit) in violated.iter_mut().zip(met).zip(&epoch.latency_grid) {
                     #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
                     let limit = *limit as f64;
+                    // Beyond the deadline it is not seen who is slower: what is overdue may be within the limit.
+                    if limit * *ratio > *deadline_us {
+                        continue;
+                    }
                     let of_baseline = stretch.slow(baseline, stretch.compared_at(limit));
                     let of_candidate = stretch.slow(version, stretch.compared_at(limit * *ratio));
                     // A bucket never helps a claim: what is in doubt counts against it.
@@ -314,13 +324,14 @@ impl Process {
                 }
             }
             Self::FirstBad { ratio, violated, met } => {
-                let first = first_events(units.and_then(|pair| pair.bad.as_ref()), epoch.epoch);
+                let Some(pair) = units.filter(|pair| counts_in(pair, epoch.epoch)) else { return };
                 if let Some(theta) = theta(*ratio) {
-                    push_first(violated, met, first, theta);
+                    push_first(violated, met, first_events(pair.bad.as_ref(), epoch.epoch), theta);
                 }
             }
             Self::FirstSlow { violated, met } => {
-                let first = first_events(units.and_then(|pair| pair.slow.as_ref()), epoch.epoch);
+                let Some(pair) = units.filter(|pair| counts_in(pair, epoch.epoch)) else { return };
+                let first = first_events(pair.slow.as_ref(), epoch.epoch);
                 if let Some(theta) = theta(1.0) {
                     let ((more, all), (fewer, _)) = (first.for_more(), first.for_fewer());
                     violated.push(more, all, theta);
@@ -348,8 +359,8 @@ impl Process {
             Self::Dominance { violated, met, .. } => said(
                 Method::Dominance,
                 crate::gates::log_mean(violated.iter().map(Tilted::log_e)),
-                // Slower at *any* latency is the hypothesis to refute: each must be refuted.
-                met.iter().map(Tilted::log_e).fold(f64::INFINITY, f64::min),
+                // Slower at *any* latency is the hypothesis to refute: each at which there was a comparison must be refuted.
+                met.iter().filter(|met| met.epochs() > 0).map(Tilted::log_e).reduce(f64::min).unwrap_or(0.0),
             ),
             Self::FirstBad { violated, met, .. } | Self::FirstSlow { violated, met, .. } => {
                 said(Method::FirstEvents, violated.log_e(), met.log_e())
@@ -383,15 +394,20 @@ fn pair_of(units: &[PairUnits], a: usize, b: usize) -> Option<(&PairUnits, bool)
     })
 }
 
-/// First rewards of `b` against `k`, with `b` as the candidate.
-fn first_rewards(units: &[PairUnits], k: usize, b: usize, epoch: u32) -> FirstEvents {
-    let Some((pair, in_order)) = pair_of(units, k, b) else { return FirstEvents::default() };
+/// Whether first events of an epoch still count for a pair.
+fn counts_in(pair: &PairUnits, epoch: u32) -> bool {
+    pair.until.is_none_or(|until| epoch < until)
+}
+
+/// First rewards of `b` against `k`, with `b` as the candidate; `None` where they do not count.
+fn first_rewards(units: &[PairUnits], k: usize, b: usize, epoch: u32) -> Option<FirstEvents> {
+    let (pair, in_order) = pair_of(units, k, b).filter(|(pair, _)| counts_in(pair, epoch))?;
     let first = first_events(pair.rewarded.as_ref(), epoch);
-    if in_order {
+    Some(if in_order {
         first
     } else {
         FirstEvents { baseline: first.candidate, candidate: first.baseline, ties: first.ties }
-    }
+    })
 }
 
 fn reward_epoch<C: Cell>(stretch: &Stretch<'_, C>, direction: Direction, a: usize, b: usize) -> RewardEpoch {

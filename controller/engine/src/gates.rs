@@ -153,6 +153,15 @@ pub fn objective_in_words(limit: &Limit) -> String {
 pub fn guardrail_in_words(experiment: &Experiment, bound: &Bound) -> String {
     let baseline = experiment.version_name(experiment.baseline);
     match bound {
+        Bound::ErrorRate { ratio, margin } if *margin <= 0.0 && !experiment.requests_are_units() => {
+            format!("share of users with an error at most {} times that of {baseline}", words::number(*ratio))
+        }
+        Bound::Latency { ratio } if !experiment.requests_are_units() => {
+            format!(
+                "share of users with an exposure {} times as slow at most that of {baseline}",
+                words::number(*ratio)
+            )
+        }
         Bound::ErrorRate { ratio, margin } => {
             let times = if *ratio > 1.0 { format!("{} times ", words::number(*ratio)) } else { String::new() };
             let room = if *margin > 0.0 { format!(" plus {} points", words::points(*margin)) } else { String::new() };

@@ -340,8 +340,10 @@ fn believed(
             };
             // Its own place is left out of each list.
             set(b, a, better, lift, (low, high));
-            // 1 + lift turned over.
-            let turned = lift.map(|(low, high)| (1.0 / (1.0 + high) - 1.0, 1.0 / (1.0 + low) - 1.0));
+            // 1 + lift turned over; a ratio that may be negative has no turned interval (its divisor may be zero).
+            let turned = lift
+                .filter(|(low, _)| *low >= -1.0)
+                .map(|(low, high)| (1.0 / (1.0 + high) - 1.0, 1.0 / (1.0 + low) - 1.0));
             set(a, b - 1, 1.0 - better, turned, (-high, -low));
         }
     }

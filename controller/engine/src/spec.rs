@@ -186,7 +186,7 @@ pub enum Direction {
 pub struct Alpha {
     /// Per version: of rolling it back though it keeps its objectives.
     pub roll_back: f64,
-    /// Of promoting a version that is not the best, or breaks an objective.
+    /// Of promoting a version that breaks a limit; and, apart, of promoting one although another that is in is better.
     pub promotion: f64,
 }
 

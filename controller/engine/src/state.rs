@@ -55,6 +55,10 @@ pub struct PairUnits {
     pub a: usize,
     /// The other.
     pub b: usize,
+    /// The epoch from which on first events of the pair count no more, for good: with it units of other versions joined the two in
+    /// other shares than their weights', so that who is left without an event is no longer alike in both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u32>,
     /// Bad events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bad: Option<Closing>,

@@ -21,7 +21,8 @@ pub(crate) fn pairs(experiment: &Experiment) -> Vec<PairUnits> {
         .map(|(a, b)| if b == experiment.baseline { (b, a) } else { (a, b) })
         .map(|(a, b)| {
             let guarded = a == experiment.baseline;
-            PairUnits { a, b, bad: open(guarded && errors), slow: open(guarded && slow), rewarded: open(rewarded) }
+            let (bad, slow) = (open(guarded && errors), open(guarded && slow));
+            PairUnits { a, b, until: None, bad, slow, rewarded: open(rewarded) }
         })
         .filter(|pair| pair.bad.is_some() || pair.slow.is_some() || pair.rewarded.is_some())
         .collect()
@@ -36,6 +37,7 @@ type Counted = fn(FirstUnits) -> u64;
 pub(crate) fn look<C: Cell>(state: &State, epochs: &[&Epoch], observations: &Observations<C>) -> Vec<PairUnits> {
     let mut units = state.units.clone();
     for pair in &mut units {
+        pair.until = joined_unevenly(&state.epochs, pair.a, pair.b);
         let cell = |version: usize, epoch: &Epoch| {
             observations.epochs.get(&epoch.epoch).and_then(|counts| counts.settled.get(version))
         };
@@ -67,16 +69,82 @@ pub(crate) fn look<C: Cell>(state: &State, epochs: &[&Epoch], observations: &Obs
     units
 }
 
+/// The first epoch with which units of third versions joined `a` and `b` in other shares than the weights of these two; `None` if
+/// that never happened, as with two versions it cannot.
+///
+/// A bucket closes for a pair by events of the pair alone. Units that come from a third version are mostly without an event yet; if all
+/// of them join one of the two, the next first events are that version's, however good it is. With weighted rendezvous hashing a unit
+/// moves from i to j only if w_j/w_i rose, and who comes second does not depend on the winning score (an exponential race). So a change
+/// of weights does no harm if w_a/w_b stays, or if neither w_a/w_c nor w_b/w_c rises for any third c that had units. It depends on
+/// weights alone, so that stopping there chooses nothing by outcomes.
+fn joined_unevenly(epochs: &[Epoch], a: usize, b: usize) -> Option<u32> {
+    let weight = |epoch: &Epoch, version: usize| u64::from(epoch.weights.get(version).copied().unwrap_or(0));
+    epochs.iter().zip(epochs.iter().skip(1)).find_map(|(before, after)| {
+        let ((a_before, b_before), (a_after, b_after)) =
+            ((weight(before, a), weight(before, b)), (weight(after, a), weight(after, b)));
+        let (stays, moved) = (a_before * b_after, a_after * b_before);
+        let ratio_stays = stays.abs_diff(moved) * RATIO_TOLERANCE <= stays.max(moved);
+        let joins = |c: usize| {
+            let (before, after) = (weight(before, c), weight(after, c));
+            c != a
+                && c != b
+                && before > 0
+                && (a_after * before > a_before * after || b_after * before > b_before * after)
+        };
+        (!ratio_stays && (0..before.weights.len()).any(joins)).then_some(after.epoch)
+    })
+}
+
+/// A ratio of weights stays if it changes by no more than one part in so many: weights are whole numbers, and a third of what a version
+/// leaves behind is none. So small an unevenness moves an e-value over all buckets by less than a quarter.
+const RATIO_TOLERANCE: u64 = 1_000;
+
 /// From which latency on, in microseconds, an exposure of a version is slow for its unit bucket; `None` where nobody asks.
 pub(crate) fn slow_us(experiment: &Experiment, epoch: &Epoch, version: usize) -> Option<u64> {
     let ratio = experiment.unit_latency_ratio()?;
     let limit = epoch.latency_grid.get(UNIT_LATENCY).copied()?;
-    if version == experiment.baseline {
-        return Some(limit);
-    }
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded")]
-    Some((limit as f64 * ratio).ceil().clamp(1.0, SLOWEST) as u64)
+    let of_candidates = (limit as f64 * ratio).ceil().clamp(1.0, SLOWEST) as u64;
+    // Beyond the deadline nobody is seen to be slower: no version's units are called slow then.
+    let limit = if version == experiment.baseline { limit } else { of_candidates };
+    (of_candidates <= experiment.deadline_ms.saturating_mul(1_000)).then_some(limit)
 }
 
 /// One hour: the largest latency that histograms tell apart.
 const SLOWEST: f64 = 3.6e9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uneven_from(weights: &[[u32; 3]], a: usize, b: usize) -> Option<u32> {
+        let epochs: Vec<Epoch> = (1..)
+            .zip(weights)
+            .map(|(epoch, weights)| Epoch {
+                epoch,
+                began_at: 0,
+                weights: weights.to_vec(),
+                centre: 0.5,
+                latency_grid: Vec::new(),
+            })
+            .collect();
+        joined_unevenly(&epochs, a, b)
+    }
+
+    #[test]
+    fn a_pair_counts_until_units_of_a_third_version_join_it_unevenly() {
+        // A bandit gives what it takes from the third to one of the two.
+        assert_eq!(uneven_from(&[[3_334, 3_333, 3_333], [3_334, 4_333, 2_333]], 0, 1), Some(2));
+        // The third is rolled back, and its share goes to both in proportion, or to the baseline alone.
+        assert_eq!(uneven_from(&[[3_334, 3_333, 3_333], [5_001, 4_999, 0]], 0, 1), None);
+        assert_eq!(uneven_from(&[[8_000, 1_000, 1_000], [9_000, 1_000, 0]], 0, 1), Some(2));
+    }
+
+    #[test]
+    fn a_ladder_up_takes_units_from_the_baseline_only_and_two_versions_have_no_third() {
+        let ladder = [[9_800, 100, 100], [9_000, 500, 500], [5_000, 2_500, 2_500]];
+        assert_eq!(uneven_from(&ladder, 0, 1), None);
+        assert_eq!(uneven_from(&ladder, 1, 2), None);
+        assert_eq!(uneven_from(&[[9_900, 100, 0], [5_000, 5_000, 0], [9_900, 100, 0]], 0, 1), None);
+    }
+}

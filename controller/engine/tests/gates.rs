@@ -1,5 +1,10 @@
 //! Every kind of gate, from settled counts to a decision: no proxy and no server, seeds fixed.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic, also in its helpers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_sign_loss,
+    reason = "a test may panic, also in its helpers; what is cast is positive"
+)]
 
 use std::collections::BTreeSet;
 use weir_core::plan::{FailureRules, Match, Measure, RewardSource, Unit};

@@ -109,7 +109,8 @@ fn read_spec(fields: &Fields<'_>, purpose: Purpose, problems: &mut Vec<Problem>)
     let (kind, strategy) = match fields.get("strategy") {
         Some(place) => strategy::read(&place, versions.known(), problems),
         None => {
-            let (kind, strategy) = strategy::usual(fields.mentions("reward"), versions.known());
+            let of_users = unit.as_ref().is_some_and(|unit| *unit != Unit::Request);
+            let (kind, strategy) = strategy::usual(fields.mentions("reward"), of_users, versions.known());
             ((!fields.mentions("strategy")).then_some(kind), strategy)
         }
     };
@@ -144,6 +145,18 @@ fn read_spec(fields: &Fields<'_>, purpose: Purpose, problems: &mut Vec<Problem>)
         && *unit != Unit::Request
     {
         rules::require_evidence_about_users(fields, limits, purpose, problems);
+    }
+    if let (Some(Kind::Bandit), Some(unit)) = (kind, &unit)
+        && *unit != Unit::Request
+        && versions.count > 2
+    {
+        // A moving ratio of weights brings users of a third version into a pair unevenly: `sticky::joined_unevenly`.
+        let place = fields.get("strategy").unwrap_or_else(|| fields.place().clone());
+        place.problem(
+            problems,
+            "where users are the unit, a bandit of three or more versions would move users between them so that no evidence is left: \
+             write `strategy: ab`, compare two versions, or let each request be its own unit",
+        );
     }
     if let (Some(limits), Some(deadline)) = (&limits, deadline_ms) {
         goals::keep_within_deadline(fields, limits, deadline, problems);

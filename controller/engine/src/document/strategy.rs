@@ -47,9 +47,16 @@ pub(super) enum Kind {
     Ab,
 }
 
-/// The strategy of a document that names none: with a reward there is something to follow, without there is only safety.
-pub(super) fn usual(rewarded: bool, versions: Versions<'_>) -> (Kind, Option<Strategy>) {
-    if rewarded { (Kind::Bandit, Some(usual_bandit(versions))) } else { (Kind::Canary, Some(usual_canary(versions))) }
+/// The strategy of a document that names none: with a reward there is something to follow, without there is only safety. Of three or
+/// more versions a bandit would end the evidence about users ([`super::experiment`] says why), so that a fixed split is left.
+pub(super) fn usual(rewarded: bool, of_users: bool, versions: Versions<'_>) -> (Kind, Option<Strategy>) {
+    if rewarded && of_users && versions.count > 2 {
+        (Kind::Ab, Some(usual_ab(versions)))
+    } else if rewarded {
+        (Kind::Bandit, Some(usual_bandit(versions)))
+    } else {
+        (Kind::Canary, Some(usual_canary(versions)))
+    }
 }
 
 /// The default floor fits any number of versions that is allowed; a smaller one is taken should that ever change.

@@ -1,6 +1,6 @@
 //! Every message that a person may see about a field, and where it points.
 
-use super::{LEAST, problems, rewarded, told, with};
+use super::{LEAST, Strategy, one, problems, rewarded, told, with};
 
 /// One bad field each: what is appended to the `spec` of [`LEAST`] (which ends in line 13), and all that is said.
 const BAD: &[(&str, &str)] = &[
@@ -292,6 +292,21 @@ fn each_broken_document_gets_its_message() {
         assert!(same, "{from:?} → {to:?}\nexpected {expected}\nfound    {told}");
     }
 }
+
+#[test]
+fn a_bandit_of_three_versions_is_not_for_users() {
+    let three = |lines: &str| {
+        with(&format!("{REWARD}unit: {{header: x-user}}\n{lines}")).replace("- name: v2", "- name: v2\n    - name: v3")
+    };
+    let found = told(&problems(&three("strategy: bandit")));
+    let expected = "17:13: spec.strategy: where users are the unit, a bandit of three or more versions would move users between them so \
+                    that no evidence is left: write `strategy: ab`, compare two versions, or let each request be its own unit";
+    assert_eq!(found.trim_end(), expected);
+    assert_eq!(one(&three("")).strategy, Strategy::Ab { weights: vec![3_334, 3_333, 3_333] });
+    assert!(matches!(one(&with(&format!("{REWARD}unit: {{header: x-user}}"))).strategy, Strategy::Bandit { .. }));
+}
+
+const REWARD: &str = "reward: {responseHeader: x-reward, direction: maximize}\n";
 
 #[test]
 fn weights_of_a_fixed_split_name_every_version_and_sum_to_the_whole() {

@@ -1,0 +1,112 @@
+//! Experiments that decide for themselves, as the controller runs them: ladders and bandits, to their end.
+
+use super::{case, per_version};
+use crate::builders::{Goals, experiment};
+use crate::case::{Case, Outcome, Question};
+use crate::course::{Course, Decided, on_decisions};
+use crate::traffic::{Earning, Requests};
+use weir_engine::assess::Depth;
+use weir_engine::spec::{Experiment, RewardKind, Strategy};
+
+const PROMISE: Option<f64> = Some(0.05);
+
+/// A canary on the usual ladder.
+fn canary() -> Experiment {
+    Experiment { strategy: Strategy::Canary { steps: vec![100, 500, 2_500, 5_000] }, ..experiment(2) }
+}
+
+/// Which ending of a run is asked for.
+type Ending = fn(&Decided) -> Outcome;
+
+pub(super) fn cases() -> Vec<Case> {
+    let long = Course { horizon: 200_000, step: 1_000, ..Course::USUAL };
+    let equal: fn(u64, usize) -> f64 = |_, _| 0.003;
+    let worse: fn(u64, usize) -> f64 = |_, version| per_version(&[0.003, 0.015], version);
+    let ladder = |id, question, setting: &str, promise, fails, wanted: Ending| {
+        let goals = canary().error_guardrail(1.0, 0.003);
+        Case {
+            short_runs: 100,
+            ..case(id, question, "B, ladder", setting, promise, move |seed| {
+                wanted(&on_decisions(&goals, long, Requests::failing(fails), seed, Depth::Evidence))
+            })
+        }
+    };
+    let bandit = || Experiment {
+        strategy: Strategy::Bandit { floor: 500, max_step: 2_000 },
+        ..experiment(3).error_objective(0.02).reward(RewardKind::Binary)
+    };
+    let rewarded = |id, question, setting: &str, promise, fails, converts, wanted: Ending| {
+        let traffic = Requests { fails, latency: None, reward: Earning::Conversion(converts) };
+        Case {
+            short_runs: 60,
+            ..case(id, question, "D, G, J, bandit", setting, promise, move |seed| {
+                let course = Course { horizon: 40_000, step: 500, ..Course::USUAL };
+                wanted(&on_decisions(&bandit(), course, traffic, seed, Depth::Decision))
+            })
+        }
+    };
+    vec![
+        ladder(
+            "canary-equal",
+            Question::FalseRollBack,
+            "a canary equal to its baseline at 0.3% errors, margin 0.3 points, decided to its end or 200,000 requests",
+            PROMISE,
+            equal,
+            |decided| decided.rolls_back(1),
+        ),
+        ladder(
+            "canary-worse-promoted",
+            Question::FalsePromotion,
+            "a canary five times worse (0.3% → 1.5%), promoted",
+            PROMISE,
+            worse,
+            |decided| decided.promotes(1),
+        ),
+        ladder("canary-worse", Question::Power, "a canary five times worse is rolled back", None, worse, |decided| {
+            decided.rolls_back(1)
+        }),
+        ladder("canary-equal-promoted", Question::Power, "an equal canary is promoted", None, equal, |decided| {
+            decided.promotes(1)
+        }),
+        rewarded(
+            "bandit-at-limit",
+            Question::FalseRollBack,
+            "three equal versions at the objective's limit, 2% errors, under a bandit (of one candidate)",
+            PROMISE,
+            |_, _| 0.02,
+            |_, _| 0.1,
+            |decided| decided.rolls_back(1),
+        ),
+        rewarded(
+            "bandit-third-promoted",
+            Question::FalsePromotion,
+            "the best and its twin convert at 12%, a third at 10%, under a bandit: the third is promoted",
+            PROMISE,
+            |_, _| 0.005,
+            |_, version| per_version(&[0.12, 0.12, 0.1], version),
+            |decided| decided.promotes(2),
+        ),
+        rewarded(
+            "bandit-infeasible-leader",
+            Question::FalsePromotion,
+            "the baseline converts at 10%, a worse version at 9%; a third at 20%, but with 2.5% errors of which 2% are allowed: the worse or \
+             the third is promoted",
+            PROMISE,
+            |_, version| per_version(&[0.005, 0.005, 0.025], version),
+            |_, version| per_version(&[0.10, 0.09, 0.20], version),
+            |decided| match decided.promotes(1) {
+                Outcome::Never => decided.promotes(2),
+                claimed => claimed,
+            },
+        ),
+        rewarded(
+            "bandit-best",
+            Question::Power,
+            "10, 14 and 17% convert; the last has 6% errors, of which 2% are allowed: the second is promoted",
+            None,
+            |_, version| per_version(&[0.005, 0.005, 0.06], version),
+            |_, version| per_version(&[0.10, 0.14, 0.17], version),
+            |decided| decided.promotes(1),
+        ),
+    ]
+}

@@ -1,0 +1,65 @@
+//! `weir-calibrate`: runs the catalogue and writes the table of the error contract.
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+use weir_calibration::{Case, cases, into_document, run_all, table};
+
+/// Measures by simulation how often the promises of the error contract hold.
+///
+/// `make calibrate` runs 10,000 runs a case and puts the table into docs/error-contract.md. The same seeds give the same table.
+#[derive(Debug, Parser)]
+#[command(name = "weir-calibrate")]
+struct Arguments {
+    /// Runs per case.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    runs: u64,
+    /// Only cases whose id contains this; the table is then printed, whatever --document says.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// The document between whose markers the table is put; without it the table is printed.
+    #[arg(long)]
+    document: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let cases: Vec<Case> = cases::all().into_iter().filter(|case| case.id.contains(&arguments.only)).collect();
+    if cases.is_empty() {
+        bail!("no case's id contains `{}`; there are: {}", arguments.only, ids());
+    }
+    let began = Instant::now();
+    let mut results = Vec::new();
+    for (at, case) in cases.iter().enumerate() {
+        let line = format!("{}/{} {}", at + 1, cases.len(), case.id);
+        let result = run_all(case, arguments.runs, &|done| show(&line, done, arguments.runs));
+        eprintln!("\r{line}: {} of {} · {} s in all          ", result.claimed, result.runs, began.elapsed().as_secs());
+        results.push((case, result));
+    }
+    let table = table(&results);
+    match arguments.document.filter(|_| arguments.only.is_empty()) {
+        None => println!("{table}"),
+        Some(path) => {
+            let document = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let document = into_document(&document, &table).with_context(|| path.display().to_string())?;
+            std::fs::write(&path, document).with_context(|| format!("cannot write {}", path.display()))?;
+            eprintln!("{} has the new table", path.display());
+        }
+    }
+    Ok(())
+}
+
+fn ids() -> String {
+    cases::all().iter().map(|case| case.id).collect::<Vec<_>>().join(", ")
+}
+
+/// Progress, where somebody may be watching.
+fn show(line: &str, done: u64, runs: u64) {
+    let mut out = std::io::stderr();
+    if out.is_terminal() {
+        let _ = write!(out, "\r{line}: {done} of {runs}");
+        let _ = out.flush();
+    }
+}
