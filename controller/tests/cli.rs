@@ -119,12 +119,6 @@ fn an_experiment_is_created_shown_changed_and_deleted() {
     assert!(ran.out.contains("checkout  shop     running  v1 99%, v2 1%"), "{ran:?}");
     let ran = serve.run(&["get", "checkout"]);
     assert!(ran.out.starts_with("checkout · service shop · canary (1%, 5%, 25%, 50%) · running · "), "{ran:?}");
-    // Until the first assessment there is nothing more to say.
-    let assessed = std::iter::repeat_with(|| serve.run(&["get", "checkout"]).out)
-        .take(200)
-        .find(|out| !out.contains("nothing assessed yet"))
-        .expect("an assessment");
-    assert!(assessed.contains("\nHow each stands\n") && assessed.contains(" v2 meets errors "), "{assessed}");
     let ran = serve.run(&["get", "checkout", "-o", "json"]);
     assert_eq!(ran.json()["experiment"]["minExposures"], 200, "{ran:?}");
 
@@ -134,6 +128,22 @@ fn an_experiment_is_created_shown_changed_and_deleted() {
     assert_eq!((ran.code, ran.err.as_str()), (Some(1), "weir: There is no experiment `checkout`\n"), "{ran:?}");
     let ran = serve.run(&["delete", "checkout"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
+}
+
+#[test]
+fn an_experiment_is_shown_in_depth_once_it_is_assessed() {
+    let serve = Serve::start(&["--decision-interval", "100ms"]);
+    serve.write("checkout.yaml", DOCUMENT);
+    assert_eq!(serve.run(&["apply", "-f", "checkout.yaml"]).code, Some(0));
+    let begin = std::time::Instant::now();
+    let shown = loop {
+        let out = serve.run(&["get", "checkout"]).out;
+        if !out.contains("nothing assessed yet") {
+            break out;
+        }
+        assert!(begin.elapsed().as_secs() < 30, "{out}");
+    };
+    assert!(shown.contains("\nHow each stands\n") && shown.contains(" v2 meets errors "), "{shown}");
 }
 
 #[test]

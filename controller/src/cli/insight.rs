@@ -181,6 +181,7 @@ fn claimed(claim: &Claim) -> String {
         ClaimKind::ViolatedTogether => format!("{version} breaks its limits together"),
         ClaimKind::Met => format!("{version} meets {gate}"),
         ClaimKind::Beaten => format!("another is better than {version}"),
+        ClaimKind::Better => format!("{version} is better than {}", claim.than.as_deref().unwrap_or_default()),
         ClaimKind::SampleRatio => "exposures do not follow the weights".to_owned(),
     }
 }

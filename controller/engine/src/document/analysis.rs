@@ -11,7 +11,6 @@ use crate::counted::Counted;
 use crate::spec::{Bound, Experiment, RewardKind};
 use crate::state::LATENCY_QUANTILES;
 use weir_core::duration::format_milliseconds;
-use weir_core::plan::MAX_DEADLINE_MS;
 
 /// Longest text with counts that is read, in bytes.
 pub const MAX_ANALYSIS_TEXT: usize = 16 * 1024 * 1024;
@@ -291,12 +290,16 @@ impl Reader<'_> {
 
     fn compare_at(&self, place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Vec<u64>> {
         let Some(experiment) = self.experiment else { return Some(Vec::new()) };
-        if !experiment.guardrails.iter().any(|guardrail| matches!(guardrail.bound, Bound::Latency { .. })) {
+        let ratios = experiment.guardrails.iter().filter_map(|guardrail| match guardrail.bound {
+            Bound::Latency { ratio } => Some(ratio),
+            Bound::ErrorRate { .. } => None,
+        });
+        let Some(ratio) = ratios.reduce(f64::max) else {
             let message = "nothing is compared at a latency: write a guardrail such as `{name: slower, latency: {ratio: 1.5}}` in the \
                            `spec`, or leave this out";
             place.problem(problems, message);
             return None;
-        }
+        };
         let most = if experiment.requests_are_units() { LATENCY_QUANTILES.len() } else { 1 };
         let before = problems.len();
         let items = place.items(1..=most, "a list of latencies such as `[50ms, 200ms]`", problems)?;
@@ -314,9 +317,16 @@ impl Reader<'_> {
                     continue;
                 }
             };
-            if limit > experiment.deadline_ms.min(MAX_DEADLINE_MS) * 1_000 {
+            #[expect(clippy::cast_precision_loss, reason = "a plausibility check")]
+            let beyond = limit as f64 * ratio > experiment.deadline_ms as f64 * 1_000.0;
+            if beyond {
                 let deadline = format_milliseconds(experiment.deadline_ms);
-                item.problem(problems, format!("{} is beyond the deadline of {deadline}", shown(text)));
+                let message = format!(
+                    "{} times the ratio of {} is beyond the deadline of {deadline}, where nobody is seen to be slower",
+                    shown(text),
+                    crate::words::number(ratio)
+                );
+                item.problem(problems, message);
             } else if limits.last().is_some_and(|last| *last >= limit) {
                 item.problem(problems, "latencies must rise");
             }

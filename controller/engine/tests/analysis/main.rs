@@ -239,6 +239,33 @@ fn a_winner_stays_although_later_counts_alone_would_not_name_one() {
 }
 
 #[test]
+fn of_three_versions_the_winner_has_beaten_each_other_that_is_in() {
+    let spec = "versions: [{name: v1, baseline: true}, {name: v2}, {name: v3}]\nobjectives: [{name: errors, errorRate: {max: 2%}}]\n\
+                reward: {responseHeader: x, direction: maximize}";
+    let cell = |failed: u32, rewarded: u32| format!("{{exposures: 4000, failed: {failed}, rewarded: {rewarded}}}");
+    let epoch = |third: String| {
+        let (first, second) = (cell(8, 400), cell(8, 600));
+        format!("  - {{weights: {{v1: 1, v2: 1, v3: 1}}, counts: {{v1: {first}, v2: {second}, v3: {third}}}}}\n")
+    };
+    let better = |third: String| -> (Option<String>, Vec<(String, String, bool)>) {
+        let analysis = analysed(spec, &epoch(third));
+        let claims = analysis.alpha_spent.promotion.claims.iter().filter(|claim| claim.kind == ClaimKind::Better);
+        let told = claims.map(|claim| {
+            assert!((claim.alpha - 0.025).abs() < 1e-12 && (claim.fires_at - 40_f64.ln()).abs() < 1e-12, "{claim:?}");
+            (claim.version.clone().unwrap(), claim.than.clone().unwrap(), claim.fired)
+        });
+        (analysis.winner, told.collect())
+    };
+    let pair = |version: &str, than: &str, fired| (version.to_owned(), than.to_owned(), fired);
+    assert_eq!(better(cell(8, 300)), (Some("v2".into()), vec![pair("v2", "v1", true), pair("v2", "v3", true)]));
+    // Who is out is nobody's rival.
+    assert_eq!(better(cell(400, 900)), (Some("v2".into()), vec![pair("v2", "v1", true)]));
+    let (winner, claims) = better(cell(8, 600));
+    assert_eq!(winner, None);
+    assert!(claims.contains(&pair("v2", "v3", false)) && claims.contains(&pair("v3", "v2", false)), "{claims:?}");
+}
+
+#[test]
 fn exposures_that_do_not_follow_the_weights_leave_no_winner() {
     let analysis = analysed(CANARY, &epoch("{exposures: 6000, failed: 6}", "{exposures: 5000, failed: 5}"));
     assert_eq!((analysis.answer, analysis.winner), (Answer::NotEnoughEvidence, None));

@@ -212,7 +212,7 @@ const WRONG_EPOCHS: &[(&str, &str, &str)] = &[
     (
         SLOWER,
         "[{weights: {v1: 1, v2: 1}, compareAt: [50ms, 1m], counts: {v1: G, v2: G}}]",
-        "`1m` is beyond the deadline of 15s",
+        "`1m` times the ratio of 2 is beyond the deadline of 15s, where nobody is seen to be slower",
     ),
     (
         SLOWER,
