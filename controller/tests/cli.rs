@@ -131,6 +131,22 @@ fn an_experiment_is_created_shown_changed_and_deleted() {
 }
 
 #[test]
+fn an_experiment_is_shown_in_depth_once_it_is_assessed() {
+    let serve = Serve::start(&["--decision-interval", "100ms"]);
+    serve.write("checkout.yaml", DOCUMENT);
+    assert_eq!(serve.run(&["apply", "-f", "checkout.yaml"]).code, Some(0));
+    let begin = std::time::Instant::now();
+    let shown = loop {
+        let out = serve.run(&["get", "checkout"]).out;
+        if !out.contains("nothing assessed yet") {
+            break out;
+        }
+        assert!(begin.elapsed().as_secs() < 30, "{out}");
+    };
+    assert!(shown.contains("\nHow each stands\n") && shown.contains(" v2 meets errors "), "{shown}");
+}
+
+#[test]
 fn documents_come_from_several_files_and_from_the_standard_input() {
     let serve = Serve::start(&[]);
     serve.write("a.yaml", &DOCUMENT.replace("checkout", "a"));

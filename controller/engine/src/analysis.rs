@@ -9,8 +9,10 @@ use crate::budget::AlphaSpent;
 use crate::cells::{Cell, Slow, Threshold, slow, unknown};
 use crate::decide::{begin_epoch, broken, remember};
 use crate::evidence::Stretch;
-use crate::spec::{Bound, Experiment, Limit};
-use crate::state::{EpochCounts, LATENCY_QUANTILES, Observations, State, Verdict};
+use crate::spec::{Bound, Experiment, Limit, RewardKind};
+use crate::state::{
+    Epoch, EpochCounts, FIRST_CENTRE, FIRST_LATENCY_GRID, LATENCY_QUANTILES, Observations, State, Verdict,
+};
 use crate::words;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -23,6 +25,9 @@ pub struct CountedEpoch<C> {
     /// Latencies in microseconds at which candidates are compared with the baseline, ascending, if somebody fixed them before the
     /// epoch began; otherwise they come from the epochs before. Beyond the fourth they are ignored.
     pub compare_at: Option<Vec<u64>>,
+    /// The rate within (0, 1) around which rewards that are yes or no are compared, if somebody expected one before the epoch began;
+    /// otherwise it comes from the epochs before. A bad guess costs evidence, never validity (card G).
+    pub expected_reward_rate: Option<f64>,
     /// Per version, what has settled.
     pub cells: Vec<C>,
 }
@@ -139,7 +144,7 @@ struct Walk<'a, C> {
 impl<C: Cell> Walk<'_, C> {
     /// Adds an epoch, and looks.
     fn look(&mut self, epoch: CountedEpoch<C>) {
-        self.begin(epoch.weights, epoch.compare_at);
+        self.begin(epoch.weights, epoch.compare_at, epoch.expected_reward_rate);
         let Some(number) = self.state.epoch().map(|epoch| epoch.epoch) else { return };
         let exposures = epoch.cells.iter().fold(0, |sum: u64, cell| cell.tally().assigned.saturating_add(sum));
         self.observations.epochs.insert(number, EpochCounts { settled: epoch.cells, unsettled: Vec::new() });
@@ -170,18 +175,22 @@ impl<C: Cell> Walk<'_, C> {
         self.last = Some(assessment);
     }
 
-    fn begin(&mut self, weights: Vec<u32>, compare_at: Option<Vec<u64>>) {
+    fn begin(&mut self, weights: Vec<u32>, compare_at: Option<Vec<u64>>, expected: Option<f64>) {
         match &self.last {
             Some(assessment) => begin_epoch(&mut self.state, weights, assessment, 0),
             // The experiment's own first epoch, with the weights that it had.
             None => self.state.epochs.iter_mut().for_each(|epoch| epoch.weights.clone_from(&weights)),
         }
-        if let (Some(mut grid), Some(epoch)) = (compare_at, self.state.epochs.last_mut())
+        let Some(epoch) = self.state.epochs.last_mut() else { return };
+        if let Some(mut grid) = compare_at
             && let Some(highest) = grid.last().copied()
         {
             // Fewer than four: the highest once more, which adds nothing.
             grid.resize(LATENCY_QUANTILES.len(), highest);
             epoch.latency_grid = grid;
+        }
+        if let Some(rate) = expected.filter(|rate| *rate > 0.0 && *rate < 1.0) {
+            epoch.centre = rate;
         }
     }
 
@@ -265,14 +274,19 @@ impl<C: Cell> Walk<'_, C> {
             winner,
             conclusion,
             looks: self.looks,
-            notes: notes(self.experiment, &self.state, &self.observations),
+            notes: notes(self.experiment, &self.state, &self.observations, &assessment),
             assessment,
         }
     }
 }
 
 /// What is not known, and what that means.
-fn notes<C: Cell>(experiment: &Experiment, state: &State, observations: &Observations<C>) -> Vec<String> {
+fn notes<C: Cell>(
+    experiment: &Experiment,
+    state: &State,
+    observations: &Observations<C>,
+    assessment: &Assessment,
+) -> Vec<String> {
     let stretches: Vec<Stretch<'_, C>> = state
         .epochs
         .iter()
@@ -283,10 +297,10 @@ fn notes<C: Cell>(experiment: &Experiment, state: &State, observations: &Observa
     let versions = || experiment.versions.iter().enumerate();
     let all = || versions().flat_map(|(index, _)| cells(index));
     if all().any(|(_, cell)| !cell.counts_failures() && cell.tally().assigned > 0) {
-        notes.push(
-            "Failures were not counted: no error rate is known, and belief says nothing of limits on errors."
-                .to_owned(),
-        );
+        let of_errors = experiment.guardrails.iter().any(|g| matches!(g.bound, Bound::ErrorRate { .. }))
+            || experiment.objectives.iter().any(|o| matches!(o.limit, Limit::ErrorRate { .. }));
+        let belief = if of_errors { ", and belief says nothing of limits on errors" } else { "" };
+        notes.push(format!("Failures were not counted: no error rate is known{belief}."));
     }
     let limited = latency_limits(experiment).next().is_some();
     if limited && all().all(|(_, cell)| cell.latencies().next().is_none()) {
@@ -296,12 +310,47 @@ fn notes<C: Cell>(experiment: &Experiment, state: &State, observations: &Observa
     if !experiment.requests_are_units() {
         return notes;
     }
+    if let Some(first) = stretches.first()
+        && first.exposures().saturating_mul(2) >= assessment.settled_exposures.max(1)
+    {
+        notes.extend(first_epoch(experiment, first.epoch, assessment));
+    }
     for (limit, version) in versions().flat_map(|version| latency_limits(experiment).map(move |limit| (limit, version)))
     {
         let (index, version) = version;
         let mut doubt = Doubt::default();
         cells(index).for_each(|(stretch, cell)| doubt.add(experiment, &limit, index, stretch, cell));
         notes.extend(doubt.note(&version.name, limit.name()));
+    }
+    notes
+}
+
+/// What the first epoch cannot tell as well as later ones, where most of what was counted is in it.
+fn first_epoch(experiment: &Experiment, epoch: &Epoch, assessment: &Assessment) -> Vec<String> {
+    let mut notes = Vec::new();
+    let binary = experiment.reward.as_ref().is_some_and(|reward| reward.kind == RewardKind::Binary);
+    let open = assessment.versions.iter().filter(|version| version.may_be_best).count() > 1;
+    if binary && open && epoch.centre == FIRST_CENTRE {
+        notes.push(format!(
+            "Most is in the first epoch, which compares rewards around {}, for nothing was known before it, while {} were seen: \
+             shorter epochs, or an `expectedRewardRate`, would tell more.",
+            words::percent(FIRST_CENTRE),
+            words::percent((assessment.pooled_reward_rate * 1_000.0).round() / 1_000.0)
+        ));
+    }
+    let undecided = |name: &str| {
+        let gates = assessment.versions.iter().flat_map(|version| &version.gates);
+        gates.filter(|gate| gate.name == name).any(|gate| gate.verdict == Verdict::NotEnoughEvidence)
+    };
+    if epoch.latency_grid == FIRST_LATENCY_GRID {
+        let latency = experiment.guardrails.iter().filter(|guardrail| matches!(guardrail.bound, Bound::Latency { .. }));
+        notes.extend(latency.filter(|guardrail| undecided(&guardrail.name)).map(|guardrail| {
+            format!(
+                "Most is in the first epoch, which cannot show that {} is met, for the baseline's latencies were not known before it: \
+                 shorter epochs, or `compareAt`, would tell more.",
+                guardrail.name
+            )
+        }));
     }
     notes
 }

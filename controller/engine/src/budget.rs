@@ -6,6 +6,7 @@
 
 use crate::assess::{Assessment, SampleRatio, VersionAssessment};
 use crate::gates::{self, Gate, p_value};
+use crate::metrics::MetricName;
 use crate::state::Verdict;
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +39,8 @@ pub struct RollBackSpent {
     pub claims: Vec<Claim>,
 }
 
-/// What was spent of the budget for promotion.
+/// What was spent of the budget for promotion. A wrong promotion has two causes, each with at most this probability: the winner
+/// breaks a limit, or another version that is in is better.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PromotionSpent {
@@ -46,7 +48,8 @@ pub struct PromotionSpent {
     pub alpha: f64,
     /// All of it if there is a winner, else 0.
     pub spent: f64,
-    /// That a candidate meets a limit; with a reward, that a version is beaten. A promotion needs all that concern it.
+    /// That a candidate meets a limit; with a reward, that a version is beaten, and that one which may still be the best is itself
+    /// better than each other that is in. A promotion needs all that concern it.
     pub claims: Vec<Claim>,
 }
 
@@ -56,6 +59,9 @@ pub struct PromotionSpent {
 pub struct Claim {
     /// Of which version; `None` if of the experiment.
     pub version: Option<String>,
+    /// Than which other it is better; `None` if the claim is not about a pair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub than: Option<String>,
     /// What is claimed.
     pub kind: ClaimKind,
     /// Which limit; `None` if none or several.
@@ -82,8 +88,10 @@ pub enum ClaimKind {
     ViolatedTogether,
     /// The version meets a limit.
     Met,
-    /// Some other version has a better reward.
+    /// Some other version has a better reward (card J).
     Beaten,
+    /// The version itself has a better reward than another: what a winner needs beside, where there are more than two versions.
+    Better,
     /// Exposures do not follow the weights.
     SampleRatio,
 }
@@ -123,7 +131,7 @@ impl AlphaSpent {
             promotion: PromotionSpent {
                 alpha: alpha.promotion,
                 spent: if winner.is_some() { alpha.promotion } else { 0.0 },
-                claims: met.chain(beaten).collect(),
+                claims: met.chain(beaten).chain(better(assessment, winner)).collect(),
             },
             sample_ratio: assessment.sample_ratio.map(|SampleRatio { log_e_broken, broken_at, broken }| Claim {
                 fired: broken,
@@ -157,6 +165,31 @@ fn violated(version: &VersionAssessment, alpha: f64) -> Vec<Claim> {
     claims
 }
 
+/// Of more than two versions, that each which may still be the best has beaten each other that is in. Of two, the other's
+/// [`ClaimKind::Beaten`] says it already.
+fn better(assessment: &Assessment, winner: Option<&str>) -> Vec<Claim> {
+    let alpha = assessment.alpha.promotion;
+    let rivals = assessment.versions.len().saturating_sub(1);
+    if rivals < 2 {
+        return Vec::new();
+    }
+    let (each, fires_at) = (alpha / share(rivals), gates::fires_at(alpha) + share(rivals).ln());
+    let is_in = |name: &str| assessment.versions.iter().any(|version| version.name == name && !version.out);
+    let open =
+        assessment.versions.iter().filter(|version| version.may_be_best || winner == Some(version.name.as_str()));
+    open.flat_map(|version| {
+        let reward = [MetricName::RewardRate, MetricName::RewardMean].into_iter().find_map(|name| version.metric(name));
+        let comparisons = reward.map_or(&[][..], |metric| metric.comparisons.as_slice());
+        comparisons.iter().filter(|comparison| is_in(&comparison.with)).filter_map(move |comparison| {
+            let evidence = (comparison.log_e_better?, fires_at);
+            let claim = claim(Some(version.name.clone()), ClaimKind::Better, each, evidence);
+            let fired = claim.fired || winner == Some(version.name.as_str());
+            Some(Claim { than: Some(comparison.with.clone()), fired, ..claim })
+        })
+    })
+    .collect()
+}
+
 fn met(version: &VersionAssessment, gate: &Gate, alpha: f64) -> Claim {
     Claim {
         gate: Some(gate.name.clone()),
@@ -168,7 +201,7 @@ fn met(version: &VersionAssessment, gate: &Gate, alpha: f64) -> Claim {
 /// `evidence`: ln E, and at which it fires.
 fn claim(version: Option<String>, kind: ClaimKind, alpha: f64, (log_e, fires_at): (f64, f64)) -> Claim {
     let (p, fired) = (p_value(log_e), log_e >= fires_at);
-    Claim { version, kind, gate: None, alpha, log_e, fires_at, p, fired }
+    Claim { version, than: None, kind, gate: None, alpha, log_e, fires_at, p, fired }
 }
 
 /// Among how many a budget is shared; at least one.

@@ -2,7 +2,7 @@
 //!
 //! Pure: text in, experiments or problems out. `tree` turns text into located nodes, `place` reads one node and notes what
 //! is wrong with it, `quantity` knows shares, `decimal` other numbers, `experiment`, `traffic` and `strategy` know the fields of
-//! an experiment, `analysis`, `counts` and `latency` those of counts. What a field means is [`crate::spec`]'s; what each field may
+//! an experiment, `rules` what they need of each other, `analysis`, `counts` and `latency` those of counts. What a field means is [`crate::spec`]'s; what each field may
 //! be is written for users in `docs/experiment.md` and `docs/analyze.md`.
 
 mod analysis;
@@ -13,6 +13,7 @@ mod goals;
 mod latency;
 mod place;
 mod quantity;
+mod rules;
 mod strategy;
 #[cfg(test)]
 mod tests;

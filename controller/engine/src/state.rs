@@ -125,6 +125,9 @@ pub const UNIT_LATENCY: usize = 2;
 /// The grid before anything is known of the baseline: latencies that a violation may show at, in microseconds.
 pub const FIRST_LATENCY_GRID: [u64; 4] = [50_000, 250_000, 1_000_000, 5_000_000];
 
+/// The centre before any reward is known: any constant is valid (card G), and one half favours nobody.
+pub const FIRST_CENTRE: f64 = 0.5;
+
 fn first_latency_grid() -> Vec<u64> {
     FIRST_LATENCY_GRID.to_vec()
 }
@@ -195,8 +198,7 @@ impl State {
                 epoch: 1,
                 began_at: now,
                 weights: initial_weights(experiment),
-                // Nothing is known yet; any constant is valid (card G), and one half favours nobody.
-                centre: 0.5,
+                centre: FIRST_CENTRE,
                 latency_grid: first_latency_grid(),
             }],
             out: vec![false; versions],

@@ -78,7 +78,8 @@ pub(crate) fn look<C: Cell>(state: &State, epochs: &[&Epoch], observations: &Obs
 /// of weights does no harm if w_a/w_b stays, or if neither w_a/w_c nor w_b/w_c rises for any third c that had units. It depends on
 /// weights alone, so that stopping there chooses nothing by outcomes.
 fn joined_unevenly(epochs: &[Epoch], a: usize, b: usize) -> Option<u32> {
-    let weight = |epoch: &Epoch, version: usize| u64::from(epoch.weights.get(version).copied().unwrap_or(0));
+    // Of an analysis they may be any 32 bits: products and the tolerance need more than 64.
+    let weight = |epoch: &Epoch, version: usize| u128::from(epoch.weights.get(version).copied().unwrap_or(0));
     epochs.iter().zip(epochs.iter().skip(1)).find_map(|(before, after)| {
         let ((a_before, b_before), (a_after, b_after)) =
             ((weight(before, a), weight(before, b)), (weight(after, a), weight(after, b)));
@@ -97,7 +98,7 @@ fn joined_unevenly(epochs: &[Epoch], a: usize, b: usize) -> Option<u32> {
 
 /// A ratio of weights stays if it changes by no more than one part in so many: weights are whole numbers, and a third of what a version
 /// leaves behind is none. So small an unevenness moves an e-value over all buckets by less than a quarter.
-const RATIO_TOLERANCE: u64 = 1_000;
+const RATIO_TOLERANCE: u128 = 1_000;
 
 /// From which latency on, in microseconds, an exposure of a version is slow for its unit bucket; `None` where nobody asks.
 pub(crate) fn slow_us(experiment: &Experiment, epoch: &Epoch, version: usize) -> Option<u64> {
@@ -138,6 +139,10 @@ mod tests {
         // The third is rolled back, and its share goes to both in proportion, or to the baseline alone.
         assert_eq!(uneven_from(&[[3_334, 3_333, 3_333], [5_001, 4_999, 0]], 0, 1), None);
         assert_eq!(uneven_from(&[[8_000, 1_000, 1_000], [9_000, 1_000, 0]], 0, 1), Some(2));
+        // Weights are relative, and may be large.
+        let large = [[4_000_000_000, 3_999_999_999, 4_000_000_000], [3, 3, 4], [4_000_000_000, 3_999_999_999, 1]];
+        assert_eq!(uneven_from(&large, 0, 1), None);
+        assert_eq!(uneven_from(&[large[0], [4_000_000_000, 4_000_000, 1]], 0, 1), Some(2));
     }
 
     #[test]

@@ -19,21 +19,22 @@ pub(crate) fn insight(assessment: &Assessment, spent: &AlphaSpent) -> String {
 /// How each version stands, and why; each of its limits below it.
 fn verdicts(assessment: &Assessment) -> String {
     let mut text = String::from("\nHow each stands\n");
+    let limited = assessment.versions.iter().any(|version| !version.gates.is_empty());
     for version in &assessment.versions {
         text.push_str(&format!("{}\n", version.why));
         for gate in &version.gates {
             text.push_str(&format!("  {}: {}\n", gate.name, gate.why));
         }
-        text.push_str(&believed(version));
+        text.push_str(&believed(version, limited));
     }
-    if let Some(none) = assessment.probability_none_feasible {
+    if let Some(none) = assessment.probability_none_feasible.filter(|_| limited) {
         text.push_str(&format!("belief: no version keeps its limits {}\n", probability(none)));
     }
     text
 }
 
 /// What is believed of a version as a whole; belief decides nothing.
-fn believed(version: &VersionAssessment) -> String {
+fn believed(version: &VersionAssessment, limited: bool) -> String {
     let mut parts = Vec::new();
     let measured =
         version.metrics.iter().any(|metric| !matches!(metric.name, MetricName::RewardRate | MetricName::RewardMean));
@@ -43,13 +44,17 @@ fn believed(version: &VersionAssessment) -> String {
     for (what, value) in [
         ("beats the baseline", version.probability_beats_baseline),
         ("is best", version.probability_best),
-        ("is best of those that keep their limits", version.probability_best_and_feasible),
+        ("is best of those that keep their limits", version.probability_best_and_feasible.filter(|_| limited)),
     ] {
         parts.extend(value.map(|value| format!("{what} {}", probability(value))));
     }
     if let Some(loss) = version.expected_loss {
         let binary = version.metric(MetricName::RewardRate).is_some();
-        let loss = if binary { points(loss) } else { amount(loss) };
+        let loss = match binary {
+            true if loss > 0.0 && loss < 1e-6 => "<0.0001 pp".to_owned(),
+            true => points(loss),
+            false => amount(loss),
+        };
         parts.push(format!("expected loss {loss} per exposure"));
     }
     if parts.is_empty() { String::new() } else { format!("  belief: {}\n", parts.join(", ")) }
@@ -176,6 +181,7 @@ fn claimed(claim: &Claim) -> String {
         ClaimKind::ViolatedTogether => format!("{version} breaks its limits together"),
         ClaimKind::Met => format!("{version} meets {gate}"),
         ClaimKind::Beaten => format!("another is better than {version}"),
+        ClaimKind::Better => format!("{version} is better than {}", claim.than.as_deref().unwrap_or_default()),
         ClaimKind::SampleRatio => "exposures do not follow the weights".to_owned(),
     }
 }
@@ -228,13 +234,7 @@ fn difference(name: MetricName, by: f64) -> String {
 /// The size of a difference of rates, in percentage points.
 fn points(by: f64) -> String {
     let points = by.abs() * 100.0;
-    if points > 0.0 && points < 0.000_1 {
-        "<0.0001 pp".to_owned()
-    } else if points == 0.0 || points >= 0.1 {
-        format!("{points:.2} pp")
-    } else {
-        format!("{points:.4} pp")
-    }
+    if points == 0.0 || points >= 0.1 { format!("{points:.2} pp") } else { format!("{points:.4} pp") }
 }
 
 /// The size of a relative change.
@@ -264,4 +264,45 @@ fn interval(range: Interval, shown: impl Fn(f64) -> String) -> String {
 /// An anytime-valid p-value.
 fn probability_value(p: f64) -> String {
     if p >= 0.001 { format!("{p:.3}") } else { "<0.001".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(low: Option<f64>, high: Option<f64>) -> Interval {
+        Interval { low, high }
+    }
+
+    #[test]
+    fn a_range_says_where_it_is_open() {
+        let shown = |low, high| interval(range(low, high), percent);
+        assert_eq!(shown(Some(0.001), Some(0.02)), "0.10% to 2.0%");
+        assert_eq!(shown(Some(0.001), None), "0.10% or more");
+        assert_eq!(shown(None, Some(0.02)), "2.0% or less");
+        assert_eq!(shown(None, None), NOTHING);
+    }
+
+    #[test]
+    fn differences_are_in_the_metrics_own_unit_and_have_a_sign() {
+        let shown = |name, by: f64| signed(by, difference(name, by));
+        assert_eq!(shown(MetricName::ErrorRate, -0.002), "−0.20 pp");
+        assert_eq!(shown(MetricName::RewardRate, 0.000_2), "+0.0200 pp");
+        assert_eq!(shown(MetricName::LatencyP99, 12.4), "+12 ms");
+        assert_eq!(shown(MetricName::RewardMean, -1.5), "−1.500");
+        assert_eq!([change(-0.25), change(0.5), change(16.2)], ["25.0%", "50.0%", "16×"]);
+    }
+
+    #[test]
+    fn a_version_without_anything_measured_has_no_belief_about_its_limits() {
+        let document = "apiVersion: weir.dev/v1alpha1\nkind: Experiment\nmetadata: {name: x}\nspec:\n  service: x\n  \
+                        versions: [{name: v1, baseline: true}, {name: v2}]\n  objectives: [{name: e, errorRate: {max: 1%}}]\n";
+        let experiment = weir_engine::document::read(document).expect("a document").remove(0);
+        let state = weir_engine::state::State::begin(&experiment, 0);
+        let observations: weir_engine::state::Observations = Default::default();
+        let assessment = weir_engine::assess::assess(&experiment, &state, &observations);
+        let text = insight(&assessment, &AlphaSpent::of(&assessment, None));
+        assert!(text.contains("v2 has no settled exposures") && !text.contains("belief:"), "{text}");
+        assert!(!text.contains("What was measured") && text.contains("spent: nothing."), "{text}");
+    }
 }

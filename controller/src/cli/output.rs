@@ -49,7 +49,7 @@ pub(crate) fn print_json(value: &serde_json::Value) -> io::Result<()> {
 }
 
 /// Columns of names, which lean left though a name may look like a number.
-const NAMES: [&str; 6] = ["NAME", "VERSION", "WITH", "CLAIM", "SERVICE", "FIRED"];
+const NAMES: [&str; 7] = ["NAME", "VERSION", "WITH", "CLAIM", "SERVICE", "FIRED", "VERDICTS"];
 
 /// A table with columns as wide as they need to be.
 #[derive(Debug)]

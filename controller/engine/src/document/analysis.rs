@@ -8,10 +8,9 @@ use super::tree::{Bounds, Node};
 use super::{Problem, Purpose, experiment, finish, tree};
 use crate::analysis::CountedEpoch;
 use crate::counted::Counted;
-use crate::spec::Experiment;
+use crate::spec::{Bound, Experiment, RewardKind};
 use crate::state::LATENCY_QUANTILES;
 use weir_core::duration::format_milliseconds;
-use weir_core::plan::MAX_DEADLINE_MS;
 
 /// Longest text with counts that is read, in bytes.
 pub const MAX_ANALYSIS_TEXT: usize = 16 * 1024 * 1024;
@@ -134,7 +133,7 @@ impl Reader<'_> {
     ) -> Option<CountedEpoch<Counted>> {
         let asked =
             "an epoch such as `{weights: {v1: 1, v2: 1}, counts: {v1: {exposures: 5000}, v2: {exposures: 5000}}}`";
-        let fields = place.fields(&["weights", "counts", "compareAt"], asked, problems)?;
+        let fields = place.fields(&["weights", "counts", "compareAt", "expectedRewardRate"], asked, problems)?;
         let weights = fields.require("weights", "the weights that were in force, as `{v1: 50%, v2: 50%}`", problems);
         let weights = weights.and_then(|place| self.weights(&place, problems));
         let counts = fields.require("counts", "what was counted of each version", problems);
@@ -151,7 +150,29 @@ impl Reader<'_> {
                 Some(None)
             }
         };
-        Some(CountedEpoch { weights: weights?, compare_at: compare_at?, cells: counts? })
+        let expected = fields
+            .get("expectedRewardRate")
+            .map_or(Some(None), |place| self.expected_reward_rate(&place, problems).map(Some));
+        Some(CountedEpoch {
+            weights: weights?,
+            compare_at: compare_at?,
+            expected_reward_rate: expected?,
+            cells: counts?,
+        })
+    }
+
+    fn expected_reward_rate(&self, place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<f64> {
+        let compared = |experiment: &Experiment| {
+            let kind = experiment.reward.as_ref().map(|reward| reward.kind);
+            kind == Some(RewardKind::Binary) && experiment.requests_are_units()
+        };
+        if !self.experiment.is_none_or(compared) {
+            let message = "nothing is compared around a rate: that is for a reward that is yes or no, where each request is its own \
+                           unit; leave this out";
+            place.problem(problems, message);
+            return None;
+        }
+        place.rate(WHOLE, true, problems)
     }
 
     /// The index of a version, or a complaint.
@@ -268,14 +289,17 @@ impl Reader<'_> {
     }
 
     fn compare_at(&self, place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Vec<u64>> {
-        use crate::spec::Bound;
         let Some(experiment) = self.experiment else { return Some(Vec::new()) };
-        if !experiment.guardrails.iter().any(|guardrail| matches!(guardrail.bound, Bound::Latency { .. })) {
+        let ratios = experiment.guardrails.iter().filter_map(|guardrail| match guardrail.bound {
+            Bound::Latency { ratio } => Some(ratio),
+            Bound::ErrorRate { .. } => None,
+        });
+        let Some(ratio) = ratios.reduce(f64::max) else {
             let message = "nothing is compared at a latency: write a guardrail such as `{name: slower, latency: {ratio: 1.5}}` in the \
                            `spec`, or leave this out";
             place.problem(problems, message);
             return None;
-        }
+        };
         let most = if experiment.requests_are_units() { LATENCY_QUANTILES.len() } else { 1 };
         let before = problems.len();
         let items = place.items(1..=most, "a list of latencies such as `[50ms, 200ms]`", problems)?;
@@ -293,9 +317,16 @@ impl Reader<'_> {
                     continue;
                 }
             };
-            if limit > experiment.deadline_ms.min(MAX_DEADLINE_MS) * 1_000 {
+            #[expect(clippy::cast_precision_loss, reason = "a plausibility check")]
+            let beyond = limit as f64 * ratio > experiment.deadline_ms as f64 * 1_000.0;
+            if beyond {
                 let deadline = format_milliseconds(experiment.deadline_ms);
-                item.problem(problems, format!("{} is beyond the deadline of {deadline}", shown(text)));
+                let message = format!(
+                    "{} times the ratio of {} is beyond the deadline of {deadline}, where nobody is seen to be slower",
+                    shown(text),
+                    crate::words::number(ratio)
+                );
+                item.problem(problems, message);
             } else if limits.last().is_some_and(|last| *last >= limit) {
                 item.problem(problems, "latencies must rise");
             }

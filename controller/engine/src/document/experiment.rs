@@ -3,8 +3,8 @@
 use super::place::{Fields, Place, checked_header_name, not_a_header_name, shown};
 use super::strategy::{Kind, Versions};
 use super::tree::Node;
-use super::{API_VERSION, KIND, Problem, Purpose, goals, strategy, traffic};
-use crate::spec::{Bound, Experiment, Version};
+use super::{API_VERSION, KIND, Problem, Purpose, goals, rules, strategy, traffic};
+use crate::spec::{Experiment, Version};
 use weir_core::plan::{FailureRules, Header, MAX_DEADLINE_MS, MAX_ROUTING_HEADERS, MAX_VERSIONS, Match, Measure, Unit};
 
 /// The header that routes, where a version names none.
@@ -61,10 +61,12 @@ pub(super) fn read(document: &Node, purpose: Purpose, problems: &mut Vec<Problem
     }
     let metadata = fields.require("metadata", "`metadata: {name: …}`", problems);
     let name = metadata.and_then(|place| experiment_name(&place, problems));
-    let spec = fields.require("spec", "what the experiment is: its `service` and its `versions` at least", problems);
-    let spec = spec.and_then(|place| {
-        place.fields(&SPEC_FIELDS, "what the experiment is: its `service` and its `versions` at least", problems)
-    });
+    let asked = match purpose {
+        Purpose::Run => "what the experiment is: its `service` and its `versions` at least",
+        Purpose::Analyze => "what the experiment is: its `versions` at least",
+    };
+    let spec = fields.require("spec", asked, problems);
+    let spec = spec.and_then(|place| place.fields(&SPEC_FIELDS, asked, problems));
     let experiment = spec.and_then(|fields| read_spec(&fields, purpose, problems))?;
     Some(Experiment { name: name?, ..experiment })
 }
@@ -131,11 +133,18 @@ fn read_spec(fields: &Fields<'_>, purpose: Purpose, problems: &mut Vec<Problem>)
     let override_header =
         fields.get("override").map_or(Some(None), |place| override_header(&place, problems).map(Some));
 
-    require_something_to_decide_by(fields, kind, &versions, problems);
-    if let (Some(Kind::Canary), Some(limits), Some(unit)) = (kind, &limits, &unit)
+    match purpose {
+        Purpose::Run => rules::require_something_to_decide_by(fields, kind, versions.count, problems),
+        Purpose::Analyze => rules::require_a_question(fields, versions.count, problems),
+    }
+    let by_limits_alone = match purpose {
+        Purpose::Run => kind == Some(Kind::Canary),
+        Purpose::Analyze => !fields.mentions("reward"),
+    };
+    if let (true, Some(limits), Some(unit)) = (by_limits_alone, &limits, &unit)
         && *unit != Unit::Request
     {
-        require_evidence_about_users(fields, limits, problems);
+        rules::require_evidence_about_users(fields, limits, purpose, problems);
     }
     if let (Some(Kind::Bandit), Some(unit)) = (kind, &unit)
         && *unit != Unit::Request
@@ -184,59 +193,6 @@ fn read_spec(fields: &Fields<'_>, purpose: Purpose, problems: &mut Vec<Problem>)
         min_exposures: min_exposures?,
         max_duration_ms: max_duration_ms?,
     })
-}
-
-/// Rules between fields: what each strategy needs in order to ever decide anything.
-fn require_something_to_decide_by(
-    fields: &Fields<'_>,
-    kind: Option<Kind>,
-    versions: &ReadVersions,
-    problems: &mut Vec<Problem>,
-) {
-    const WRITE_REWARD: &str = "write `reward: {responseHeader: …, direction: maximize}`";
-    // A field that is there but wrong has been complained about already.
-    let rewarded = fields.mentions("reward");
-    let limited = ["objectives", "guardrails"]
-        .into_iter()
-        .any(|name| fields.mentions(name) && !fields.get(name).is_some_and(|place| place.is_empty_list()));
-    let place = fields.get("strategy").unwrap_or_else(|| fields.place().clone());
-    match kind {
-        Some(Kind::Bandit) if !rewarded => {
-            place.problem(problems, format!("a bandit follows a reward, and there is none: {WRITE_REWARD}"));
-        }
-        Some(Kind::Ab) if !rewarded => {
-            place.problem(problems, format!("an A/B test compares rewards, and there is none: {WRITE_REWARD}"));
-        }
-        Some(Kind::Canary) => {
-            if !limited {
-                let message = "a canary climbs while it keeps its objectives and guardrails, and there is none: \
-                               write `objectives: [{name: errors, errorRate: {max: 1%}}]`";
-                place.problem(problems, message);
-            }
-            if versions.count > 2 && !rewarded {
-                let message = format!("with several candidates only a reward can say which is better: {WRITE_REWARD}");
-                place.problem(problems, message);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Where users are the unit only some guardrails have evidence, and a canary climbs by nothing else.
-fn require_evidence_about_users(fields: &Fields<'_>, limits: &goals::Limits, problems: &mut Vec<Problem>) {
-    let covered = |bound: &Bound| match bound {
-        Bound::ErrorRate { margin, .. } => *margin <= 0.0,
-        Bound::Latency { .. } => true,
-    };
-    let limited = !limits.objectives.is_empty() || !limits.guardrails.is_empty();
-    if limited && !limits.guardrails.iter().any(|guardrail| covered(&guardrail.bound)) {
-        let place = fields.get("unit").unwrap_or_else(|| fields.place().clone());
-        place.problem(
-            problems,
-            "where users are the unit only guardrails without a margin have evidence, and a canary needs some to climb by: \
-             write `guardrails: [{name: errors, errorRate: {ratio: 2}}]`",
-        );
-    }
 }
 
 /// Filters remove routing headers that arrive from a client: nothing else can be read from them.
