@@ -10,7 +10,7 @@ use crate::kernel::is_propensity;
 use serde::{Deserialize, Serialize};
 
 pub use crate::grid::Posterior;
-pub use crate::profile::{Compared, Profile, compare, difference_interval, lift_interval, probability_within};
+pub use crate::profile::{Compared, Profile, compare, difference_interval, lift_interval, probability_within, within};
 
 /// Settled counts of one version under one propensity (one epoch, or epochs with identical weights pooled).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

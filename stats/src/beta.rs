@@ -9,7 +9,7 @@
 //! Gauss–Legendre panels whose edges follow the fall of the density.
 
 use crate::quadrature::integrate;
-use crate::special::{centred_cumulant, stirling_error};
+use crate::special::{centred_cumulant, normal_quantile, stirling_error};
 use libm::{exp, expm1, log, log1p, sqrt};
 use serde::{Deserialize, Serialize};
 
@@ -309,7 +309,9 @@ impl Curve {
     ///
     /// The tail's logarithm is concave: Newton's method overshoots once at most and then comes back monotonically.
     fn solve_tail(&self, side: Side, log_mass: f64) -> f64 {
-        let mut u = 0.0;
+        // Where a normal density would have fallen as far.
+        let z = normal_quantile(log_mass);
+        let mut u = if z < 0.0 { self.offset_after_fall(0.0, side, 0.5 * z * z) } else { 0.0 };
         for _ in 0..60 {
             let log_tail = self.log_tail(u, side);
             let excess = log_tail - log_mass;
@@ -321,7 +323,8 @@ impl Curve {
             let next = u + side.sign() * step;
             // Rounding may carry it over the mode, where the other side's tail is meant.
             let next = if next * side.sign() < 0.0 { 0.0 } else { next };
-            let done = (next - u).abs() <= 1e-15 * u.abs() || excess.abs() < 1e-15;
+            // The tail itself is known no better.
+            let done = (next - u).abs() <= 1e-14 * u.abs() || excess.abs() < 1e-14;
             u = next;
             if done {
                 break;

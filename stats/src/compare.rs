@@ -5,9 +5,10 @@
 //! one happened, at the null hypothesis' boundary it is the candidate's with a probability that is known, whatever the rates
 //! are and however they drift together.
 
-use crate::kernel::{Grid, is_propensity, kernel, mix, tilts};
+use crate::kernel::{Grid, is_propensity, mix, tilts};
+use crate::odds::Odds;
 use crate::process::{Claim, Tilted};
-use crate::search::{highest_below, lowest_above};
+use crate::search::{highest_below, lowest_above, reached};
 use libm::{exp, log};
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +91,7 @@ fn folded(mut process: Tilted, epochs: &[PairEpoch], ratio: f64) -> f64 {
 /// probability at least 1 − `alpha` (half of α a side), if the ratio is constant while the rates drift as they like.
 ///
 /// `grid` is where the power lies: [`tilts`] for errors, [`crate::kernel::effects`] for conversions. (0, ∞) without events, for
-/// a NaN, or where nothing can be said on a side. `alpha` is clamped to \[10⁻¹², 1\]. Time O(different weights).
+/// a NaN, or where nothing can be said on a side. `alpha` is clamped to \[10⁻¹², 1\].
 ///
 /// Source: as [`log_e_violated`], inverted over the ratio (Howard & Ramdas 2022).
 #[must_use]
@@ -98,39 +99,49 @@ pub fn ratio_interval(epochs: &[PairEpoch], alpha: f64, grid: &'static Grid) -> 
     if alpha.is_nan() {
         return (0.0, f64::INFINITY);
     }
-    let pooled = pooled(epochs);
+    let (odds, of_candidate) = pooled(epochs);
     let bar = log(2.0 / alpha.clamp(1e-12, 1.0));
+    // ln(1 + θ·expm1(±δ)) = ln(1 + o·e^(t±δ)) − ln(1 + o·e^t), o being the odds at the ratio one.
     let log_e = |log_ratio: f64, sign: f64| {
-        mix(grid, |delta| {
-            let factors = pooled.iter().filter_map(|epoch| {
-                let theta = owner(exp(log_ratio), epoch.baseline_propensity, epoch.candidate_propensity)?;
-                let events = epoch.candidate_events.saturating_add(epoch.baseline_events);
-                Some(kernel(sign * delta, epoch.candidate_events, events, theta))
-            });
-            factors.sum()
-        })
+        let here = odds.spent(log_ratio);
+        mix(grid, |delta| of_candidate * sign * delta - (odds.spent(log_ratio + sign * delta) - here))
     };
-    let low = highest_below(-WIDEST, WIDEST, |t| log_e(t, 1.0) - bar).map_or(0.0, exp);
-    let high = lowest_above(-WIDEST, WIDEST, |t| log_e(t, -1.0) - bar).map_or(f64::INFINITY, exp);
+    let observed = observed(&odds, of_candidate);
+    let (below, above) = (|t: f64| log_e(t, 1.0) - bar, |t: f64| log_e(t, -1.0) - bar);
+    let (from, to) = (reached(observed, -WIDEST, below), reached(observed, WIDEST, above));
+    let low = highest_below(from, observed, below).map_or(0.0, exp);
+    let high = lowest_above(observed, to, above).map_or(f64::INFINITY, exp);
     (low, high)
 }
 
-/// Epochs of the same weights, added up: their θ is the same at every ratio.
-fn pooled(epochs: &[PairEpoch]) -> Vec<PairEpoch> {
-    let key = |epoch: &PairEpoch| (epoch.baseline_propensity.to_bits(), epoch.candidate_propensity.to_bits());
-    let mut sorted = epochs.to_vec();
-    sorted.sort_by_key(key);
-    let mut pooled: Vec<PairEpoch> = Vec::new();
-    for epoch in sorted {
-        match pooled.last_mut() {
-            Some(last) if key(last) == key(&epoch) => {
-                last.baseline_events = last.baseline_events.saturating_add(epoch.baseline_events);
-                last.candidate_events = last.candidate_events.saturating_add(epoch.candidate_events);
-            }
-            _ => pooled.push(epoch),
+/// The log ratio at which as many events would be the candidate's as are; within ±[`WIDEST`].
+fn observed(odds: &Odds, of_candidate: f64) -> f64 {
+    let excess = |t: f64| of_candidate - odds.expected(t);
+    highest_below(-WIDEST, WIDEST, excess).unwrap_or(-WIDEST)
+}
+
+/// Events and the odds of their being the candidate's at equal rates, those of equal odds together, and how many are the
+/// candidate's. Epochs in which the pair cannot be compared are left out.
+fn pooled(epochs: &[PairEpoch]) -> (Odds, f64) {
+    let mut sorted: Vec<(f64, u64)> = Vec::with_capacity(epochs.len());
+    let mut of_candidate = 0_u64;
+    for epoch in epochs {
+        let (a, b) = (epoch.baseline_propensity, epoch.candidate_propensity);
+        let events = epoch.candidate_events.saturating_add(epoch.baseline_events);
+        if is_propensity(a) && is_propensity(b) && events > 0 {
+            sorted.push((b / a, events));
+            of_candidate = of_candidate.saturating_add(epoch.candidate_events);
         }
     }
-    pooled
+    sorted.sort_by(|x, y| x.0.total_cmp(&y.0));
+    let mut terms: Vec<(f64, f64)> = Vec::new();
+    for (odds, events) in sorted {
+        match terms.last_mut() {
+            Some(last) if last.0.to_bits() == odds.to_bits() => last.1 += events as f64,
+            _ => terms.push((odds, events as f64)),
+        }
+    }
+    (Odds::new(terms), of_candidate as f64)
 }
 
 #[cfg(test)]

@@ -24,7 +24,11 @@ pub struct GridPoint {
 
 /// A grid of bets with a prior over them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Grid(Vec<GridPoint>);
+pub struct Grid {
+    points: Vec<GridPoint>,
+    /// Per point x: expm1(x) and expm1(−x).
+    rises: Vec<(f64, f64)>,
+}
 
 impl Grid {
     fn new(points: impl Iterator<Item = (f64, f64)>) -> Self {
@@ -33,7 +37,8 @@ impl Grid {
         for at in &mut points {
             at.log_prior -= total;
         }
-        Self(points)
+        let rises = points.iter().map(|at| (expm1(at.point), expm1(-at.point))).collect();
+        Self { points, rises }
     }
 
     /// `n` geometric points, all alike a priori.
@@ -45,7 +50,14 @@ impl Grid {
     /// The points, in a fixed order.
     #[must_use]
     pub fn points(&self) -> &[GridPoint] {
-        &self.0
+        &self.points
+    }
+
+    /// What one trial costs each point, bet upwards (`sign` positive) or downwards, where an event has probability `theta`:
+    /// log1p(θ·expm1(±x)).
+    pub(crate) fn spent(&self, sign: f64, theta: f64) -> Vec<f64> {
+        let theta = theta.clamp(0.0, 1.0);
+        self.rises.iter().map(|(up, down)| log1p(theta * if sign > 0.0 { *up } else { *down })).collect()
     }
 }
 

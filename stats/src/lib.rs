@@ -31,6 +31,7 @@ pub mod compare;
 mod grid;
 pub mod kernel;
 pub mod margin;
+mod odds;
 pub mod process;
 mod profile;
 mod quadrature;

@@ -1,7 +1,7 @@
 //! E-processes: wealth on a grid of bets, carried forward epoch by epoch, with or without restarts. Knows no card's
 //! hypothesis; a card says by which factor an epoch changes each bet.
 
-use crate::kernel::{Grid, kernel_spent, log_spent};
+use crate::kernel::{Grid, kernel_spent};
 use crate::special::{log_add_exp, log_sum_exp};
 use libm::{exp, log};
 
@@ -96,6 +96,23 @@ pub enum Claim {
     Met,
 }
 
+/// What one trial costs at each tilt, for a θ that several processes share: made once for all of them.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    grid: &'static Grid,
+    theta: f64,
+    up: Vec<f64>,
+    down: Vec<f64>,
+}
+
+impl Shared {
+    /// For processes over this grid; `theta` is clamped to \[0, 1\].
+    #[must_use]
+    pub fn new(grid: &'static Grid, theta: f64) -> Self {
+        Self { grid, theta, up: grid.spent(1.0, theta), down: grid.spent(-1.0, theta) }
+    }
+}
+
 /// An e-process of tilted binomial trials: per epoch `events` among `trials`, each with probability at most (violated) or
 /// at least (met) θ under the null hypothesis. Serves cards A, D, E and F.
 ///
@@ -138,7 +155,7 @@ impl Tilted {
         // Bits, not values: the same bits give the same logarithms.
         if self.spent.is_empty() || self.theta.to_bits() != theta.to_bits() {
             self.theta = theta;
-            self.spent = self.wealth.grid.points().iter().map(|at| log_spent(self.sign * at.point, theta)).collect();
+            self.spent = self.wealth.grid.spent(self.sign, theta);
         }
         let (spent, sign) = (&self.spent, self.sign);
         self.wealth
@@ -149,6 +166,17 @@ impl Tilted {
     #[must_use]
     pub const fn epochs(&self) -> u32 {
         self.wealth.epochs()
+    }
+
+    /// As [`Tilted::push`], for one of several processes that share a θ.
+    pub fn push_shared(&mut self, events: u64, trials: u64, shared: &Shared) {
+        let spent = if self.sign > 0.0 { &shared.up } else { &shared.down };
+        if !std::ptr::eq(self.wealth.grid, shared.grid) {
+            return self.push(events, trials, shared.theta);
+        }
+        let sign = self.sign;
+        self.wealth
+            .push(|i, delta| spent.get(i).map_or(0.0, |spent| kernel_spent(sign * delta, events, trials, *spent)));
     }
 
     /// ln of the e-value so far.

@@ -4,7 +4,7 @@
 use crate::beta::Beta;
 use crate::grid::{Placed, Posterior, thinned};
 use crate::quadrature::{NODES, nodes, running_weights};
-use crate::special::log_normal_cdf;
+use crate::special::normal_quantile;
 use libm::{exp, expm1, log, sqrt};
 
 /// Above this a mean may be zero or less, and then a ratio to it means nothing.
@@ -289,11 +289,17 @@ pub fn difference_interval(b: Posterior, a: Posterior, mass: f64) -> (f64, f64) 
 /// that is not positive and finite, or a margin that is not finite.
 #[must_use]
 pub fn probability_within(b: Beta, a: Beta, ratio: f64, margin: f64) -> f64 {
-    if !(ratio > 0.0 && ratio.is_finite() && margin.is_finite()) {
+    within(&Profile::new(b.into()), &Profile::new(a.into()), ratio, margin)
+}
+
+/// As [`probability_within`], for profiles of rates that are made once and compared often; 0 for profiles of means.
+#[must_use]
+pub fn within(b: &Profile, a: &Profile, ratio: f64, margin: f64) -> f64 {
+    let rates = matches!((b.posterior, a.posterior), (Posterior::Rate(_), Posterior::Rate(_)));
+    if !(rates && ratio > 0.0 && ratio.is_finite() && margin.is_finite()) {
         return 0.0;
     }
-    let (b, a) = (Profile::new(b.into()), Profile::new(a.into()));
-    probability(&b, &a, Map::Within { ratio }, margin).0
+    probability(b, a, Map::Within { ratio }, margin).0
 }
 
 /// A profile of a mean where only the other is one. No caller mixes them.
@@ -339,7 +345,7 @@ fn ends(b: &Profile, a: &Profile, map: Map, middle: f64, deviation: f64, outside
     if !(middle.is_finite() && deviation.is_finite()) {
         return (f64::NEG_INFINITY, f64::INFINITY);
     }
-    let z = normal_quantile(outside);
+    let z = normal_quantile(log(outside));
     let end = |p: f64, guess: f64| solve(|theta| probability(b, a, map, theta), p, guess, deviation);
     let (low, high) = (end(outside, middle + z * deviation), end(1.0 - outside, middle - z * deviation));
     // Equal but for rounding where almost no mass is asked for.
@@ -380,18 +386,4 @@ fn solve(f: impl Fn(f64) -> (f64, f64), p: f64, guess: f64, deviation: f64) -> f
         }
     }
     theta
-}
-
-/// The z with Φ(z) = p, for p in (0, ½\], to 1e-9: only a first guess depends on it.
-fn normal_quantile(p: f64) -> f64 {
-    let (mut low, mut high) = (-40.0, 0.0);
-    for _ in 0..50 {
-        let middle = 0.5 * (low + high);
-        if log_normal_cdf(middle) < log(p) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    low
 }

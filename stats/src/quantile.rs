@@ -2,6 +2,8 @@
 //! Knows no unit, and nothing of time.
 
 use crate::beta::Beta;
+use crate::special::normal_quantile;
+use libm::log;
 use serde::{Deserialize, Serialize};
 
 /// Binomial tails are computed for no more.
@@ -57,8 +59,9 @@ pub fn quantile_bounds(buckets: &[Bucket], q: f64, mass: f64) -> Option<(f64, f6
     }
     let outside = 0.5 * (1.0 - if mass.is_nan() { 1.0 } else { mass.clamp(0.0, 1.0) });
     // P(Binomial < l) falls short of `outside` up to some l, P(Binomial ≥ u) from some u on.
-    let lower = first_from(n, q, |l| below(n, q, l) > outside) - 1;
-    let upper = first_from(n, q, |u| at_least(n, q, u) <= outside);
+    let z = normal_quantile(log(outside));
+    let lower = first_from(n, guess(n, q, z), |l| below(n, q, l) > outside) - 1;
+    let upper = first_from(n, guess(n, q, -z), |u| at_least(n, q, u) <= outside);
     let nothing_below =
         if sorted.buckets.first().is_some_and(|bucket| bucket.lower < 0.0) { f64::NEG_INFINITY } else { 0.0 };
     Some((
@@ -82,12 +85,17 @@ fn shapes(n: u64, k: u64) -> Option<Beta> {
     if k == 0 || k > n { None } else { Beta::new(k as f64, (n - k) as f64 + 1.0) }
 }
 
+/// The Binomial(n, q)'s quantile at z standard deviations, skewness taken into account; and how far it may be off.
+#[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "never negative; saturates")]
+fn guess(n: u64, q: f64, z: f64) -> (u64, u64) {
+    let (mean, deviation) = (q * n as f64, libm::sqrt(q * (1.0 - q) * n as f64));
+    let at = mean + z * deviation + (1.0 - 2.0 * q) * (z * z - 1.0) / 6.0 + 0.5;
+    ((at as u64).clamp(1, n), (deviation / 64.0) as u64 + 1)
+}
+
 /// The smallest k within \[1, n + 1\] that has a property which, once had, is kept; `n + 1` has it in any case. Searches
-/// outwards from the binomial's mean.
-fn first_from(n: u64, q: f64, has: impl Fn(u64) -> bool) -> u64 {
-    let mean = q * n as f64;
-    #[expect(clippy::cast_sign_loss, reason = "never negative; saturates")]
-    let (guess, mut step) = ((mean as u64).clamp(1, n), (libm::sqrt(mean * (1.0 - q)) as u64).max(1));
+/// outwards from a guess, in growing steps.
+fn first_from(n: u64, (guess, mut step): (u64, u64), has: impl Fn(u64) -> bool) -> u64 {
     // `without` lacks the property or is 0, `with` has it or is n + 1.
     let (mut without, mut with) = (0, n.saturating_add(1));
     let mut at = guess;

@@ -5,7 +5,7 @@
 
 use crate::kernel::{Grid, kernel, mix, tilts};
 use crate::process::{Claim, Tilted};
-use crate::search::{highest_below, lowest_above};
+use crate::search::{highest_below, lowest_above, reached};
 use libm::log;
 use serde::{Deserialize, Serialize};
 
@@ -95,8 +95,10 @@ fn interval_on(bad: u64, exposures: u64, alpha: f64, grid: &'static Grid) -> (f6
     // On the log-odds scale both ends are well separated from 0 and 1.
     let rate = |t: f64| 1.0 / (1.0 + libm::exp(-t));
     let middle = (log(observed) - libm::log1p(-observed)).clamp(-36.0, 36.0);
-    let low = highest_below(-80.0, middle, |t| log_e_above(bad, exposures, rate(t), grid) - bar).map_or(0.0, rate);
-    let high = lowest_above(middle, 36.0, |t| log_e_below(bad, exposures, rate(t), grid) - bar).map_or(1.0, rate);
+    let above = |t: f64| log_e_above(bad, exposures, rate(t), grid) - bar;
+    let below = |t: f64| log_e_below(bad, exposures, rate(t), grid) - bar;
+    let low = highest_below(reached(middle, -80.0, above), middle, above).map_or(0.0, rate);
+    let high = lowest_above(middle, reached(middle, 36.0, below), below).map_or(1.0, rate);
     (if bad == 0 { 0.0 } else { low.min(observed) }, if bad == exposures { 1.0 } else { high.max(observed) })
 }
 

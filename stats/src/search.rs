@@ -15,6 +15,16 @@ pub(crate) fn lowest_above(low: f64, high: f64, f: impl Fn(f64) -> f64) -> Optio
     root(-high, -low, |t| f(-t)).map(|t| -t)
 }
 
+/// A bracket's other end: from `start` towards `end` in growing steps, until `f` is not negative; `end` if it never is.
+pub(crate) fn reached(start: f64, end: f64, f: impl Fn(f64) -> f64) -> f64 {
+    let (mut at, mut step) = (start, if end > start { 0.25 } else { -0.25 });
+    while (end - at) * step > 0.0 && f(at) < 0.0 {
+        at = if (end - at).abs() <= step.abs() { end } else { at + step };
+        step *= 2.0;
+    }
+    at
+}
+
 /// Regula falsi in its Illinois variant, which never leaves the bracket, with a halving whenever it makes little headway.
 fn root(mut low: f64, mut high: f64, f: impl Fn(f64) -> f64) -> Option<f64> {
     let (mut at_low, mut at_high) = (f(low), f(high));
@@ -24,7 +34,7 @@ fn root(mut low: f64, mut high: f64, f: impl Fn(f64) -> f64) -> Option<f64> {
     if at_high >= 0.0 {
         return Some(high);
     }
-    let mut halve = false;
+    let (mut halve, mut raised) = (false, None);
     for _ in 0..STEPS {
         let width = high - low;
         if width <= 1e-10 * (1.0 + low.abs()) {
@@ -33,13 +43,17 @@ fn root(mut low: f64, mut high: f64, f: impl Fn(f64) -> f64) -> Option<f64> {
         let secant = (low * at_high - high * at_low) / (at_high - at_low);
         let middle = if !halve && secant > low && secant < high { secant } else { 0.5 * (low + high) };
         let at_middle = f(middle);
-        if at_middle >= 0.0 {
+        // An end that stays for a second time counts half, or it would stay for ever.
+        let rises = at_middle >= 0.0;
+        let again = raised == Some(rises);
+        if rises {
             (low, at_low) = (middle, at_middle);
-            at_high *= 0.5;
+            at_high *= if again { 0.5 } else { 1.0 };
         } else {
             (high, at_high) = (middle, at_middle);
-            at_low *= 0.5;
+            at_low *= if again { 0.5 } else { 1.0 };
         }
+        raised = Some(rises);
         if at_middle.abs() < 1e-10 {
             return Some(middle);
         }
@@ -58,6 +72,18 @@ mod tests {
         assert!((root - 3.0).abs() < 1e-9);
         let root = lowest_above(-10.0, 10.0, |t| t * t * t - 8.0).unwrap();
         assert!((root - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn few_steps_find_a_root_far_from_the_middle_of_its_bracket() {
+        let asked = std::cell::Cell::new(0);
+        let root = highest_below(3.0, 36.0, |t| {
+            asked.set(asked.get() + 1);
+            500.0 * libm::log1p(0.6 * libm::exp(-t)) - 7.0
+        });
+        let exact = libm::log(0.6 / libm::expm1(7.0 / 500.0));
+        assert!((root.unwrap() - exact).abs() < 1e-11, "{root:?} {exact}");
+        assert!(asked.get() < 25, "{} steps", asked.get());
     }
 
     #[test]

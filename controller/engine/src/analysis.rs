@@ -15,6 +15,7 @@ use crate::state::{
 };
 use crate::words;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// One epoch, as somebody counted it.
 #[derive(Debug, Clone, PartialEq)]
@@ -286,8 +287,11 @@ fn notes<C: Cell>(
     observations: &Observations<C>,
     assessment: &Assessment,
 ) -> Vec<String> {
-    let stretches: Vec<Stretch<'_, C>> =
-        state.epochs.iter().map(|epoch| Stretch { epoch, counts: observations.epochs.get(&epoch.epoch) }).collect();
+    let stretches: Vec<Stretch<'_, C>> = state
+        .epochs
+        .iter()
+        .map(|epoch| Stretch { epoch, counts: observations.epochs.get(&epoch.epoch), slow: Arc::default() })
+        .collect();
     let cells = |version: usize| stretches.iter().filter_map(move |stretch| Some((stretch, stretch.cell(version)?)));
     let mut notes = Vec::new();
     let versions = || experiment.versions.iter().enumerate();

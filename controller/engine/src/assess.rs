@@ -2,15 +2,19 @@
 //!
 //! Beliefs inform people and steer weights; only evidence (e-values on settled counts) names a winner or a violation.
 
-use crate::beliefs::{Beliefs, merged};
+use crate::beliefs::Beliefs;
 use crate::cells::{Cell, Moments, Span, Tally};
-use crate::evidence::{Fold, RealRewards, Stretch, finite};
+use crate::evidence::{Fold, RealRewards, SlowCounts, Stretch, finite, slow_counts};
 use crate::gates::{self, Gate};
 use crate::metrics::{self, Metric, MetricName};
 use crate::spec::{Alpha, Experiment, RewardKind};
-use crate::state::{Epoch, FIRST_LATENCY_GRID, Frozen, LATENCY_QUANTILES, Observations, PairUnits, State, Verdict};
+use crate::state::{
+    Epoch, EpochCounts, FIRST_LATENCY_GRID, Frozen, LATENCY_QUANTILES, Observations, PairUnits, State, Verdict,
+};
 use crate::{sticky, words};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use weir_stats::best;
 
 /// Latencies of the baseline that the next epoch's grid is taken from, at least.
@@ -155,6 +159,8 @@ pub struct Assessor {
     /// What the epochs in `fold` showed.
     prefix: Vec<u64>,
     fold: Option<Fold>,
+    /// By epoch, what it showed and the slow exposures in that.
+    slow: BTreeMap<u32, (u64, Arc<SlowCounts>)>,
 }
 
 impl Assessor {
@@ -167,18 +173,50 @@ impl Assessor {
         observations: &Observations<C>,
         depth: Depth,
     ) -> Assessment {
+        if self.experiment.as_ref() != Some(experiment) {
+            *self = Self { experiment: Some(experiment.clone()), ..Self::default() };
+        }
         let mut warnings = Vec::new();
-        let stretches = usable_stretches(experiment, state, observations, &mut warnings);
+        let usable = usable_epochs(experiment, state, observations, &mut warnings);
+        let seen: Vec<u64> = usable.iter().map(|(epoch, counts)| fingerprint(epoch, *counts)).collect();
+        let stretches = self.stretches(experiment, &usable, &seen);
         let epochs: Vec<&Epoch> = stretches.iter().map(|stretch| stretch.epoch).collect();
         let units = sticky::look(state, &epochs, observations);
-        let fold = self.fold(experiment, &units, &stretches);
+        let fold = self.fold(experiment, &units, &stretches, seen);
         let look = Look { experiment, state, stretches: &stretches, fold: &fold };
         put_together(&look, observations, units, warnings, depth)
     }
 
-    fn fold<C: Cell>(&mut self, experiment: &Experiment, units: &[PairUnits], stretches: &[Stretch<'_, C>]) -> Fold {
-        let seen: Vec<u64> = stretches.iter().map(|stretch| fingerprint(stretch, units)).collect();
-        let known = self.experiment.as_ref() == Some(experiment) && seen.starts_with(&self.prefix);
+    /// The epochs with their slow exposures, which are counted anew only where an epoch shows more than at the last look.
+    fn stretches<'a, C: Cell>(
+        &mut self,
+        experiment: &Experiment,
+        usable: &[(&'a Epoch, Option<&'a EpochCounts<C>>)],
+        seen: &[u64],
+    ) -> Vec<Stretch<'a, C>> {
+        let mut known = std::mem::take(&mut self.slow);
+        let stretch = |((epoch, counts), seen): (&(&'a Epoch, Option<&'a EpochCounts<C>>), &u64)| {
+            let slow = match known.remove(&epoch.epoch) {
+                Some((then, slow)) if then == *seen => slow,
+                _ => Arc::new(slow_counts(experiment, epoch, *counts)),
+            };
+            self.slow.insert(epoch.epoch, (*seen, Arc::clone(&slow)));
+            Stretch { epoch, counts: *counts, slow }
+        };
+        usable.iter().zip(seen).map(stretch).collect()
+    }
+
+    fn fold<C: Cell>(
+        &mut self,
+        experiment: &Experiment,
+        units: &[PairUnits],
+        stretches: &[Stretch<'_, C>],
+        seen: Vec<u64>,
+    ) -> Fold {
+        // First events of unit buckets grow too, and later looks may still find some in an old epoch.
+        let with_units = |(stretch, seen): (&Stretch<'_, C>, u64)| with_first_events(seen, stretch.epoch.epoch, units);
+        let seen: Vec<u64> = stretches.iter().zip(seen).map(with_units).collect();
+        let known = seen.starts_with(&self.prefix);
         let mut fold = match self.fold.take().filter(|_| known) {
             Some(fold) => fold,
             None => {
@@ -194,26 +232,34 @@ impl Assessor {
                 kept = Some(fold.clone());
             }
         }
-        if self.experiment.as_ref() != Some(experiment) {
-            self.experiment = Some(experiment.clone());
-        }
         self.prefix = seen.into_iter().take(keep).collect();
         self.fold = kept;
         fold
     }
 }
 
-/// A hash of what an epoch showed. Counts of an epoch only grow, so that equal numbers are the same counts; so do first events of
-/// unit buckets, which later looks may still find in an old epoch.
-fn fingerprint<C: Cell>(stretch: &Stretch<'_, C>, units: &[PairUnits]) -> u64 {
+/// The hash of an epoch with what its unit buckets showed first.
+fn with_first_events(seen: u64, epoch: u32, units: &[PairUnits]) -> u64 {
+    let closings = units.iter().flat_map(|pair| [&pair.bad, &pair.slow, &pair.rewarded]).flatten();
+    closings
+        .map(|closing| closing.first_events(epoch))
+        .fold(seen, |hash, first| [first.baseline, first.candidate, first.ties].into_iter().fold(hash, mixed))
+}
+
+/// One more number in a hash (FNV-1a, turned).
+const fn mixed(hash: u64, bits: u64) -> u64 {
+    (hash ^ bits).wrapping_mul(0x0100_0000_01b3).rotate_left(23)
+}
+
+/// A hash of an epoch and what it showed. Counts of an epoch only grow, so that equal numbers are the same counts.
+fn fingerprint<C: Cell>(epoch: &Epoch, counts: Option<&EpochCounts<C>>) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut take = |bits: u64| hash = (hash ^ bits).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
-    take(u64::from(stretch.epoch.epoch));
-    for closing in units.iter().flat_map(|pair| [&pair.bad, &pair.slow, &pair.rewarded]).flatten() {
-        let first = closing.first_events(stretch.epoch.epoch);
-        [first.baseline, first.candidate, first.ties].into_iter().for_each(&mut take);
-    }
-    for cell in stretch.counts.iter().flat_map(|counts| &counts.settled) {
+    let mut take = |bits: u64| hash = mixed(hash, bits);
+    take(u64::from(epoch.epoch));
+    take(epoch.centre.to_bits());
+    epoch.weights.iter().for_each(|weight| take(u64::from(*weight)));
+    epoch.latency_grid.iter().for_each(|limit| take(*limit));
+    for cell in counts.iter().flat_map(|counts| &counts.settled) {
         let (tally, latency, reward) = (cell.tally(), cell.latency(), cell.reward());
         for count in
             [tally.assigned, tally.completed, tally.failed, tally.aborted, tally.overdue, tally.rewarded, latency.count]
@@ -248,7 +294,7 @@ fn put_together<C: Cell>(
     let tallies: Vec<Tally> = totals.iter().map(|total| total.settled).collect();
     let beliefs = match depth {
         Depth::Evidence => Beliefs::none(count),
-        Depth::Decision | Depth::Complete => Beliefs::of(experiment, state, stretches),
+        Depth::Decision | Depth::Complete => Beliefs::of(experiment, state, stretches, depth),
     };
     let real = RealRewards::of(experiment, state, stretches);
     let metrics = match depth {
@@ -347,19 +393,23 @@ fn put_together<C: Cell>(
         coverage: beliefs.coverage,
         versions,
         warnings,
-        carry: Some(Carry { units, frozen: real.frozen(), latency_grid: latency_grid(experiment, state, stretches) }),
+        carry: Some(Carry {
+            units,
+            frozen: real.frozen(),
+            latency_grid: latency_grid(experiment, state, fold.baseline_latencies()),
+        }),
     }
 }
 
 /// The epochs whose settled counts may be used; the others are named in a warning and left out **whole**, so that nothing is
 /// lost for one version only.
-fn usable_stretches<'a, C: Cell>(
+fn usable_epochs<'a, C: Cell>(
     experiment: &Experiment,
     state: &'a State,
     observations: &'a Observations<C>,
     warnings: &mut Vec<String>,
-) -> Vec<Stretch<'a, C>> {
-    let mut stretches = Vec::with_capacity(state.epochs.len());
+) -> Vec<(&'a Epoch, Option<&'a EpochCounts<C>>)> {
+    let mut usable = Vec::with_capacity(state.epochs.len());
     for epoch in &state.epochs {
         let counts = observations.epochs.get(&epoch.epoch);
         let broken = counts.is_some_and(|counts| {
@@ -373,10 +423,10 @@ fn usable_stretches<'a, C: Cell>(
                 epoch.epoch, experiment.name
             ));
         } else {
-            stretches.push(Stretch { epoch, counts });
+            usable.push((epoch, counts));
         }
     }
-    stretches
+    usable
 }
 
 /// Counts of a version over all epochs.
@@ -456,13 +506,11 @@ fn winner(experiment: &Experiment, versions: &[VersionAssessment], beats_all: im
 
 /// The latencies at which the next epoch compares candidates with the baseline: lower edges of the buckets that hold the
 /// baseline's quantiles so far; the same as in the last epoch while little is known.
-fn latency_grid<C: Cell>(experiment: &Experiment, state: &State, stretches: &[Stretch<'_, C>]) -> Vec<u64> {
+fn latency_grid(experiment: &Experiment, state: &State, spans: &[Span]) -> Vec<u64> {
     let last = || state.epoch().map_or_else(|| FIRST_LATENCY_GRID.to_vec(), |epoch| epoch.latency_grid.clone());
     if experiment.guardrails.is_empty() {
         return last();
     }
-    let cells = stretches.iter().filter_map(|stretch| stretch.cell(experiment.baseline));
-    let spans: Vec<Span> = cells.fold(Vec::new(), |sum, cell| merged(&sum, cell));
     let total: u64 = spans.iter().map(|span| span.count).fold(0, u64::saturating_add);
     if total < GRID_LATENCIES {
         return last();

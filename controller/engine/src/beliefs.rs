@@ -1,12 +1,13 @@
 //! What is believed: posteriors per version and metric, and what follows from them. Informs people and steers weights; decides
 //! nothing.
 
+use crate::assess::Depth;
 use crate::cells::{Cell, Moments, Span, Threshold, unknown};
 use crate::evidence::Stretch;
 use crate::spec::{Bound, Direction, Experiment, Limit, RewardKind};
 use crate::state::{LATENCY_QUANTILES, State};
 use std::collections::BTreeMap;
-use weir_stats::belief::{self, Contender, Posterior, Stratum};
+use weir_stats::belief::{self, Contender, Posterior, Profile, Stratum};
 use weir_stats::beta::Beta;
 use weir_stats::quantile::Bucket;
 use weir_stats::student::{MeanStratum, standardised_mean};
@@ -57,7 +58,14 @@ impl Beliefs {
         }
     }
 
-    pub(crate) fn of<C: Cell>(experiment: &Experiment, state: &State, stretches: &[Stretch<'_, C>]) -> Self {
+    /// With [`Depth::Decision`], without what only metrics show: latencies.
+    pub(crate) fn of<C: Cell>(
+        experiment: &Experiment,
+        state: &State,
+        stretches: &[Stretch<'_, C>],
+        depth: Depth,
+    ) -> Self {
+        let shown = depth == Depth::Complete;
         let count = experiment.versions.len();
         let compared: Vec<usize> = (0..count).filter(|version| !state.is_out(*version)).collect();
         // Epochs in which some compared version had no weight would compare different traffic.
@@ -81,12 +89,21 @@ impl Beliefs {
             }
         };
         let mut beliefs = Self {
-            feasible: (0..count).map(|version| feasible(experiment, version, &errors, used(version))).collect(),
-            latencies: (0..count).map(|version| mean(used(version), version, Cell::latency)).collect(),
+            feasible: {
+                // Each is compared with the baseline in the epochs that the version itself uses.
+                let in_common = Baseline::of(experiment, &errors, &common);
+                let in_all = state.out.contains(&true).then(|| Baseline::of(experiment, &errors, &all));
+                let baseline = |version: usize| in_all.as_ref().filter(|_| state.is_out(version)).unwrap_or(&in_common);
+                let of = |version| feasible(experiment, version, &errors, used(version), baseline(version));
+                (0..count).map(of).collect()
+            },
+            latencies: (0..count)
+                .map(|version| if shown { mean(used(version), version, Cell::latency) } else { None })
+                .collect(),
             rewards: (0..count).map(reward).collect(),
             errors,
             coverage: coverage(&common, &all, count),
-            stratum: LatencyStratum::of(&common, count),
+            stratum: if shown { LatencyStratum::of(&common, count) } else { LatencyStratum::default() },
             ..Self::none(count)
         };
         if let Some(reward) = &experiment.reward {
@@ -158,15 +175,55 @@ fn mean<C: Cell>(stretches: &[&Stretch<'_, C>], version: usize, moments: impl Fn
     posterior.map(Posterior::from)
 }
 
+/// What guardrails compare candidates with.
+struct Baseline {
+    /// `None` where failures were not counted.
+    errors: Option<Profile>,
+    /// Per quantile of the grid, how many are slow; none without a guardrail on latency, or where latencies are not known.
+    slow: Vec<Profile>,
+}
+
+impl Baseline {
+    fn of<C: Cell>(experiment: &Experiment, errors: &[Beta], stretches: &[&Stretch<'_, C>]) -> Self {
+        let baseline = experiment.baseline;
+        let asked = experiment.guardrails.iter().any(|guardrail| matches!(guardrail.bound, Bound::Latency { .. }));
+        let quantiles = if asked { LATENCY_QUANTILES.len() } else { 0 };
+        Self {
+            errors: counted_errors(errors, stretches, baseline).map(|errors| Profile::new(errors.into())),
+            slow: (0..quantiles)
+                .map_while(|at| slow(stretches, baseline, at, 1.0))
+                .map(|slow| Profile::new(slow.into()))
+                .collect(),
+        }
+    }
+}
+
+/// The belief about a version's errors; `None` where failures were not counted.
+fn counted_errors<C: Cell>(errors: &[Beta], stretches: &[&Stretch<'_, C>], version: usize) -> Option<Beta> {
+    let counted = stretches.iter().filter_map(|stretch| stretch.cell(version)).all(Cell::counts_failures);
+    errors.get(version).copied().filter(|_| counted)
+}
+
+/// How many of a version's exposures took `ratio` times the latency of the grid, or longer.
+fn slow<C: Cell>(stretches: &[&Stretch<'_, C>], version: usize, at: usize, ratio: f64) -> Option<Beta> {
+    slow_rate(stretches, version, |stretch| {
+        #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
+        let limit = stretch.epoch.latency_grid.get(at).map_or(f64::INFINITY, |at| *at as f64);
+        stretch.compared_at(limit * ratio)
+    })
+}
+
 /// Probability that a version keeps all its limits, as far as they were measured. Limits on one metric are nested, so that the
 /// tightest says it all; errors and latency are taken as independent, and so is the baseline of a guardrail from the version's
 /// objectives.
-fn feasible<C: Cell>(experiment: &Experiment, version: usize, errors: &[Beta], stretches: &[&Stretch<'_, C>]) -> f64 {
-    let errors = |version: usize| {
-        let counted = stretches.iter().filter_map(|stretch| stretch.cell(version)).all(Cell::counts_failures);
-        errors.get(version).copied().filter(|_| counted)
-    };
-    let own = errors(version);
+fn feasible<C: Cell>(
+    experiment: &Experiment,
+    version: usize,
+    errors: &[Beta],
+    stretches: &[&Stretch<'_, C>],
+    baseline: &Baseline,
+) -> f64 {
+    let own = counted_errors(errors, stretches, version);
     let (mut of_errors, mut of_latency) = (1.0_f64, 1.0_f64);
     for objective in &experiment.objectives {
         match objective.limit {
@@ -180,23 +237,18 @@ fn feasible<C: Cell>(experiment: &Experiment, version: usize, errors: &[Beta], s
     if version == experiment.baseline {
         return of_errors * of_latency;
     }
+    let of_own = own.map(|own| Profile::new(own.into()));
     for guardrail in &experiment.guardrails {
         match guardrail.bound {
             Bound::ErrorRate { ratio, margin } => {
-                let (Some(own), Some(baseline)) = (own, errors(experiment.baseline)) else { continue };
-                of_errors = of_errors.min(belief::probability_within(own, baseline, ratio, margin));
+                if let (Some(own), Some(baseline)) = (&of_own, &baseline.errors) {
+                    of_errors = of_errors.min(belief::within(own, baseline, ratio, margin));
+                }
             }
             Bound::Latency { ratio } => {
-                for at in 0..LATENCY_QUANTILES.len() {
-                    let slow = |who: usize, ratio: f64| {
-                        slow_rate(stretches, who, |stretch| {
-                            #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
-                            let limit = stretch.epoch.latency_grid.get(at).map_or(f64::INFINITY, |at| *at as f64);
-                            stretch.compared_at(limit * ratio)
-                        })
-                    };
-                    let Some((own, baseline)) = slow(version, ratio).zip(slow(experiment.baseline, 1.0)) else { break };
-                    of_latency = of_latency.min(belief::probability_within(own, baseline, 1.0, 0.0));
+                for (at, of_baseline) in baseline.slow.iter().enumerate() {
+                    let Some(slow) = slow(stretches, version, at, ratio) else { break };
+                    of_latency = of_latency.min(belief::within(&Profile::new(slow.into()), of_baseline, 1.0, 0.0));
                 }
             }
         }

@@ -255,20 +255,32 @@ pub(crate) fn unknown(cell: &impl Cell) -> u64 {
     tally.served().saturating_add(tally.aborted).saturating_sub(known)
 }
 
-/// Counts the slow: bad events, the served whose latency is, and the aborted who had waited for as long (the client gave up
-/// on a version that was slow by then).
+/// Counts the slow at one threshold: see [`slow_at_each`].
 pub(crate) fn slow(cell: &impl Cell, threshold: Threshold) -> Slow {
+    slow_at_each(cell, &[threshold]).first().copied().unwrap_or_default()
+}
+
+/// Counts the slow at each threshold: bad events, the served whose latency is, and the aborted who had waited for as long (the
+/// client gave up on a version that was slow by then).
+pub(crate) fn slow_at_each(cell: &impl Cell, thresholds: &[Threshold]) -> Vec<Slow> {
+    if thresholds.is_empty() {
+        return Vec::new();
+    }
     let tally = cell.tally();
-    let mut found = Slow::default();
-    for span in cell.latencies().chain(cell.abort_ages()) {
-        found.certain = found.certain.saturating_add(if threshold.certain(&span) { span.count } else { 0 });
-        found.possible = found.possible.saturating_add(if threshold.possible(&span) { span.count } else { 0 });
-    }
+    let spans: Vec<Span> = cell.latencies().chain(cell.abort_ages()).collect();
     let unknown = unknown(cell);
-    Slow {
-        certain: found.certain.saturating_add(tally.bad()).min(tally.assigned),
-        possible: found.possible.saturating_add(tally.bad()).saturating_add(unknown).min(tally.assigned),
-    }
+    let count = |threshold: &Threshold| {
+        let mut found = Slow::default();
+        for span in &spans {
+            found.certain = found.certain.saturating_add(if threshold.certain(span) { span.count } else { 0 });
+            found.possible = found.possible.saturating_add(if threshold.possible(span) { span.count } else { 0 });
+        }
+        Slow {
+            certain: found.certain.saturating_add(tally.bad()).min(tally.assigned),
+            possible: found.possible.saturating_add(tally.bad()).saturating_add(unknown).min(tally.assigned),
+        }
+    };
+    thresholds.iter().map(count).collect()
 }
 
 #[cfg(test)]

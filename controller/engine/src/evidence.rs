@@ -1,14 +1,16 @@
 //! What may be acted on: e-processes over settled cells, folded epoch by epoch in order of time. A fold knows counts and
 //! weights; what its numbers mean for people is [`crate::gates`]' and [`crate::assess`]'s.
 
-use crate::cells::{Cell, Edge, Tally, Threshold, slow};
+use crate::beliefs::merged;
+use crate::cells::{Cell, Edge, Slow, Span, Tally, Threshold, slow, slow_at_each};
 use crate::spec::{Bound, Direction, Experiment, Limit, RewardKind};
 use crate::state::{Epoch, EpochCounts, FIRST_LATENCY_GRID, Frozen, LATENCY_QUANTILES, PairUnits, State};
+use std::sync::Arc;
 use weir_stats::amount::{AmountEpoch, Amounts, Difference, difference};
 use weir_stats::compare::{self, PairEpoch};
 use weir_stats::kernel::{effects, tilts};
 use weir_stats::margin::{Margin, MarginEpoch};
-use weir_stats::process::{Claim, Tilted};
+use weir_stats::process::{Claim, Shared, Tilted};
 use weir_stats::reward::{Arm, Better, RewardEpoch};
 use weir_stats::sample_ratio::SampleRatio;
 use weir_stats::units::{Closing, FirstEvents};
@@ -18,6 +20,61 @@ use weir_stats::units::{Closing, FirstEvents};
 pub(crate) struct Stretch<'a, C> {
     pub(crate) epoch: &'a Epoch,
     pub(crate) counts: Option<&'a EpochCounts<C>>,
+    pub(crate) slow: Arc<SlowCounts>,
+}
+
+/// Per version, the slow exposures of an epoch at every threshold that the experiment asks about: they are asked for again and
+/// again, and a histogram is long.
+pub(crate) type SlowCounts = Vec<Vec<(Threshold, Slow)>>;
+
+/// Counts them.
+pub(crate) fn slow_counts<C: Cell>(
+    experiment: &Experiment,
+    epoch: &Epoch,
+    counts: Option<&EpochCounts<C>>,
+) -> SlowCounts {
+    let settled = counts.map_or(&[][..], |counts| counts.settled.as_slice());
+    let of = |(version, cell): (usize, &C)| {
+        let asked = thresholds(experiment, epoch, version, |limit| compared_at(counts, limit));
+        let found = slow_at_each(cell, &asked);
+        asked.into_iter().zip(found).collect()
+    };
+    settled.iter().enumerate().map(of).collect()
+}
+
+fn thresholds(
+    experiment: &Experiment,
+    epoch: &Epoch,
+    version: usize,
+    compared_at: impl Fn(f64) -> Threshold,
+) -> Vec<Threshold> {
+    let objectives = experiment.objectives.iter().filter_map(|objective| match objective.limit {
+        Limit::Latency { max_us, .. } => Some(Threshold::Above(max_us)),
+        Limit::ErrorRate { .. } => None,
+    });
+    let ratios = experiment.guardrails.iter().filter_map(|guardrail| match guardrail.bound {
+        Bound::Latency { .. } if version == experiment.baseline => Some(1.0),
+        Bound::Latency { ratio } => Some(ratio),
+        Bound::ErrorRate { .. } => None,
+    });
+    let mut asked: Vec<Threshold> = objectives.collect();
+    for ratio in ratios {
+        for limit in epoch.latency_grid.iter().take(LATENCY_QUANTILES.len()) {
+            #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
+            let threshold = compared_at(*limit as f64 * ratio);
+            if !asked.contains(&threshold) {
+                asked.push(threshold);
+            }
+        }
+    }
+    asked
+}
+
+/// Where slow begins for a guardrail's limit: the same for all versions, by how latencies were counted.
+fn compared_at<C: Cell>(counts: Option<&EpochCounts<C>>, limit: f64) -> Threshold {
+    let cells = counts.iter().flat_map(|counts| &counts.settled);
+    let beyond = cells.map(Cell::edges_held).any(|edge| edge == Edge::Upper);
+    if beyond { Threshold::Beyond(limit) } else { Threshold::From(limit) }
 }
 
 impl<C: Cell> Stretch<'_, C> {
@@ -39,19 +96,16 @@ impl<C: Cell> Stretch<'_, C> {
         })
     }
 
-    /// Where slow begins for a guardrail's limit in this epoch: the same for all versions, by how latencies were counted.
+    /// Where slow begins for a guardrail's limit in this epoch.
     pub(crate) fn compared_at(&self, limit: f64) -> Threshold {
-        let cells = self.counts.iter().flat_map(|counts| &counts.settled);
-        let beyond = cells.map(Cell::edges_held).any(|edge| edge == Edge::Upper);
-        if beyond { Threshold::Beyond(limit) } else { Threshold::From(limit) }
+        compared_at(self.counts, limit)
     }
 
     /// Slow exposures of a version: (certainly, possibly).
     pub(crate) fn slow(&self, version: usize, threshold: Threshold) -> (u64, u64) {
-        self.cell(version).map_or((0, 0), |cell| {
-            let found = slow(cell, threshold);
-            (found.certain, found.possible)
-        })
+        let known = self.slow.get(version).and_then(|known| known.iter().find(|(at, _)| *at == threshold));
+        let found = known.map(|(_, found)| *found).or_else(|| self.cell(version).map(|cell| slow(cell, threshold)));
+        found.map_or((0, 0), |found| (found.certain, found.possible))
     }
 }
 
@@ -117,6 +171,8 @@ pub(crate) struct Fold {
     better: Vec<Comparison>,
     versions: usize,
     sample_ratio: Option<SampleRatio>,
+    /// The baseline's latencies, where guardrails ask for its quantiles.
+    baseline: Vec<Span>,
 }
 
 #[derive(Debug, Clone)]
@@ -150,12 +206,16 @@ impl Fold {
             better: if binary { (0..versions * versions).map(compared).collect() } else { Vec::new() },
             versions,
             sample_ratio: requests.then(|| SampleRatio::new(versions)),
+            baseline: Vec::new(),
         }
     }
 
     /// Adds the next epoch.
     pub(crate) fn push<C: Cell>(&mut self, experiment: &Experiment, units: &[PairUnits], stretch: &Stretch<'_, C>) {
         let baseline = experiment.baseline;
+        if let Some(cell) = stretch.cell(baseline).filter(|_| !experiment.guardrails.is_empty()) {
+            self.baseline = merged(&self.baseline, cell);
+        }
         for (version, gates) in self.gates.iter_mut().enumerate() {
             for process in gates {
                 process.push(stretch, baseline, version, pair_of(units, baseline, version).map(|(pair, _)| pair));
@@ -192,6 +252,11 @@ impl Fold {
                 .collect();
             sample_ratio.push(&shares);
         }
+    }
+
+    /// The baseline's latencies, ascending; none without guardrails.
+    pub(crate) fn baseline_latencies(&self) -> &[Span] {
+        &self.baseline
     }
 
     /// Per version, what its gates say.
@@ -307,6 +372,8 @@ impl Process {
                 met.push(&counts);
             }
             Self::Dominance { ratio, deadline_us, violated, met } => {
+                // Epochs in which the pair cannot be compared are skipped, by their weights alone.
+                let Some(shared) = theta(EQUAL).map(|theta| Shared::new(tilts(), theta)) else { return };
                 for ((violated, met), limit) in violated.iter_mut().zip(met).zip(&epoch.latency_grid) {
                     #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
                     let limit = *limit as f64;
@@ -317,9 +384,9 @@ impl Process {
                     let of_baseline = stretch.slow(baseline, stretch.compared_at(limit));
                     let of_candidate = stretch.slow(version, stretch.compared_at(limit * *ratio));
                     // A bucket never helps a claim: what is in doubt counts against it.
-                    compare::push(violated, &pair(of_baseline.1, of_candidate.0), EQUAL);
+                    violated.push_shared(of_candidate.0, of_candidate.0.saturating_add(of_baseline.1), &shared);
                     if chosen {
-                        compare::push(met, &pair(of_baseline.0, of_candidate.1), EQUAL);
+                        met.push_shared(of_candidate.1, of_candidate.1.saturating_add(of_baseline.0), &shared);
                     }
                 }
             }

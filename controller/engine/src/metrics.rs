@@ -243,6 +243,11 @@ const MS: f64 = 1_000.0;
 fn latencies(sources: &Sources<'_>, metrics: &mut [Vec<Metric>]) {
     let direction = Direction::Minimize;
     let believed = believed(sources, &sources.beliefs.latencies, direction, MS);
+    let quantiles = [(MetricName::LatencyP50, 0.5), (MetricName::LatencyP99, 0.99)].map(|(name, q)| {
+        // Two bounds that hold with 97.5% each hold together with 95%.
+        let wide = |buckets: &Vec<Bucket>| quantile::quantile_bounds(buckets, q, 0.5 * (1.0 + INTERVAL));
+        (name, q, sources.beliefs.stratum.buckets.iter().map(wide).collect::<Vec<_>>())
+    });
     for (version, comparisons) in believed.into_iter().enumerate() {
         let (Some((mean, known)), Some(metrics)) = (sources.latencies.get(version), metrics.get_mut(version)) else {
             continue;
@@ -262,17 +267,23 @@ fn latencies(sources: &Sources<'_>, metrics: &mut [Vec<Metric>]) {
                 comparisons,
             });
         }
-        for (name, q) in [(MetricName::LatencyP50, 0.5), (MetricName::LatencyP99, 0.99)] {
-            metrics.extend(quantile_metric(sources, name, q, version));
+        for (name, q, wide) in &quantiles {
+            metrics.extend(quantile_metric(sources, *name, *q, wide, version));
         }
     }
 }
 
-fn quantile_metric(sources: &Sources<'_>, name: MetricName, q: f64, version: usize) -> Option<Metric> {
+/// `wide`: per version, bounds of its quantile for a comparison.
+fn quantile_metric(
+    sources: &Sources<'_>,
+    name: MetricName,
+    q: f64,
+    wide: &[Option<(f64, f64)>],
+    version: usize,
+) -> Option<Metric> {
     let stratum = &sources.beliefs.stratum;
     let buckets = |version: usize| stratum.buckets.get(version).map_or(&[][..], Vec::as_slice);
-    // Two bounds that hold with 97.5% each hold together with 95%.
-    let wide = |version: usize| quantile::quantile_bounds(buckets(version), q, 0.5 * (1.0 + INTERVAL));
+    let wide = |version: usize| wide.get(version).copied().flatten();
     let (low, high) = middle_edges(buckets(version), q)?;
     let others = sources.experiment.versions.iter().enumerate().filter(|(other, _)| *other != version);
     let comparisons = others.map(|(other, with)| {

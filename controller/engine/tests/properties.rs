@@ -1,7 +1,12 @@
 //! What must hold of an assessment and a decision whatever comes in: arbitrary experiments, states and counts, those that
 //! contradict each other too. Nothing panics, nothing is NaN or infinite, nothing depends on names, order or memory.
 #![cfg(not(target_arch = "wasm32"))] // The golden numbers show that Wasm computes the same.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing helper fails its test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_sign_loss,
+    reason = "a failing helper fails its test; what is cast is positive"
+)]
 
 mod support;
 
