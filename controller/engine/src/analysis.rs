@@ -296,7 +296,7 @@ fn notes<C: Cell>(
     let mut notes = Vec::new();
     let versions = || experiment.versions.iter().enumerate();
     let all = || versions().flat_map(|(index, _)| cells(index));
-    if all().any(|(_, cell)| !cell.counts_failures() && cell.tally().assigned > 0) {
+    if all().any(|(_, cell)| !cell.counts_failures()) {
         let of_errors = experiment.guardrails.iter().any(|g| matches!(g.bound, Bound::ErrorRate { .. }))
             || experiment.objectives.iter().any(|o| matches!(o.limit, Limit::ErrorRate { .. }));
         let belief = if of_errors { ", and belief says nothing of limits on errors" } else { "" };

@@ -308,7 +308,7 @@ fn put_together<C: Cell>(
                 .epochs
                 .values()
                 .flat_map(|counts| &counts.settled)
-                .all(|cell| cell.counts_failures() || cell.tally().assigned == 0),
+                .all(Cell::counts_failures),
             beliefs: &beliefs,
             fold,
             real: &real,

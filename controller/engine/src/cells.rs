@@ -123,7 +123,8 @@ pub trait Cell {
     fn edges_held(&self) -> Edge {
         Edge::Lower
     }
-    /// Whether failures were counted at all. Where they were not, `failed` is 0 and says nothing, and no error rate is known.
+    /// Whether failures were counted, as they always are of no exposures. Where they were not, `failed` is 0 and says nothing, and
+    /// no error rate is known.
     fn counts_failures(&self) -> bool {
         true
     }

@@ -96,7 +96,8 @@ impl Cell for Counted {
     }
 
     fn counts_failures(&self) -> bool {
-        self.failures
+        // Of no exposures none failed.
+        self.failures || self.tally.assigned == 0
     }
 
     fn first_units(&self) -> Option<FirstUnits> {

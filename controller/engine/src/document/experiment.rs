@@ -146,7 +146,7 @@ fn read_spec(fields: &Fields<'_>, purpose: Purpose, problems: &mut Vec<Problem>)
     {
         rules::require_evidence_about_users(fields, limits, purpose, problems);
     }
-    if let (Some(Kind::Bandit), Some(unit)) = (kind, &unit)
+    if let (Some(Kind::Bandit), Some(unit), Purpose::Run) = (kind, &unit, purpose)
         && *unit != Unit::Request
         && versions.count > 2
     {

@@ -131,6 +131,22 @@ fn regression_iter8_missing_data_is_not_zero() {
     assert!(metric(&analysis, 1, MetricName::RewardRate).is_some());
     assert!(analysis.notes[0].starts_with("Failures were not counted"), "{:?}", analysis.notes);
 
+    // A version without weight has no failures to count: what is known of it from other epochs stays known.
+    let spec = "versions: [{name: v1, baseline: true}, {name: v2}, {name: v3}]\nobjectives: [{name: errors, errorRate: {max: 2%}}]\n\
+                reward: {responseHeader: x, direction: maximize}";
+    let cell = |failed: u32| format!("{{exposures: 1000, failed: {failed}, rewarded: 100}}");
+    let (fine, bad) = (cell(4), cell(60));
+    let analysis = analysed(
+        spec,
+        &format!(
+            "  - {{weights: {{v1: 1, v2: 1, v3: 1}}, counts: {{v1: {fine}, v2: {fine}, v3: {bad}}}}}\n  \
+             - {{weights: {{v1: 1, v2: 1, v3: 0}}, counts: {{v1: {fine}, v2: {fine}}}}}\n"
+        ),
+    );
+    let feasible: Vec<f64> = analysis.assessment.versions.iter().map(|version| version.probability_feasible).collect();
+    assert!(feasible[0] > 0.99 && feasible[1] > 0.99 && feasible[2] < 0.01, "{feasible:?}");
+    assert!(analysis.notes.iter().all(|note| !note.contains("ailures")), "{:?}", analysis.notes);
+
     // A sum of latencies that nobody gave is no mean of zero.
     let analysis = analysed(CANARY, &epoch(known, known));
     assert_eq!(metric(&analysis, 1, MetricName::LatencyMean), None);

@@ -271,6 +271,11 @@ fn counts_are_asked_something() {
         "  - {weights: {v1: 1, v2: 1}, counts: {v1: {exposures: 0}, v2: {exposures: 0}}}\n",
     );
     assert!(read_analysis(&text).is_ok(), "{:?}", read_analysis(&text));
+    let bandit = format!("strategy: bandit\nunit: {{header: u}}\n{REWARD}");
+    let text = epochs(&bandit, "  - {weights: {v1: 1, v2: 1, v3: 1}, counts: {v1: NONE, v2: NONE, v3: NONE}}\n")
+        .replace("NONE", "{exposures: 0}")
+        .replace("{name: v2}", "{name: v2}, {name: v3}");
+    assert!(read_analysis(&text).is_ok(), "{:?}", read_analysis(&text));
 }
 
 #[test]
