@@ -8,9 +8,10 @@ use weir_core::plan::PlannedExperiment;
 use weir_core::report::Counts;
 use weir_engine::assess::Assessment;
 use weir_engine::decide::Decision;
+use weir_engine::overlap::rank;
 use weir_engine::planning::planned;
-use weir_engine::spec::{Experiment, TOTAL_WEIGHT};
-use weir_engine::state::{EpochCounts, Observations, Phase, State};
+use weir_engine::spec::Experiment;
+use weir_engine::state::{EpochCounts, Observations, State};
 
 /// A worker is live when it reported within this many milliseconds: more than the longest interval between reports that a
 /// fleet of [`MAX_WORKERS`] is asked for.
@@ -115,12 +116,7 @@ impl Live {
 
     /// The weights in force, per version; a concluded experiment's are all on its outcome.
     pub(crate) fn weights(&self) -> Vec<u32> {
-        match self.state.phase {
-            Phase::Running => self.state.weights().to_vec(),
-            Phase::Concluded { version, .. } => {
-                (0..self.spec.versions.len()).map(|index| if index == version { TOTAL_WEIGHT } else { 0 }).collect()
-            }
-        }
+        self.state.weights_in_force(&self.spec)
     }
 }
 
@@ -175,10 +171,10 @@ impl Mirror {
         self.deleted.contains(id)
     }
 
-    /// Every experiment in the order of the plan: oldest first.
+    /// Every experiment in the order of the plan: by priority, then oldest first.
     pub(crate) fn in_order(&self) -> Vec<&Live> {
         let mut experiments: Vec<&Live> = self.experiments.values().collect();
-        experiments.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        experiments.sort_by_key(|live| (rank(&live.spec, live.created_at), &live.id));
         experiments
     }
 

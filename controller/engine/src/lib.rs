@@ -10,14 +10,18 @@
 pub mod analysis;
 pub mod assess;
 mod beliefs;
+pub mod breaker;
 pub mod budget;
 pub mod cells;
+pub mod command;
 pub mod counted;
 pub mod decide;
 pub mod document;
 mod evidence;
 pub mod gates;
+pub mod health;
 pub mod metrics;
+pub mod overlap;
 pub mod planning;
 pub mod policy;
 pub mod spec;
