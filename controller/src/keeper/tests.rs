@@ -12,7 +12,15 @@ use weir_engine::state::{Epoch, Outcome, Phase, State};
 
 fn judged(snapshot: &Snapshot, decision: Option<Decision>) -> Judged {
     let assessment = Arc::new(assess(&snapshot.spec, &snapshot.state, &snapshot.observations));
-    Judged { id: snapshot.id.clone(), generation: snapshot.generation, assessment, decision }
+    Judged {
+        id: snapshot.id.clone(),
+        generation: snapshot.generation,
+        assessment,
+        observations: Arc::clone(&snapshot.observations),
+        unsettled: Arc::clone(&snapshot.unsettled),
+        health: snapshot.health,
+        decision,
+    }
 }
 
 fn shifted(state: &State, weights: &[u32], at: u64) -> Decision {
@@ -206,7 +214,10 @@ fn a_concluded_experiment_is_deleted_before_another_takes_its_name() {
     other.max_duration_ms += 1;
     let error = bench.try_apply(vec![other.clone()], false).unwrap_err();
     assert_eq!(error, ApplyError::Conflict { name: "shop".to_owned(), conflict: Conflict::Concluded });
-    assert_eq!(bench.ask(|reply| Command::Delete("shop".to_owned(), reply)).unwrap(), Some(id.clone()));
+    assert_eq!(
+        bench.ask(|reply| Command::Delete("shop".to_owned(), Actor::default(), reply)).unwrap(),
+        Some(id.clone())
+    );
     assert_eq!(bench.plan().experiments, []);
     assert_ne!(bench.apply(other), id);
 }
@@ -266,7 +277,7 @@ fn users_are_shuffled_anew_by_an_experiment_of_the_same_name_however_long_that_i
     let name = "a".repeat(63);
     bench.apply(experiment(&name));
     let salt = bench.plan().experiments[0].salt.clone();
-    bench.ask(|reply| Command::Delete(name.clone(), reply)).unwrap();
+    bench.ask(|reply| Command::Delete(name.clone(), Actor::default(), reply)).unwrap();
     bench.apply(experiment(&name));
     assert_ne!(bench.plan().experiments[0].salt, salt);
 }

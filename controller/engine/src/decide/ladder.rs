@@ -35,7 +35,7 @@ pub(super) fn climb(look: &mut Look<'_>, steps: &[u32]) -> Option<(Vec<u32>, usi
 }
 
 /// The part of a promotion's evidence (on the log scale) that leaving a rung needs.
-pub(super) fn part(steps: &[u32], rung: usize) -> f64 {
+pub(crate) fn part(steps: &[u32], rung: usize) -> f64 {
     match (steps.get(rung), steps.last()) {
         (Some(here), Some(last)) if *last > 0 => f64::from(*here) / f64::from(*last),
         _ => 1.0,

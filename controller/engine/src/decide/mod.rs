@@ -11,6 +11,7 @@ mod reasons;
 mod winner;
 
 pub(crate) use approval::no_longer;
+pub(crate) use ladder::part as part_of_ladder;
 pub(crate) use reasons::broken;
 
 use crate::assess::Assessment;
