@@ -14,7 +14,7 @@
 mod tests;
 
 use crate::ledger::{OpenCell, OpenExperiment};
-use crate::mirror::{LIVE_MS, Live, MAX_WORKERS, Mirror, Settled, Worker};
+use crate::mirror::{LIVE_MS, Live, MAX_WORKERS, Mirror, Said, Settled, Worker};
 use weir_core::report::{Acknowledgement, Cell, Counts, MAX_CELLS, Report, ReportedExperiment};
 
 /// How far ahead of the controller's a worker's clock may be, in milliseconds.
@@ -23,6 +23,8 @@ const MAX_AHEAD_MS: u64 = 3_600_000;
 const MAX_OPEN_CELLS: usize = 4_000_000;
 /// Largest absolute value of a sum, so that no number of them adds up to infinity.
 const MAX_SUM: f64 = 1e150;
+/// The longest interval between reports that a filter can be configured to.
+const MAX_GAP_MS: u64 = 60_000;
 /// Live workers per second of report interval: beyond so many, the interval grows.
 const WORKERS_PER_SECOND: usize = 500;
 
@@ -134,6 +136,8 @@ pub(crate) fn ingest(mirror: &mut Mirror, report: &Report, live: usize, now: u64
         worker
     });
     let cells_before = worker.cells();
+    let gap = if known.is_some() { now.saturating_sub(worker.last_seen).min(MAX_GAP_MS) } else { 0 };
+    worker.said = Said { plan: report.plan.clone(), stale: report.stale, gap };
     worker.last_sequence = report.sequence;
     worker.last_seen = now;
     // What has been deleted since is of no use to anybody.
@@ -246,7 +250,7 @@ impl Entry<'_> {
             check_sums(cell)
                 .or_else(|name| self.refuse(Reason::Contradictory, &field(name), format!("is beyond {MAX_SUM:e}")))?;
             if cell.epoch > published {
-                if self.live.state.is_running() {
+                if self.live.state.counts() {
                     let problem = format!("{} has not begun; the epoch in force is {published}", cell.epoch);
                     return self.refuse(Reason::UnknownEpoch, &field("epoch"), problem);
                 }

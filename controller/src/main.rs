@@ -3,6 +3,8 @@
 mod apply;
 mod cli;
 mod clock;
+mod explain;
+mod health;
 mod ingest;
 mod keeper;
 mod ledger;

@@ -1,16 +1,17 @@
 //! What the ledger holds, in memory: experiments, settled counts, workers. One owner (the keeper) changes it, and writes what
 //! became dirty to the ledger before anybody is told.
 
-use crate::ledger::{DecisionRow, ExperimentRow, Ledger, LedgerError, WorkerBody, WorkerRow};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use crate::ledger::{DecisionRow, ExperimentRow, Ledger, LedgerError, SettledRow, Told, WorkerBody, WorkerRow};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use weir_core::plan::PlannedExperiment;
 use weir_core::report::Counts;
 use weir_engine::assess::Assessment;
-use weir_engine::decide::Decision;
+use weir_engine::journal::{CellCounts, Observed, growth};
+use weir_engine::overlap::rank;
 use weir_engine::planning::planned;
-use weir_engine::spec::{Experiment, TOTAL_WEIGHT};
-use weir_engine::state::{EpochCounts, Observations, Phase, State};
+use weir_engine::spec::Experiment;
+use weir_engine::state::{EpochCounts, Observations, State};
 
 /// A worker is live when it reported within this many milliseconds: more than the longest interval between reports that a
 /// fleet of [`MAX_WORKERS`] is asked for.
@@ -34,12 +35,18 @@ pub(crate) struct Mirror {
     /// Ids of what was deleted.
     deleted: HashSet<String>,
     workers: HashMap<WorkerKey, Worker>,
+    /// Exposures that workers lately did not record, and when they said so.
+    pub(crate) dropped: VecDeque<(u64, u64)>,
+    /// When the plan in force was published, and its revision.
+    pub(crate) published: Option<(u64, String)>,
+    /// When the controller's clock stepped last, and by how many milliseconds.
+    pub(crate) stepped: Option<(u64, u64)>,
     /// Unsettled cells of all workers.
     open_cells: usize,
     /// No worker that was forgotten reported a bin that begins at or after this.
     horizon: u64,
     /// When this was loaded: silence while the controller was away is not a worker's fault.
-    loaded_at: u64,
+    pub(crate) loaded_at: u64,
     dirty_settled: BTreeSet<(String, u32, usize)>,
     dirty_workers: BTreeSet<WorkerKey>,
 }
@@ -61,9 +68,15 @@ pub(crate) struct Live {
     /// When that was, in Unix milliseconds.
     pub(crate) assessed_at: u64,
     pub(crate) assessment: Option<Arc<Assessment>>,
-    pub(crate) decision: Option<Decision>,
-    /// The last decision that moved traffic or concluded.
-    pub(crate) last_change: Option<Decision>,
+    /// What had not settled at that assessment, if it may be used again: neither counts nor the state have changed since.
+    pub(crate) reusable: Option<Arc<Vec<CellCounts>>>,
+    pub(crate) decision: Option<Told>,
+    /// The last decision that moved traffic, or began, paused, resumed or ended it.
+    pub(crate) last_change: Option<Told>,
+    /// The number of the journal's last entry; 0 if it has none.
+    pub(crate) entries: u64,
+    /// Of the settled counts that have changed since the last entry, by (epoch, version), what they were then.
+    unjournaled: BTreeMap<(u32, usize), Counts>,
     /// When a decision to hold was last put into the ledger, and why it held.
     pub(crate) held: Option<(u64, Vec<String>)>,
 }
@@ -74,13 +87,26 @@ pub(crate) struct Worker {
     pub(crate) last_sequence: u64,
     pub(crate) last_seen: u64,
     pub(crate) body: WorkerBody,
+    /// What its last report said of itself; not in the ledger, for its next report says it again.
+    pub(crate) said: Said,
+}
+
+/// What a worker's last report says of itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Said {
+    /// The revision of its plan; empty if it has not reported since this was loaded.
+    pub(crate) plan: String,
+    /// Whether that is stale.
+    pub(crate) stale: bool,
+    /// Milliseconds between its last two reports; 0 where that is not known.
+    pub(crate) gap: u64,
 }
 
 impl Live {
     /// An experiment without counts.
-    pub(crate) fn new(row: ExperimentRow, last: Option<DecisionRow>, last_change: Option<Decision>) -> Self {
+    pub(crate) fn new(row: ExperimentRow, last: Option<DecisionRow>, last_change: Option<Told>) -> Self {
         let (decision, assessment) =
-            last.map_or((None, None), |last| (Some(last.decision), Some(Arc::new(last.assessment))));
+            last.map_or((None, None), |last| (Some(last.told), Some(Arc::new(last.assessment))));
         Self {
             id: row.id,
             document: row.document,
@@ -92,8 +118,11 @@ impl Live {
             stirred: true,
             assessed_at: 0,
             assessment,
+            reusable: None,
             decision,
             last_change,
+            entries: 0,
+            unjournaled: BTreeMap::new(),
             held: None,
         }
     }
@@ -104,24 +133,46 @@ impl Live {
         let epochs = &mut Arc::make_mut(&mut self.observations).epochs;
         let of_epoch = epochs.entry(epoch).or_insert_with(|| no_counts(versions));
         if let Some(total) = of_epoch.settled.get_mut(version) {
+            self.unjournaled.entry((epoch, version)).or_insert_with(|| total.clone());
             total.merge(counts);
         }
         self.stirred = true;
     }
 
+    /// Takes settled counts as the ledger has them.
+    fn load(&mut self, row: &SettledRow) {
+        self.settle(row.epoch, row.version, &row.counts);
+        match &row.journaled {
+            Some(journaled) => self.unjournaled.insert((row.epoch, row.version), journaled.clone()),
+            None => self.unjournaled.remove(&(row.epoch, row.version)),
+        };
+    }
+
+    /// All settled counts, and those that are not settled as they were asked for last.
+    pub(crate) fn observations(&self) -> &Arc<Observations> {
+        &self.observations
+    }
+
+    /// What a journal's entry must say of what was observed: what settled since the entry before, and what had not settled.
+    pub(crate) fn observed(&self, observations: &Observations, unsettled: &[CellCounts]) -> Observed {
+        let added = |(&(epoch, version), before): (&(u32, usize), &Counts)| {
+            growth(epoch, version, Some(before), settled_in(observations, epoch, version)?)
+        };
+        Observed { settled: self.unjournaled.iter().filter_map(added).collect(), unsettled: unsettled.to_vec() }
+    }
+
     fn settled(&self, epoch: u32, version: usize) -> Option<&Counts> {
-        self.observations.epochs.get(&epoch)?.settled.get(version)
+        settled_in(&self.observations, epoch, version)
     }
 
     /// The weights in force, per version; a concluded experiment's are all on its outcome.
     pub(crate) fn weights(&self) -> Vec<u32> {
-        match self.state.phase {
-            Phase::Running => self.state.weights().to_vec(),
-            Phase::Concluded { version, .. } => {
-                (0..self.spec.versions.len()).map(|index| if index == version { TOTAL_WEIGHT } else { 0 }).collect()
-            }
-        }
+        self.state.weights_in_force(&self.spec)
     }
+}
+
+fn settled_in(observations: &Observations, epoch: u32, version: usize) -> Option<&Counts> {
+    observations.epochs.get(&epoch)?.settled.get(version)
 }
 
 fn no_counts(versions: usize) -> EpochCounts {
@@ -136,15 +187,17 @@ impl Mirror {
         for row in ledger.experiments()? {
             let last = ledger.decisions(&row.id, 1)?.into_iter().next();
             let change = ledger.last_change(&row.id)?;
-            mirror.insert(Live::new(row, last, change));
+            let entries = ledger.entries(&row.id)?;
+            mirror.insert(Live { entries, ..Live::new(row, last, change) });
         }
         for row in ledger.settled()? {
             if let Some(live) = mirror.experiments.get_mut(&row.experiment) {
-                live.settle(row.epoch, row.version, &row.counts);
+                live.load(&row);
             }
         }
         for row in ledger.workers()? {
-            let worker = Worker { last_sequence: row.last_sequence, last_seen: row.last_seen, body: row.body };
+            let (last_sequence, last_seen, body) = (row.last_sequence, row.last_seen, row.body);
+            let worker = Worker { last_sequence, last_seen, body, said: Said::default() };
             mirror.open_cells += worker.cells();
             mirror.workers.insert((row.node, row.incarnation), worker);
         }
@@ -175,16 +228,21 @@ impl Mirror {
         self.deleted.contains(id)
     }
 
-    /// Every experiment in the order of the plan: oldest first.
+    /// Every experiment in the order of the plan: by priority, then oldest first.
     pub(crate) fn in_order(&self) -> Vec<&Live> {
         let mut experiments: Vec<&Live> = self.experiments.values().collect();
-        experiments.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        experiments.sort_by_key(|live| (rank(&live.spec, live.created_at), &live.id));
         experiments
     }
 
     /// The plan's entries.
     pub(crate) fn planned(&self) -> Vec<PlannedExperiment> {
         self.in_order().into_iter().map(|live| planned(&live.spec, &live.id, &live.state)).collect()
+    }
+
+    /// Every worker.
+    pub(crate) fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.workers.values()
     }
 
     /// A worker, if known.
@@ -232,11 +290,26 @@ impl Mirror {
         }
     }
 
+    /// The journal has an entry that saw these observations: only what settled since is left for the next.
+    pub(crate) fn journaled(&mut self, id: &str, observations: &Observations) {
+        let Some(live) = self.experiments.get_mut(id) else { return };
+        let all = &live.observations;
+        let dirty = &mut self.dirty_settled;
+        live.unjournaled.retain(|&(epoch, version), before| {
+            dirty.insert((id.to_owned(), epoch, version));
+            let seen = settled_in(observations, epoch, version).cloned().unwrap_or_default();
+            let rest = settled_in(all, epoch, version) != Some(&seen);
+            *before = seen;
+            rest
+        });
+    }
+
     /// Writes what changed since the last call.
     pub(crate) fn write_dirty(&mut self, ledger: &Ledger) -> Result<(), LedgerError> {
         for (id, epoch, version) in std::mem::take(&mut self.dirty_settled) {
-            if let Some(counts) = self.experiments.get(&id).and_then(|live| live.settled(epoch, version)) {
-                ledger.put_settled(&id, epoch, version, counts)?;
+            let Some(live) = self.experiments.get(&id) else { continue };
+            if let Some(counts) = live.settled(epoch, version) {
+                ledger.put_settled(&id, epoch, version, counts, live.unjournaled.get(&(epoch, version)))?;
             }
         }
         for key in std::mem::take(&mut self.dirty_workers) {
@@ -344,7 +417,7 @@ impl Worker {
         self.body.experiments.values().map(|open| open.cells.len()).sum()
     }
 
-    fn is_live(&self, now: u64) -> bool {
+    pub(crate) fn is_live(&self, now: u64) -> bool {
         now.saturating_sub(self.last_seen) < LIVE_MS
     }
 }

@@ -63,16 +63,23 @@ async fn round(keeper: &Handle, clock: &Clock, metrics: &Metrics, assessors: &As
 }
 
 /// What the engine says of one experiment; nothing if it fails, so that the others go on.
-fn judge(snapshot: Snapshot, mut assessor: Assessor, now: u64, metrics: &Metrics) -> Option<(Judged, Assessor)> {
-    let Snapshot { id, generation, spec, state, observations, assessment } = snapshot;
+pub(crate) fn judge(
+    snapshot: Snapshot,
+    mut assessor: Assessor,
+    now: u64,
+    metrics: &Metrics,
+) -> Option<(Judged, Assessor)> {
+    let Snapshot { id, generation, spec, state, observations, unsettled, health, assessment } = snapshot;
     let judged = catch_unwind(AssertUnwindSafe(|| {
         let assessment =
             assessment.unwrap_or_else(|| Arc::new(assessor.assess(&spec, &state, &observations, Depth::Complete)));
-        let decision = state.is_running().then(|| decide(&spec, &state, &assessment, now));
+        let decision = (!state.is_concluded()).then(|| decide(&spec, &state, &assessment, &health, now));
         (assessment, decision, assessor)
     }));
     match judged {
-        Ok((assessment, decision, assessor)) => Some((Judged { id, generation, assessment, decision }, assessor)),
+        Ok((assessment, decision, assessor)) => {
+            Some((Judged { id, generation, assessment, observations, unsettled, health, decision }, assessor))
+        }
         Err(_) => {
             metrics.steward_failures.inc();
             tracing::error!(experiment = id, "the engine failed on this experiment; its weights stay");

@@ -1,11 +1,12 @@
 //! What the controller's tests share: experiments, reports, a keeper on a ledger of its own with a clock to be set.
 
 use crate::clock::Clock;
-use crate::keeper::{Applied, ApplyError, Command, Keeper, KeeperError};
-use crate::ledger::Ledger;
+use crate::keeper::{Applied, ApplyError, Command, Keeper, KeeperError, OrderError, Wanted, WantedCommand};
+use crate::ledger::{JournalRow, Ledger, Told};
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::publish::Subscriber;
+use crate::steward::judge;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +15,9 @@ use tokio::sync::oneshot;
 use weir_core::histogram::Histogram;
 use weir_core::plan::{FORMAT, Plan};
 use weir_core::report::{Cell, Counts, Report, ReportedExperiment};
+use weir_engine::assess::Assessor;
 use weir_engine::document;
+use weir_engine::journal::Actor;
 use weir_engine::spec::Experiment;
 
 /// When tests begin: a multiple of a second.
@@ -119,6 +122,44 @@ impl Bench {
             Some(Keeper::open(&self.ledger_file(), self.clock(), self.metrics.clone()).expect("the ledger opens"));
     }
 
+    /// One look of the steward, without what it remembers between looks.
+    pub(crate) fn look(&mut self) {
+        let snapshots = self.ask(Command::Snapshot).expect("an answer");
+        let now = self.now.load(Ordering::Relaxed);
+        let judged = snapshots.into_iter();
+        let judged =
+            judged.map(|snapshot| judge(snapshot, Assessor::default(), now, &self.metrics).expect("it computes").0);
+        let judged = judged.collect();
+        self.ask(|reply| Command::Decide(judged, reply)).expect("an answer");
+    }
+
+    /// Carries out a person's command.
+    pub(crate) fn order(&mut self, name: &str, command: WantedCommand) -> Result<Told, OrderError> {
+        let by = Actor { who: "ada".to_owned(), says: String::new(), from: "127.0.0.1".to_owned() };
+        let wanted = Wanted { name: name.to_owned(), command, by, reason: "a test".to_owned(), awaited_since: None };
+        self.ask(|reply| Command::Order(Box::new(wanted), reply)).expect("an answer")
+    }
+
+    /// The journal of an experiment, in pages of a few entries.
+    pub(crate) fn journal(&mut self, name: &str) -> Vec<JournalRow> {
+        let mut entries: Vec<JournalRow> = Vec::new();
+        loop {
+            let after = entries.last().map_or(0, |row| row.number);
+            let page = self.ask(|reply| Command::Journal(name.to_owned(), after, 7, reply)).expect("an answer");
+            let page = page.expect("the experiment");
+            if page.is_empty() {
+                return entries;
+            }
+            entries.extend(page);
+        }
+    }
+
+    /// The keeper's ledger fails after so many more writes; negative: never.
+    pub(crate) fn fail_after(&self, writes: i64) {
+        let (keeper, _) = self.keeper.as_ref().expect("a keeper");
+        keeper.fault().store(writes, Ordering::Relaxed);
+    }
+
     /// Gives the keeper away, for its thread.
     pub(crate) fn take(&mut self) -> (Keeper, Subscriber) {
         self.keeper.take().expect("a keeper")
@@ -144,8 +185,14 @@ impl Bench {
         experiments: Vec<Experiment>,
         dry_run: bool,
     ) -> Result<Vec<Applied>, ApplyError> {
-        self.ask(|reply| Command::Apply { document: "document".to_owned(), experiments, dry_run, reply })
-            .expect("an answer")
+        self.ask(|reply| Command::Apply {
+            document: "document".to_owned(),
+            experiments,
+            dry_run,
+            by: Actor::default(),
+            reply,
+        })
+        .expect("an answer")
     }
 
     /// Applies an experiment and gives its id.
@@ -179,7 +226,7 @@ impl Bench {
     pub(crate) fn contents(&self) -> Vec<String> {
         let connection = rusqlite::Connection::open(self.ledger_file()).expect("it opens");
         let mut contents = Vec::new();
-        for table in ["experiment", "settled", "worker", "decision"] {
+        for table in ["experiment", "settled", "worker", "decision", "journal"] {
             let mut statement =
                 connection.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2, 3")).expect("a table");
             let columns = statement.column_count();

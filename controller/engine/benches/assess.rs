@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use support::{Random, error_rate, experiment, guardrail, latency, reward};
 use weir_core::report::Counts;
 use weir_engine::assess::{Assessor, Depth, assess};
-use weir_engine::spec::{Bound, Direction, Experiment, RewardKind, Strategy, TOTAL_WEIGHT};
+use weir_engine::spec::{Bound, Direction, Experiment, RewardKind, Rule, Strategy, TOTAL_WEIGHT};
 use weir_engine::state::{Epoch, EpochCounts, Observations, State};
 
 const VERSIONS: usize = 5;
@@ -58,7 +58,7 @@ impl Measurement for CpuTime {
 /// Four gates of every kind that requests have: errors and tail latency, absolute and relative.
 fn goals(kind: RewardKind) -> Experiment {
     Experiment {
-        strategy: Strategy::Bandit { floor: 500, max_step: 2_000 },
+        strategy: Strategy::Bandit { rule: Rule::Thompson, floor: 500, max_step: 2_000, half_life_ms: None },
         objectives: vec![error_rate(0.02), latency(0.99, 400_000)],
         guardrails: vec![
             guardrail("errors", Bound::ErrorRate { ratio: 1.2, margin: 0.003 }),

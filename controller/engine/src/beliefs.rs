@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use weir_stats::belief::{self, Contender, Posterior, Profile, Stratum};
 use weir_stats::beta::Beta;
 use weir_stats::quantile::Bucket;
-use weir_stats::student::{MeanStratum, standardised_mean};
+use weir_stats::student::{MeanStratum, faded_mean};
 
 /// Degrees of freedom that a belief about a mean needs: effective exposures, less one.
 const LEAST_DEGREES: f64 = 29.0;
@@ -39,6 +39,12 @@ pub(crate) struct LatencyStratum {
     pub(crate) buckets: Vec<Vec<Bucket>>,
     /// Per version, how many latencies.
     pub(crate) counts: Vec<u64>,
+}
+
+/// A stretch, and as how much of one its exposures count.
+struct Seen<'s, 'a, C> {
+    stretch: &'s Stretch<'a, C>,
+    part: f64,
 }
 
 impl Beliefs {
@@ -74,50 +80,46 @@ impl Beliefs {
             .filter(|stretch| compared.iter().all(|version| stretch.propensity(*version) > 0.0))
             .collect();
         let all: Vec<&Stretch<'_, C>> = stretches.iter().collect();
-        let used = |version: usize| if state.is_out(version) { &all } else { &common };
-        let errors: Vec<Beta> =
-            (0..count).map(|version| rate(used(version), version, |stretch| stretch.tally(version).bad())).collect();
-        let reward = |version: usize| -> Option<Posterior> {
-            match experiment.reward.as_ref()?.kind {
-                RewardKind::Binary => {
-                    Some(rate(used(version), version, |stretch| stretch.tally(version).rewarded).into())
-                }
-                RewardKind::Real => mean(used(version), version, |cell| {
-                    let exposures = cell.tally().assigned;
-                    Moments { count: exposures, ..cell.reward() }
-                }),
-            }
-        };
+        let whole = Exposures::new(experiment, state, &common, &all, |_| 1.0);
+        let errors = whole.errors(count);
         let mut beliefs = Self {
-            feasible: {
-                // Each is compared with the baseline in the epochs that the version itself uses.
-                let in_common = Baseline::of(experiment, &errors, &common);
-                let in_all = state.out.contains(&true).then(|| Baseline::of(experiment, &errors, &all));
-                let baseline = |version: usize| in_all.as_ref().filter(|_| state.is_out(version)).unwrap_or(&in_common);
-                let of = |version| feasible(experiment, version, &errors, used(version), baseline(version));
-                (0..count).map(of).collect()
-            },
+            feasible: whole.feasible(count, &errors),
             latencies: (0..count)
-                .map(|version| if shown { mean(used(version), version, Cell::latency) } else { None })
+                .map(|version| if shown { mean(whole.of(version), version, Cell::latency) } else { None })
                 .collect(),
-            rewards: (0..count).map(reward).collect(),
+            rewards: whole.rewards(count),
             errors,
             coverage: coverage(&common, &all, count),
             stratum: if shown { LatencyStratum::of(&common, count) } else { LatencyStratum::default() },
             ..Self::none(count)
         };
         if let Some(reward) = &experiment.reward {
-            beliefs.rank(&compared, reward.direction == Direction::Maximize);
+            let maximize = reward.direction == Direction::Maximize;
+            match experiment.half_life_ms() {
+                // Who is best is asked of what is true lately.
+                Some(half_life) => {
+                    let now = state.epoch().map_or(0, |epoch| epoch.began_at);
+                    let part = |stretch: &Stretch<'_, C>| fade(now.saturating_sub(stretch.epoch.began_at), half_life);
+                    let lately = Exposures::new(experiment, state, &common, &all, part);
+                    let feasible = lately.feasible(count, &lately.errors(count));
+                    let rewards = lately.rewards(count);
+                    beliefs.rank(&compared, maximize, &rewards, &feasible);
+                }
+                None => {
+                    let (rewards, feasible) = (beliefs.rewards.clone(), beliefs.feasible.clone());
+                    beliefs.rank(&compared, maximize, &rewards, &feasible);
+                }
+            }
         }
         beliefs
     }
 
-    fn rank(&mut self, compared: &[usize], maximize: bool) {
+    fn rank(&mut self, compared: &[usize], maximize: bool, rewards: &[Option<Posterior>], feasible: &[f64]) {
         let contenders: Option<Vec<Contender>> = compared
             .iter()
             .map(|version| {
-                let reward = (*self.rewards.get(*version)?)?;
-                Some(Contender { reward, feasible: self.feasible.get(*version).copied()? })
+                let reward = (*rewards.get(*version)?)?;
+                Some(Contender { reward, feasible: feasible.get(*version).copied()? })
             })
             .collect();
         // Before every compared version has a belief about its reward nobody can be ranked.
@@ -145,33 +147,96 @@ impl Beliefs {
     }
 }
 
-fn rate<C: Cell>(stretches: &[&Stretch<'_, C>], version: usize, events: impl Fn(&Stretch<'_, C>) -> u64) -> Beta {
-    let strata: Vec<Stratum> = stretches
-        .iter()
-        .map(|stretch| Stratum {
+/// As how much of one an exposure counts that is so old. Ages beyond a hundred half-lives count as that.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of an experiment")]
+fn fade(age_ms: u64, half_life_ms: u64) -> f64 {
+    libm::exp2(-(age_ms as f64 / half_life_ms.max(1) as f64).min(100.0))
+}
+
+/// What beliefs are made from: per version, the stretches that it is believed by.
+struct Exposures<'e, 's, 'a, C> {
+    experiment: &'e Experiment,
+    state: &'e State,
+    common: Vec<Seen<'s, 'a, C>>,
+    all: Vec<Seen<'s, 'a, C>>,
+}
+
+impl<'e, 's, 'a, C: Cell> Exposures<'e, 's, 'a, C> {
+    fn new(
+        experiment: &'e Experiment,
+        state: &'e State,
+        common: &[&'s Stretch<'a, C>],
+        all: &[&'s Stretch<'a, C>],
+        part: impl Fn(&Stretch<'a, C>) -> f64,
+    ) -> Self {
+        let seen = |stretches: &[&'s Stretch<'a, C>]| {
+            stretches.iter().map(|stretch| Seen { stretch, part: part(stretch) }).collect()
+        };
+        Self { experiment, state, common: seen(common), all: seen(all) }
+    }
+
+    fn of(&self, version: usize) -> &[Seen<'s, 'a, C>] {
+        if self.state.is_out(version) { &self.all } else { &self.common }
+    }
+
+    fn errors(&self, count: usize) -> Vec<Beta> {
+        (0..count).map(|version| rate(self.of(version), version, |stretch| stretch.tally(version).bad())).collect()
+    }
+
+    fn rewards(&self, count: usize) -> Vec<Option<Posterior>> {
+        let reward = |version: usize| -> Option<Posterior> {
+            match self.experiment.reward.as_ref()?.kind {
+                RewardKind::Binary => {
+                    Some(rate(self.of(version), version, |stretch| stretch.tally(version).rewarded).into())
+                }
+                RewardKind::Real => mean(self.of(version), version, |cell| {
+                    let exposures = cell.tally().assigned;
+                    Moments { count: exposures, ..cell.reward() }
+                }),
+            }
+        };
+        (0..count).map(reward).collect()
+    }
+
+    fn feasible(&self, count: usize, errors: &[Beta]) -> Vec<f64> {
+        // Each is compared with the baseline in the epochs that the version itself uses.
+        let in_common = Baseline::of(self.experiment, errors, &self.common);
+        let in_all = self.state.out.contains(&true).then(|| Baseline::of(self.experiment, errors, &self.all));
+        let baseline = |version: usize| in_all.as_ref().filter(|_| self.state.is_out(version)).unwrap_or(&in_common);
+        let of = |version| feasible(self.experiment, version, errors, self.of(version), baseline(version));
+        (0..count).map(of).collect()
+    }
+}
+
+fn rate<C: Cell>(seen: &[Seen<'_, '_, C>], version: usize, events: impl Fn(&Stretch<'_, C>) -> u64) -> Beta {
+    let strata = seen.iter().map(|Seen { stretch, part }| {
+        let stratum = Stratum {
             propensity: stretch.propensity(version),
             exposures: stretch.tally(version).assigned,
             events: events(stretch),
-        })
-        .collect();
-    belief::standardised(&strata).posterior
+        };
+        (stratum, *part)
+    });
+    belief::faded(strata).posterior
 }
 
-fn mean<C: Cell>(stretches: &[&Stretch<'_, C>], version: usize, moments: impl Fn(&C) -> Moments) -> Option<Posterior> {
-    let strata: Vec<MeanStratum> = stretches
+fn mean<C: Cell>(seen: &[Seen<'_, '_, C>], version: usize, moments: impl Fn(&C) -> Moments) -> Option<Posterior> {
+    let (strata, parts): (Vec<MeanStratum>, Vec<f64>) = seen
         .iter()
-        .filter_map(|stretch| {
+        .filter_map(|Seen { stretch, part }| {
             let found = moments(stretch.cell(version)?);
-            Some(MeanStratum {
+            let stratum = MeanStratum {
                 propensity: stretch.propensity(version),
                 exposures: found.count,
                 sum: found.sum,
                 sum_squares: found.squares,
-            })
+            };
+            Some((stratum, *part))
         })
-        .collect();
+        .unzip();
     // With fewer the tails say more about the prior than about the version.
-    let posterior = standardised_mean(&strata).posterior.filter(|student| student.degrees >= LEAST_DEGREES);
+    let believed = faded_mean(&strata, |at| parts.get(at).copied().unwrap_or(0.0));
+    let posterior = believed.posterior.filter(|student| student.degrees >= LEAST_DEGREES);
     posterior.map(Posterior::from)
 }
 
@@ -184,14 +249,14 @@ struct Baseline {
 }
 
 impl Baseline {
-    fn of<C: Cell>(experiment: &Experiment, errors: &[Beta], stretches: &[&Stretch<'_, C>]) -> Self {
+    fn of<C: Cell>(experiment: &Experiment, errors: &[Beta], seen: &[Seen<'_, '_, C>]) -> Self {
         let baseline = experiment.baseline;
         let asked = experiment.guardrails.iter().any(|guardrail| matches!(guardrail.bound, Bound::Latency { .. }));
         let quantiles = if asked { LATENCY_QUANTILES.len() } else { 0 };
         Self {
-            errors: counted_errors(errors, stretches, baseline).map(|errors| Profile::new(errors.into())),
+            errors: counted_errors(errors, seen, baseline).map(|errors| Profile::new(errors.into())),
             slow: (0..quantiles)
-                .map_while(|at| slow(stretches, baseline, at, 1.0))
+                .map_while(|at| slow(seen, baseline, at, 1.0))
                 .map(|slow| Profile::new(slow.into()))
                 .collect(),
         }
@@ -199,14 +264,14 @@ impl Baseline {
 }
 
 /// The belief about a version's errors; `None` where failures were not counted.
-fn counted_errors<C: Cell>(errors: &[Beta], stretches: &[&Stretch<'_, C>], version: usize) -> Option<Beta> {
-    let counted = stretches.iter().filter_map(|stretch| stretch.cell(version)).all(Cell::counts_failures);
+fn counted_errors<C: Cell>(errors: &[Beta], seen: &[Seen<'_, '_, C>], version: usize) -> Option<Beta> {
+    let counted = seen.iter().filter_map(|seen| seen.stretch.cell(version)).all(Cell::counts_failures);
     errors.get(version).copied().filter(|_| counted)
 }
 
 /// How many of a version's exposures took `ratio` times the latency of the grid, or longer.
-fn slow<C: Cell>(stretches: &[&Stretch<'_, C>], version: usize, at: usize, ratio: f64) -> Option<Beta> {
-    slow_rate(stretches, version, |stretch| {
+fn slow<C: Cell>(seen: &[Seen<'_, '_, C>], version: usize, at: usize, ratio: f64) -> Option<Beta> {
+    slow_rate(seen, version, |stretch| {
         #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]
         let limit = stretch.epoch.latency_grid.get(at).map_or(f64::INFINITY, |at| *at as f64);
         stretch.compared_at(limit * ratio)
@@ -220,16 +285,16 @@ fn feasible<C: Cell>(
     experiment: &Experiment,
     version: usize,
     errors: &[Beta],
-    stretches: &[&Stretch<'_, C>],
+    seen: &[Seen<'_, '_, C>],
     baseline: &Baseline,
 ) -> f64 {
-    let own = counted_errors(errors, stretches, version);
+    let own = counted_errors(errors, seen, version);
     let (mut of_errors, mut of_latency) = (1.0_f64, 1.0_f64);
     for objective in &experiment.objectives {
         match objective.limit {
             Limit::ErrorRate { max } => of_errors = of_errors.min(own.map_or(1.0, |own| own.cdf(max))),
             Limit::Latency { quantile, max_us } => {
-                let slow = slow_rate(stretches, version, |_| Threshold::Above(max_us));
+                let slow = slow_rate(seen, version, |_| Threshold::Above(max_us));
                 of_latency = of_latency.min(slow.map_or(1.0, |slow| slow.cdf(1.0 - quantile)));
             }
         }
@@ -247,7 +312,7 @@ fn feasible<C: Cell>(
             }
             Bound::Latency { ratio } => {
                 for (at, of_baseline) in baseline.slow.iter().enumerate() {
-                    let Some(slow) = slow(stretches, version, at, ratio) else { break };
+                    let Some(slow) = slow(seen, version, at, ratio) else { break };
                     of_latency = of_latency.min(belief::within(&Profile::new(slow.into()), of_baseline, 1.0, 0.0));
                 }
             }
@@ -259,27 +324,25 @@ fn feasible<C: Cell>(
 /// The share of slow exposures among those of which it is known, taking the middle of what a bucket leaves open: belief takes no
 /// side. `None` where exposures were served and no latency of them is known.
 fn slow_rate<C: Cell>(
-    stretches: &[&Stretch<'_, C>],
+    seen: &[Seen<'_, '_, C>],
     version: usize,
     threshold: impl Fn(&Stretch<'_, C>) -> Threshold,
 ) -> Option<Beta> {
-    let cells = || stretches.iter().filter_map(|stretch| stretch.cell(version));
+    let cells = || seen.iter().filter_map(|seen| seen.stretch.cell(version));
     if cells().all(|cell| cell.latencies().next().is_none()) && cells().any(|cell| cell.tally().served() > 0) {
         return None;
     }
-    let strata: Vec<Stratum> = stretches
-        .iter()
-        .map(|stretch| {
-            let unknown = stretch.cell(version).map_or(0, unknown);
-            let (certain, possible) = stretch.slow(version, threshold(stretch));
-            Stratum {
-                propensity: stretch.propensity(version),
-                exposures: stretch.tally(version).assigned.saturating_sub(unknown),
-                events: u64::midpoint(certain, possible.saturating_sub(unknown)),
-            }
-        })
-        .collect();
-    Some(belief::standardised(&strata).posterior)
+    let strata = seen.iter().map(|Seen { stretch, part }| {
+        let unknown = stretch.cell(version).map_or(0, unknown);
+        let (certain, possible) = stretch.slow(version, threshold(stretch));
+        let stratum = Stratum {
+            propensity: stretch.propensity(version),
+            exposures: stretch.tally(version).assigned.saturating_sub(unknown),
+            events: u64::midpoint(certain, possible.saturating_sub(unknown)),
+        };
+        (stratum, *part)
+    });
+    Some(belief::faded(strata).posterior)
 }
 
 fn coverage<C: Cell>(common: &[&Stretch<'_, C>], all: &[&Stretch<'_, C>], versions: usize) -> f64 {

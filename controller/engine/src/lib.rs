@@ -5,19 +5,25 @@
 //! `state` is where an experiment stands, `cells` is what settled counts must tell, `evidence` folds them into e-values,
 //! `gates` makes verdicts of these, `beliefs` and `metrics` say what is believed, `assess` puts all of it together, `decide`
 //! says what to do, `planning` what the filters are told. `counted` are counts from anywhere, `analysis` the whole engine on
-//! them, `budget` what is spent of the error budgets.
+//! them, `budget` what is spent of the error budgets. `journal` is what was decided on what, to be computed again.
 
 pub mod analysis;
 pub mod assess;
 mod beliefs;
+pub mod breaker;
 pub mod budget;
 pub mod cells;
+pub mod command;
 pub mod counted;
 pub mod decide;
 pub mod document;
 mod evidence;
 pub mod gates;
+pub mod health;
+pub mod journal;
 pub mod metrics;
+pub mod outlook;
+pub mod overlap;
 pub mod planning;
 pub mod policy;
 pub mod spec;

@@ -19,8 +19,10 @@ use weir_core::report::{Counts, UNIT_BUCKETS};
 use weir_engine::assess::{Assessment, Assessor, Depth, assess};
 use weir_engine::cells::{Moments, Tally};
 use weir_engine::decide::{Action, decide};
+use weir_engine::health::Health;
 use weir_engine::spec::{
-    Alpha, Bound, Direction, Experiment, Guardrail, Limit, Objective, RewardKind, Strategy as Weights, TOTAL_WEIGHT,
+    Alpha, Bound, Direction, Experiment, Guardrail, Limit, Objective, RewardKind, Rule, Strategy as Weights,
+    TOTAL_WEIGHT,
 };
 use weir_engine::state::{Epoch, EpochCounts, Frozen, Observations, Outcome, Phase, State, Verdict};
 
@@ -72,7 +74,12 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
         .prop_flat_map(move |versions| {
             let strategy = prop_oneof![
                 weights(versions).prop_map(|weights| Weights::Ab { weights }),
-                (0..2_000_u32, 1..10_000_u32).prop_map(|(floor, max_step)| Weights::Bandit { floor, max_step }),
+                (0..2_000_u32, 1..10_000_u32).prop_map(|(floor, max_step)| Weights::Bandit {
+                    rule: Rule::Thompson,
+                    floor,
+                    max_step,
+                    half_life_ms: None
+                }),
                 prop::collection::vec(1..2_000_u32, 1..5).prop_map(|mut steps| {
                     steps.sort_unstable();
                     Weights::Canary { steps }
@@ -315,7 +322,7 @@ proptest! {
         let quick = assessor.assess(&experiment, &state, &observations, Depth::Decision);
         prop_assert_eq!(&quick.winner, &assessment.winner);
 
-        let decision = decide(&experiment, &state, &assessment, now);
+        let decision = decide(&experiment, &state, &assessment, &Health::default(), now);
         prop_assert!(!decision.reasons.is_empty());
         let next = &decision.state;
         prop_assert!(next.epochs.len() <= state.epochs.len() + 1);
@@ -337,7 +344,7 @@ proptest! {
             prop_assert!(outcome != Outcome::Promoted || !next.sample_ratio_broken);
         }
         // Deciding again from there does not fail either, and a concluded experiment stays as it is.
-        let again = decide(&experiment, next, &assess(&experiment, next, &observations), now);
+        let again = decide(&experiment, next, &assess(&experiment, next, &observations), &Health::default(), now);
         prop_assert!(next.is_running() || (again.action == Action::Hold && again.state == *next));
         prop_assert_eq!(serde_json::from_str::<State>(&serde_json::to_string(next).unwrap()).unwrap(), next.clone());
     }
@@ -465,5 +472,5 @@ fn the_largest_counts_there_are_saturate() {
         Observations { epochs: BTreeMap::from([(1, EpochCounts { settled: settled.clone(), unsettled: settled })]) };
     let assessment = assess(&goals, &state, &observations);
     assert!(serde_json::from_str::<Assessment>(&serde_json::to_string(&assessment).unwrap()).is_ok());
-    assert_eq!(decide(&goals, &state, &assessment, 1).action, Action::RollBack);
+    assert_eq!(decide(&goals, &state, &assessment, &Health::default(), 1).action, Action::RollBack);
 }

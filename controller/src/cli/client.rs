@@ -1,11 +1,11 @@
 //! The HTTP client of the client commands: where the server is, and how its problems are shown. Knows no command.
 
+use crate::ledger::Told;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::io;
 use std::time::Duration;
 use weir_engine::assess::Assessment;
-use weir_engine::decide::Decision;
 use weir_engine::spec::Experiment;
 use weir_engine::state::State;
 
@@ -118,8 +118,11 @@ pub(crate) struct View {
     pub(crate) experiment: Experiment,
     pub(crate) state: State,
     pub(crate) assessment: Option<Assessment>,
-    pub(crate) decision: Option<Decision>,
-    pub(crate) last_change: Option<Decision>,
+    pub(crate) decision: Option<Told>,
+    pub(crate) last_change: Option<Told>,
+    /// What is wrong with telemetry.
+    #[serde(default)]
+    pub(crate) health_warnings: Vec<String>,
 }
 
 /// A server.
@@ -151,12 +154,18 @@ impl Server {
     /// Sends a document.
     pub(crate) fn post(&self, path: &str, document: &str) -> Result<serde_json::Value, ApiError> {
         let request = self.agent.post(self.url(path)).header("content-type", "application/yaml");
-        self.understand(self.authorized(request).send(document))
+        self.understand(self.signed(request).send(document))
+    }
+
+    /// Sends a command.
+    pub(crate) fn command(&self, path: &str, command: &serde_json::Value) -> Result<serde_json::Value, ApiError> {
+        let request = self.agent.post(self.url(path)).header("content-type", "application/json");
+        self.understand(self.signed(request).send(command.to_string()))
     }
 
     /// Deletes a resource.
     pub(crate) fn delete(&self, path: &str) -> Result<serde_json::Value, ApiError> {
-        self.understand(self.authorized(self.agent.delete(self.url(path))).call())
+        self.understand(self.signed(self.agent.delete(self.url(path))).call())
     }
 
     /// One part of an answer as a type.
@@ -176,6 +185,17 @@ impl Server {
     fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
         match &self.args.token_value {
             Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
+    /// The same with who asks, for the journal: as the environment has it, which nobody checks.
+    fn signed<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        let named =
+            |name: &str| std::env::var(name).ok().filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic()));
+        let request = self.authorized(request);
+        match named("WEIR_ACTOR").or_else(|| named("USER")).filter(|name| !name.is_empty()) {
+            Some(name) => request.header("weir-actor", name),
             None => request,
         }
     }

@@ -4,9 +4,12 @@ mod analyze;
 mod apply;
 mod client;
 mod delete;
+mod explain;
 mod get;
 mod insight;
+mod order;
 mod output;
+mod replay;
 mod serve;
 mod show;
 mod validate;
@@ -33,6 +36,60 @@ enum Command {
     Get(get::GetArgs),
     /// Follow an experiment until it concludes.
     Watch(watch::WatchArgs),
+    /// Tell an experiment's story: what happened and why, what is evident, what is missing.
+    Explain(explain::ExplainArgs),
+    /// Compute every decision of an experiment again, or ask what another document would have done.
+    Replay(replay::ReplayArgs),
+    /// Begin an experiment that waits to be started.
+    #[command(after_help = "\
+Example: weir start checkout --reason 'all hands are here'
+
+Only an experiment with `approvals: {start: true}` waits; until then all of its traffic goes to the baseline, uncounted.")]
+    Start(order::OrderArgs),
+    /// Keep an experiment's weights as they are.
+    #[command(after_help = "\
+Example: weir pause checkout --reason 'sale until six'
+
+Counts and evidence go on, and evidence of a violation still rolls a version back. The pause does not count towards the longest
+duration. `weir resume` goes on.")]
+    Pause(order::OrderArgs),
+    /// Let a paused experiment go on.
+    #[command(after_help = "\
+Example: weir resume checkout --reason 'the sale is over'
+
+A canary goes on at its rung, an A/B test with its split, a bandit from the weights there are.")]
+    Resume(order::OrderArgs),
+    /// Do what waits for approval.
+    #[command(after_help = "\
+Example: weir approve checkout --reason 'seen the dashboards'
+
+What waits is shown by `weir get`. It is refused if it is no longer warranted by what is known.")]
+    Approve(order::OrderArgs),
+    /// Set an experiment's weights by hand.
+    #[command(after_help = "\
+Example: weir set-weights checkout v1=90% v2=10% --reason 'load test of v2'
+
+They stay until `weir resume`; evidence of a violation still rolls a version back. Evidence stays valid: every count carries the
+weights it was made at.")]
+    SetWeights(order::SetWeightsArgs),
+    /// End an experiment with all traffic on a version of your choice.
+    #[command(after_help = "\
+Example: weir promote checkout v2 --reason 'needed for the launch'
+
+Whatever the evidence says, unless the version broke a limit. The journal says that a person did it.")]
+    Promote(order::PromoteArgs),
+    /// Take all traffic from a version, or from every candidate.
+    #[command(after_help = "\
+Examples:
+  weir roll-back checkout v2 --reason 'a wrong build'      the others go on
+  weir roll-back checkout --reason 'a wrong build'         everything goes to the baseline, and the experiment ends")]
+    RollBack(order::RollBackArgs),
+    /// End an experiment without an outcome, with all traffic on the baseline.
+    #[command(after_help = "\
+Example: weir stop checkout --reason 'asked the wrong question'
+
+It stays, with its counts and its journal, until it is deleted.")]
+    Stop(order::OrderArgs),
     /// Delete an experiment.
     Delete(delete::DeleteArgs),
     /// Say everything that is wrong with a file, without a server.
@@ -49,6 +106,16 @@ impl Cli {
             Command::Apply(args) => apply::run(args),
             Command::Get(args) => get::run(args),
             Command::Watch(args) => watch::run(args),
+            Command::Explain(args) => explain::run(args),
+            Command::Replay(args) => replay::run(args),
+            Command::Start(args) => order::plain(order::Plain::Start, args),
+            Command::Pause(args) => order::plain(order::Plain::Pause, args),
+            Command::Resume(args) => order::plain(order::Plain::Resume, args),
+            Command::Approve(args) => order::plain(order::Plain::Approve, args),
+            Command::SetWeights(args) => order::set_weights(args),
+            Command::Promote(args) => order::promote(args),
+            Command::RollBack(args) => order::roll_back(args),
+            Command::Stop(args) => order::plain(order::Plain::Stop, args),
             Command::Delete(args) => delete::run(args),
             Command::Validate(args) => validate::run(args),
             Command::Analyze(args) => analyze::run(args),

@@ -29,9 +29,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE", default_value = "weir.db", env = "WEIR_LEDGER")]
     ledger: PathBuf,
     /// A token and its role: proxy (plan and reports), viewer (reads) or operator (reads and changes). May be repeated
-    #[arg(long, value_name = "ROLE=TOKEN", env = "WEIR_TOKENS", value_delimiter = ',', hide_env_values = true)]
+    #[arg(long, value_name = "ROLE[:NAME]=TOKEN", env = "WEIR_TOKENS", value_delimiter = ',', hide_env_values = true)]
     token: Vec<String>,
-    /// A file of tokens, one ROLE=TOKEN a line
+    /// A file of tokens, one ROLE[:NAME]=TOKEN a line
     #[arg(long, value_name = "FILE", env = "WEIR_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// Let everybody who can reach the address do everything

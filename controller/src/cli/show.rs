@@ -2,12 +2,13 @@
 
 use super::client::View;
 use super::output::{NOTHING, Table, amount, count, latency, percent, probability, stretch, weight};
+use crate::ledger::Told;
 use weir_engine::assess::{Assessment, VersionAssessment};
-use weir_engine::decide::{Action, Decision};
+use weir_engine::decide::Action;
 use weir_engine::gates;
 use weir_engine::metrics::MetricName;
-use weir_engine::spec::{Experiment, Strategy};
-use weir_engine::state::{Outcome, Phase, Verdict};
+use weir_engine::spec::{Experiment, Rule, Strategy};
+use weir_engine::state::{Cause, Outcome, Phase, State, Step, Verdict};
 
 /// Several experiments, one a line.
 pub(crate) fn list(views: &[View], now: u64) -> String {
@@ -41,13 +42,9 @@ pub(crate) fn detail(view: &View, now: u64) -> String {
         age(view, now),
         limits(experiment),
     );
-    let concluded = match view.state.phase {
-        Phase::Concluded { version, .. } => Some(version),
-        Phase::Running => None,
-    };
     match &view.assessment {
         Some(assessment) => {
-            text.push_str(&versions(assessment, concluded));
+            text.push_str(&versions(assessment, Some(&view.state.weights_in_force(experiment))));
             text.push_str(&settled(assessment));
             text.push_str(&format!("{}\n", assessment.conclusion));
         }
@@ -55,11 +52,15 @@ pub(crate) fn detail(view: &View, now: u64) -> String {
     }
     if let Some(decision) = &view.decision {
         text.push_str(&told("decision", decision, now));
-        if let Some(change) = view.last_change.as_ref().filter(|change| change.at != decision.at) {
+        if let Some(change) = view.last_change.as_ref().filter(|change| change.decision.at != decision.decision.at) {
             text.push_str(&told("change", change, now));
         }
     }
-    for warning in view.assessment.iter().flat_map(|assessment| &assessment.warnings) {
+    for waits in waiting(view, now) {
+        text.push_str(&format!("{waits}\n"));
+    }
+    let assessed = view.assessment.iter().flat_map(|assessment| &assessment.warnings);
+    for warning in view.health_warnings.iter().chain(assessed) {
         text.push_str(&format!("warning: {warning}\n"));
     }
     text
@@ -71,16 +72,51 @@ pub(crate) fn line(view: &View, now: u64) -> String {
     if let Some(assessment) = &view.assessment {
         parts.push(format!("{} exposures", count(assessment.settled_exposures)));
     }
-    if let Some(decision) = &view.decision {
-        parts.push(format!("{}: {}", action(decision.action), decision.reasons.join(" ")));
+    if let Some(Told { decision, ordered }) = &view.decision {
+        let by = ordered.as_ref().map(|order| format!(" by {}", order.by)).unwrap_or_default();
+        parts.push(format!("{}{by}: {}", action(decision.action), decision.reasons.join(" ")));
     }
+    parts.extend(waiting(view, now));
+    parts.extend(view.health_warnings.iter().map(|warning| format!("warning: {warning}")));
     parts.join(" · ")
+}
+
+/// What waits for a person, and whom the breaker holds.
+fn waiting(view: &View, now: u64) -> Vec<String> {
+    let (experiment, state) = (&view.experiment, &view.state);
+    let name = &experiment.name;
+    let mut waits = Vec::new();
+    if state.phase == Phase::Pending {
+        waits.push(format!("waits to be started: weir start {name}"));
+    }
+    if let Some(awaited) = &state.awaited {
+        let step = match &awaited.step {
+            Step::Weights { weights, .. } => {
+                let names = experiment.versions.iter().map(|version| version.name.as_str());
+                let shares: Vec<String> =
+                    names.zip(weights).map(|(name, share)| format!("{name} {}", weight(*share))).collect();
+                shares.join(", ")
+            }
+            Step::Promotion { version } => format!("the promotion of {}", experiment.version_name(*version)),
+        };
+        let since = stretch(now.saturating_sub(awaited.since));
+        waits.push(format!("waits for approval since {since}: {step}; weir approve {name}"));
+    }
+    for (index, version) in experiment.versions.iter().enumerate() {
+        if state.is_tripped(index) && !state.is_out(index) {
+            waits.push(format!("the breaker holds {} until what it doubted has settled", version.name));
+        }
+    }
+    waits
 }
 
 /// What must change for [`line()`] to be worth another line: where it stands and what is evident, not how much was counted.
 pub(crate) fn standing(view: &View) -> String {
     let verdicts: Vec<Vec<Verdict>> = view.assessment.iter().flat_map(|a| &a.versions).map(verdicts).collect();
-    format!("{:?} {:?} {:?} {verdicts:?}", view.state.phase, view.state.weights(), view.state.out)
+    let State { phase, out, awaited, trips, .. } = &view.state;
+    // Ages and counts are left out of what is wrong: that anything is, is the news.
+    let warned = view.health_warnings.len();
+    format!("{phase:?} {:?} {out:?} {awaited:?} {trips:?} {warned} {verdicts:?}", view.state.weights())
 }
 
 fn verdicts(version: &VersionAssessment) -> Vec<Verdict> {
@@ -89,12 +125,17 @@ fn verdicts(version: &VersionAssessment) -> Vec<Verdict> {
 
 fn phase(view: &View) -> String {
     match view.state.phase {
+        Phase::Pending => "pending".to_owned(),
         Phase::Running => "running".to_owned(),
+        Phase::Paused { cause: Cause::Asked, .. } => "paused".to_owned(),
+        Phase::Paused { cause: Cause::Weights, .. } => "paused, weights by hand".to_owned(),
+        Phase::Paused { cause: Cause::Timeout, .. } => "paused, out of time".to_owned(),
         Phase::Concluded { outcome, version, .. } => {
             let version = view.experiment.version_name(version);
             match outcome {
                 Outcome::Promoted => format!("promoted {version}"),
                 Outcome::RolledBack => format!("rolled back to {version}"),
+                Outcome::Stopped => format!("stopped, stays on {version}"),
                 Outcome::Inconclusive => format!("inconclusive, stays on {version}"),
             }
         }
@@ -103,14 +144,21 @@ fn phase(view: &View) -> String {
 
 fn age(view: &View, now: u64) -> String {
     match view.state.phase {
-        Phase::Running => format!("for {}", stretch(now.saturating_sub(view.state.started_at))),
+        Phase::Pending | Phase::Running | Phase::Paused { .. } => {
+            format!("for {}", stretch(now.saturating_sub(view.state.started_at)))
+        }
         Phase::Concluded { at, .. } => format!("after {}", stretch(at.saturating_sub(view.state.started_at))),
     }
 }
 
 /// Weights in force: all of it on the outcome once concluded.
 fn weights(view: &View) -> String {
-    if let Phase::Concluded { version, .. } = view.state.phase {
+    let whole = match view.state.phase {
+        Phase::Concluded { version, .. } => Some(version),
+        Phase::Pending => Some(view.experiment.baseline),
+        Phase::Running | Phase::Paused { .. } => None,
+    };
+    if let Some(version) = whole {
         return format!("{} 100%", view.experiment.version_name(version));
     }
     let names = view.experiment.versions.iter().map(|version| version.name.as_str());
@@ -121,8 +169,13 @@ fn weights(view: &View) -> String {
 
 fn strategy(strategy: &Strategy) -> String {
     match strategy {
-        Strategy::Bandit { floor, max_step } => {
-            format!("bandit (floor {}, steps of {} at most)", weight(*floor), weight(*max_step))
+        Strategy::Bandit { rule, floor, max_step, .. } => {
+            let rule = match rule {
+                Rule::Thompson => "",
+                Rule::TopTwo => "top-two, ",
+                Rule::Uniform => "uniform, ",
+            };
+            format!("bandit ({rule}floor {}, steps of {} at most)", weight(*floor), weight(*max_step))
         }
         Strategy::Canary { steps } => {
             let steps: Vec<String> = steps.iter().map(|step| weight(*step)).collect();
@@ -142,7 +195,7 @@ pub(crate) fn limits(goals: &Experiment) -> String {
     if limits.is_empty() { String::new() } else { format!("{}\n", limits.join(" · ")) }
 }
 
-fn action(action: Action) -> &'static str {
+pub(crate) fn action(action: Action) -> &'static str {
     match action {
         Action::Hold => "hold",
         Action::Renew => "renew",
@@ -150,11 +203,17 @@ fn action(action: Action) -> &'static str {
         Action::RollBack => "roll back",
         Action::Promote => "promote",
         Action::Conclude => "conclude",
+        Action::Start => "start",
+        Action::Pause => "pause",
+        Action::Resume => "resume",
+        Action::Ask => "ask",
+        Action::Trip => "trip",
+        Action::Release => "release",
     }
 }
 
-/// The versions, one a line; `concluded` is the one that has all traffic.
-pub(crate) fn versions(assessment: &Assessment, concluded: Option<usize>) -> String {
+/// The versions, one a line. `in_force` are the weights that filters carry out, if others than those assessed may be.
+pub(crate) fn versions(assessment: &Assessment, in_force: Option<&[u32]>) -> String {
     // Card J is about rewards.
     let rewarded = assessment.versions.iter().any(|version| version.log_e_beaten.is_some());
     let mut headings = vec!["VERSION", "WEIGHT", "EXPOSURES", "ERRORS", "P50", "P99"];
@@ -164,7 +223,7 @@ pub(crate) fn versions(assessment: &Assessment, concluded: Option<usize>) -> Str
     headings.push("VERDICTS");
     let mut table = Table::new(&headings);
     for (index, version) in assessment.versions.iter().enumerate() {
-        let share = concluded.map_or(version.weight, |outcome| if outcome == index { 10_000 } else { 0 });
+        let share = in_force.and_then(|weights| weights.get(index)).copied().unwrap_or(version.weight);
         let mut row = vec![
             if version.baseline { format!("{} (baseline)", version.name) } else { version.name.clone() },
             weight(share),
@@ -243,9 +302,11 @@ fn verdicts_of(version: &VersionAssessment) -> String {
     if gates.is_empty() { NOTHING.to_owned() } else { gates.join("; ") }
 }
 
-fn told(what: &str, decision: &Decision, now: u64) -> String {
+fn told(what: &str, told: &Told, now: u64) -> String {
+    let Told { decision, ordered } = told;
     let ago = stretch(now.saturating_sub(decision.at));
-    let mut text = format!("\nlast {what}: {}, {ago} ago\n", action(decision.action));
+    let by = ordered.as_ref().map(|order| format!(", by {}: “{}”", order.by, order.reason)).unwrap_or_default();
+    let mut text = format!("\nlast {what}: {}, {ago} ago{by}\n", action(decision.action));
     for reason in &decision.reasons {
         text.push_str(&format!("  {reason}\n"));
     }
@@ -256,9 +317,12 @@ fn told(what: &str, decision: &Decision, now: u64) -> String {
 mod tests {
     use super::*;
     use weir_engine::cells::Tally;
+    use weir_engine::command::Command;
+    use weir_engine::decide::Decision;
+    use weir_engine::journal::{Actor, Order};
     use weir_engine::metrics::{Interval, Metric};
     use weir_engine::spec::Direction;
-    use weir_engine::state::{Observations, State};
+    use weir_engine::state::{Observations, Proposal, Trip};
 
     const DOCUMENT: &str = "\
 apiVersion: weir.dev/v1alpha1
@@ -320,7 +384,9 @@ spec:
             reasons: vec!["v3 breaks errors.".to_owned(), "Any of v1, v2 may still be the best.".to_owned()],
             state: state.clone(),
         };
-        View { experiment, state, assessment: Some(assessment), decision: Some(decision), last_change: None }
+        let decision = Some(Told { decision, ordered: None });
+        let health_warnings = Vec::new();
+        View { experiment, state, assessment: Some(assessment), decision, last_change: None, health_warnings }
     }
 
     #[test]
@@ -351,8 +417,8 @@ warning: A worker has fallen silent.
     fn while_it_holds_the_last_change_of_traffic_is_still_told() {
         let mut view = view();
         view.last_change = view.decision.clone();
-        view.decision.as_mut().unwrap().at = 26_000;
-        view.decision.as_mut().unwrap().action = Action::Hold;
+        view.decision.as_mut().unwrap().decision.at = 26_000;
+        view.decision.as_mut().unwrap().decision.action = Action::Hold;
         let shown = detail(&view, 27_000);
         assert!(shown.contains("last decision: hold, 1 s ago"), "{shown}");
         assert!(shown.contains("last change: roll back, 3 s ago\n  v3 breaks errors."), "{shown}");
@@ -397,6 +463,31 @@ checkout  shop     running  v1 33.34%, v2 33.33%, v3 33.33%      4,500  1 m 1 s
             assessment.versions[0].gates[0].verdict = Verdict::Met;
         }
         assert_ne!(standing(&first), standing(&counted));
+    }
+
+    #[test]
+    fn what_waits_for_a_person_who_ordered_what_and_what_is_wrong_are_shown() {
+        let mut view = view();
+        view.state.phase = Phase::Paused { since: 20_000, cause: Cause::Weights };
+        view.state.awaited = Some(Proposal { since: 21_000, step: Step::Promotion { version: 1 } });
+        view.state.trips = vec![Trip { version: 1, at: 22_000, epoch: 1, open: true }];
+        view.health_warnings = vec!["no proxy has reported for 40 s".to_owned()];
+        let by = Actor { who: "ada".to_owned(), says: String::new(), from: "10.0.0.7".to_owned() };
+        let order = Order { command: Command::Pause, by, reason: "a meeting".to_owned() };
+        view.decision.as_mut().unwrap().ordered = Some(order);
+        let shown = detail(&view, 27_000);
+        for expected in [
+            "· paused, weights by hand ·",
+            "last decision: roll back, 3 s ago, by ada from 10.0.0.7: “a meeting”\n",
+            "waits for approval since 6 s: the promotion of v2; weir approve checkout\n",
+            "the breaker holds v2 until what it doubted has settled\n",
+            "warning: no proxy has reported for 40 s\n",
+        ] {
+            assert!(shown.contains(expected), "{expected}\n{shown}");
+        }
+        assert!(line(&view, 27_000).contains("roll back by ada from 10.0.0.7"), "{}", line(&view, 27_000));
+        view.state.phase = Phase::Pending;
+        assert!(detail(&view, 27_000).contains("waits to be started: weir start checkout"));
     }
 
     #[test]

@@ -376,6 +376,9 @@ fn each_count_goes_to_the_epoch_of_its_assignment() {
         id: id.clone(),
         generation: snapshot.generation,
         assessment: Arc::new(assess(&snapshot.spec, &snapshot.state, &snapshot.observations)),
+        observations: Arc::clone(&snapshot.observations),
+        unsettled: Arc::clone(&snapshot.unsettled),
+        health: snapshot.health,
         decision: Some(Decision { at: START, action: Action::Shift, reasons: vec![], state }),
     };
     bench.ask(|reply| Command::Decide(vec![judged], reply)).unwrap();

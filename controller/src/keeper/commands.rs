@@ -1,26 +1,33 @@
 //! What the keeper does for each command. Everything here happens inside a batch's transaction.
 
-use super::{Answer, Command, ExperimentView, Keeper, Reply, views};
+use super::{Answer, Command, ExperimentView, Keeper, Reply};
 use crate::apply::{self, Conflict, Edit};
+use crate::explain::Basis;
+use crate::health::{LATELY_MS, health};
 use crate::ingest::{Reason, Refused, ingest, needs_room};
-use crate::ledger::{DecisionRow, ExperimentRow, LedgerError, action_name};
-use crate::mirror::Live;
+use crate::ledger::{DecisionRow, ExperimentRow, Ledger, LedgerError, Told, action_name};
+use crate::mirror::{Live, Mirror};
 use crate::publish::make;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use weir_core::plan::InvalidPlan;
+use weir_core::plan::{InvalidPlan, PlannedExperiment};
 use weir_core::report::{Acknowledgement, Report};
 use weir_engine::assess::Assessment;
-use weir_engine::decide::Decision;
+use weir_engine::decide::{Action, Decision};
+use weir_engine::health::Health;
+use weir_engine::journal::{Actor, CellCounts, Entry, Event, Observed, Trace, trace, unsettled};
+use weir_engine::overlap::{Overlap, rank, refuse_overlap};
 use weir_engine::planning::planned;
 use weir_engine::spec::{Experiment, TOTAL_WEIGHT};
 use weir_engine::state::{Observations, State};
 
 /// Decisions that changed nothing but the epoch are kept so many; others ten times as many.
-const KEEP_DECISIONS: u32 = 200;
-/// At most one decision to hold is kept per so many milliseconds.
+pub(super) const KEEP_DECISIONS: u32 = 200;
+/// At most one decision to hold is kept per so many milliseconds, …
 const HOLD_EVERY_MS: u64 = 60_000;
+/// … and per this part of the experiment's age: a journal grows with the logarithm of time while nothing happens.
+const HOLD_PART: u64 = 500;
 /// An assessment is made afresh after so many milliseconds even if no count changed: workers fall silent.
 const ASSESS_EVERY_MS: u64 = 10_000;
 const HOUSEKEEP_EVERY_MS: u64 = 60_000;
@@ -28,6 +35,12 @@ const HOUSEKEEP_EVERY_MS: u64 = 60_000;
 const KEEP_DELETED_MS: u64 = 90 * 86_400_000;
 /// Most decisions in one answer.
 pub(super) const MAX_DECISIONS: u32 = 1_000;
+/// Most entries of a journal in one answer, …
+const MAX_ENTRIES: u32 = 1_000;
+/// … and most bytes, unless the first is larger.
+const MAX_ENTRY_BYTES: usize = 4 << 20;
+/// Most entries that a story is told from.
+const STORY_ENTRIES: u32 = 500;
 
 /// What was done for one experiment of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -56,6 +69,8 @@ pub(crate) enum ApplyError {
     Conflict { name: String, conflict: Conflict },
     #[error("{0}: is there twice")]
     Twice(String),
+    #[error("{0}")]
+    Overlap(Overlap),
     #[error("together with the other experiments it makes no valid plan: {0}")]
     Plan(InvalidPlan),
     #[error("the operating system gave no randomness for an id")]
@@ -70,6 +85,10 @@ pub(crate) struct Snapshot {
     pub(crate) spec: Arc<Experiment>,
     pub(crate) state: State,
     pub(crate) observations: Arc<Observations>,
+    /// What had not settled: of the same time as the assessment, if there is one.
+    pub(crate) unsettled: Arc<Vec<CellCounts>>,
+    /// What is known of telemetry.
+    pub(crate) health: Health,
     /// The last, if nothing has changed since.
     pub(crate) assessment: Option<Arc<Assessment>>,
 }
@@ -81,6 +100,10 @@ pub(crate) struct Judged {
     /// The snapshot's.
     pub(crate) generation: u64,
     pub(crate) assessment: Arc<Assessment>,
+    /// What it was made on: the snapshot's.
+    pub(crate) observations: Arc<Observations>,
+    pub(crate) unsettled: Arc<Vec<CellCounts>>,
+    pub(crate) health: Health,
     /// None of a concluded experiment.
     pub(crate) decision: Option<Decision>,
 }
@@ -95,29 +118,38 @@ impl Keeper {
     pub(super) fn run(&mut self, command: Command, answers: &mut Vec<Answer>) -> Result<(), LedgerError> {
         match command {
             Command::Report(report, reply) => later(answers, reply, self.report(&report)?),
-            Command::Apply { document, experiments, dry_run, reply } => {
-                later(answers, reply, self.apply(&document, experiments, dry_run)?);
+            Command::Apply { document, experiments, dry_run, by, reply } => {
+                later(answers, reply, self.apply(&document, experiments, dry_run, &by)?);
             }
-            Command::Delete(name, reply) => later(answers, reply, self.delete(&name)?),
+            Command::Delete(name, by, reply) => later(answers, reply, self.delete(&name, by)?),
+            Command::Order(wanted, reply) => later(answers, reply, self.order(*wanted)?),
             Command::List(reply) => {
-                let views = self.mirror.in_order().into_iter().map(|live| ExperimentView::new(live, false)).collect();
+                let live = self.mirror.in_order();
+                let views = live.into_iter().map(|live| ExperimentView::new(live, self.health(live), false)).collect();
                 later(answers, reply, views);
             }
             Command::Get(name, reply) => {
-                let view = self.mirror.named(&name).map(|live| Box::new(ExperimentView::new(live, true)));
+                let live = self.mirror.named(&name);
+                let view = live.map(|live| Box::new(ExperimentView::new(live, self.health(live), true)));
                 later(answers, reply, view);
             }
             Command::Decisions(name, limit, reply) => {
                 let decisions = match self.mirror.named(&name) {
-                    Some(live) => {
-                        let mut rows = self.ledger.decisions(&live.id, limit.min(MAX_DECISIONS))?;
-                        rows.iter_mut().for_each(|row| row.decision = views::told(&row.decision));
-                        Some(rows)
-                    }
+                    Some(live) => Some(self.ledger.decisions(&live.id, limit.min(MAX_DECISIONS))?),
                     None => None,
                 };
                 later(answers, reply, decisions);
             }
+            Command::Journal(name, after, limit, reply) => {
+                let entries = match self.mirror.named(&name) {
+                    Some(live) => {
+                        Some(self.ledger.journal(&live.id, after, limit.min(MAX_ENTRIES), MAX_ENTRY_BYTES)?)
+                    }
+                    None => None,
+                };
+                later(answers, reply, entries);
+            }
+            Command::Explain(name, reply) => later(answers, reply, self.basis(&name)?.map(Box::new)),
             Command::Snapshot(reply) => later(answers, reply, self.snapshot()?),
             Command::Decide(judged, reply) => {
                 for judged in judged {
@@ -134,6 +166,10 @@ impl Keeper {
         Ok(())
     }
 
+    fn health(&self, live: &Live) -> Health {
+        health(&self.mirror, &live.id, &live.spec, self.clock.now())
+    }
+
     fn report(&mut self, report: &Report) -> Result<Result<Acknowledgement, Refused>, LedgerError> {
         let now = self.clock.now();
         if needs_room(&self.mirror, report) {
@@ -145,6 +181,7 @@ impl Keeper {
                 self.metrics.report_accepted(accepted.duplicate);
                 self.metrics.before_horizon.inc_by(accepted.before_horizon);
                 if !accepted.duplicate && report.dropped > 0 {
+                    self.mirror.dropped.push_back((now, report.dropped));
                     self.metrics.dropped.inc_by(report.dropped);
                     tracing::warn!(node = report.node, dropped = report.dropped, "exposures were not recorded");
                 }
@@ -165,6 +202,7 @@ impl Keeper {
         document: &str,
         wanted: Vec<Experiment>,
         dry_run: bool,
+        by: &Actor,
     ) -> Result<Result<Vec<Applied>, ApplyError>, LedgerError> {
         let now = self.clock.now();
         let (changes, plan) = match self.plan_changes(wanted, document, now) {
@@ -181,19 +219,27 @@ impl Keeper {
             }
             self.write()?;
             tracing::info!(experiment = row.id, ?change, "experiment applied");
-            if created {
+            let id = row.id.clone();
+            let experiment = Box::new(row.spec.clone());
+            let by = by.clone();
+            let entry = if created {
+                let entry = Entry { at: now, event: Event::Begin { experiment, by }, trace: trace(None, &row.state) };
                 self.ledger.insert_experiment(&row)?;
                 self.mirror.insert(Live::new(row, None, None));
+                entry
             } else {
                 self.ledger.update_experiment(&row)?;
-                if let Some(live) = self.mirror.experiments.get_mut(&row.id) {
-                    live.document = row.document;
-                    live.spec = Arc::new(row.spec);
-                    live.state = row.state;
-                    live.generation += 1;
-                    live.stirred = true;
-                }
-            }
+                let Some(live) = self.mirror.experiments.get_mut(&row.id) else { continue };
+                let trace = trace(Some(&live.state), &row.state);
+                live.document = row.document;
+                live.spec = Arc::new(row.spec);
+                live.state = row.state;
+                live.generation += 1;
+                live.stirred = true;
+                live.reusable = None;
+                Entry { at: now, event: Event::Edit { experiment, by }, trace }
+            };
+            self.journal(&id, &entry, None)?;
         }
         if !dry_run {
             self.plan = Some(plan);
@@ -209,7 +255,7 @@ impl Keeper {
         now: u64,
     ) -> Result<(Vec<(ExperimentRow, Change)>, crate::publish::Published), ApplyError> {
         let mut names = BTreeSet::new();
-        let mut entries = self.mirror.planned();
+        let mut entries: Vec<_> = self.mirror.in_order().into_iter().map(ranked).collect();
         let mut changes = Vec::new();
         let latest = self.mirror.experiments.values().map(|live| live.created_at).max().unwrap_or(0);
         // Times of creation order the plan, so no two are the same.
@@ -221,7 +267,8 @@ impl Keeper {
             let Some(live) = self.mirror.named(&spec.name) else {
                 let id = new_id(&spec.name)?;
                 let state = State::begin(&spec, now);
-                entries.push(planned(&spec, &id, &state));
+                entries.push((rank(&spec, created_at), planned(&spec, &id, &state)));
+                self.check_overlap(&spec, &changes)?;
                 changes.push((
                     ExperimentRow { id, document: document.to_owned(), spec, state, created_at },
                     Change::Created,
@@ -232,10 +279,13 @@ impl Keeper {
                 .map_err(|conflict| ApplyError::Conflict { name: spec.name.clone(), conflict })?;
             let (state, change) = match edit {
                 Edit::Unchanged => (live.state.clone(), Change::Unchanged),
-                Edit::Changed(state) => (*state, Change::Changed),
+                Edit::Changed(state) => {
+                    self.check_overlap(&spec, &changes)?;
+                    (*state, Change::Changed)
+                }
             };
-            if let Some(entry) = entries.iter_mut().find(|entry| entry.id == live.id) {
-                *entry = planned(&spec, &live.id, &state);
+            if let Some(entry) = entries.iter_mut().find(|(_, entry)| entry.id == live.id) {
+                *entry = (rank(&spec, live.created_at), planned(&spec, &live.id, &state));
             }
             let row = ExperimentRow {
                 id: live.id.clone(),
@@ -246,13 +296,58 @@ impl Keeper {
             };
             changes.push((row, change));
         }
-        Ok((changes, make(entries).map_err(ApplyError::Plan)?))
+        // As [`Mirror::in_order`] will have it.
+        entries.sort_by(|(rank, entry), (other, of_other)| (rank, &entry.id).cmp(&(other, &of_other.id)));
+        Ok((changes, make(entries.into_iter().map(|(_, entry)| entry).collect()).map_err(ApplyError::Plan)?))
     }
 
-    fn delete(&mut self, name: &str) -> Result<Option<String>, LedgerError> {
+    /// Refuses an experiment that could match the requests of another, as that is or is about to be, unless their priorities
+    /// say who has them.
+    fn check_overlap(&self, spec: &Experiment, changes: &[(ExperimentRow, Change)]) -> Result<(), ApplyError> {
+        let about_to = changes.iter().map(|(row, _)| &row.spec);
+        let changed = |name: &str| changes.iter().any(|(row, _)| row.spec.name == name);
+        let others = self.mirror.experiments.values().map(|live| &*live.spec).filter(|other| !changed(&other.name));
+        for other in about_to.chain(others).filter(|other| other.name != spec.name) {
+            refuse_overlap(other, spec).map_err(ApplyError::Overlap)?;
+        }
+        Ok(())
+    }
+
+    /// Adds an entry to an experiment's journal. `seen` are the observations that it has.
+    pub(super) fn journal(&mut self, id: &str, entry: &Entry, seen: Option<&Observations>) -> Result<(), LedgerError> {
+        self.write()?;
+        let Some(live) = self.mirror.experiments.get_mut(id) else { return Ok(()) };
+        live.entries += 1;
+        self.ledger.insert_entry(id, live.entries, entry)?;
+        if let Some(seen) = seen {
+            self.mirror.journaled(id, seen);
+        }
+        Ok(())
+    }
+
+    /// What the story of an experiment is told from.
+    fn basis(&mut self, name: &str) -> Result<Option<Basis>, LedgerError> {
+        let now = self.clock.now();
+        let Some(id) = self.mirror.named(name).map(|live| live.id.clone()) else { return Ok(None) };
+        let observations = self.mirror.observations(now).remove(&id).unwrap_or_default();
+        let Some(live) = self.mirror.experiments.get(&id) else { return Ok(None) };
+        Ok(Some(Basis {
+            health: health(&self.mirror, &id, &live.spec, now),
+            experiment: Arc::clone(&live.spec),
+            state: live.state.clone(),
+            observations,
+            decision: live.decision.clone(),
+            story: self.ledger.story(&id, STORY_ENTRIES)?,
+            now,
+        }))
+    }
+
+    fn delete(&mut self, name: &str, by: Actor) -> Result<Option<String>, LedgerError> {
         let Some(id) = self.mirror.named(name).map(|live| live.id.clone()) else { return Ok(None) };
         self.write()?;
-        self.ledger.delete_experiment(&id, self.clock.now())?;
+        let at = self.clock.now();
+        self.journal(&id, &Entry { at, event: Event::Delete { by }, trace: Trace::default() }, None)?;
+        self.ledger.delete_experiment(&id, at)?;
         self.mirror.remove(&id);
         self.republish();
         tracing::info!(experiment = id, "experiment deleted");
@@ -260,7 +355,7 @@ impl Keeper {
     }
 
     /// Has the plan that the mirror now makes published. It was checked before the mirror changed, or lost an entry.
-    fn republish(&mut self) {
+    pub(super) fn republish(&mut self) {
         match make(self.mirror.planned()) {
             Ok(plan) => self.plan = Some(plan),
             Err(error) => {
@@ -273,6 +368,11 @@ impl Keeper {
     fn snapshot(&mut self) -> Result<Vec<Snapshot>, LedgerError> {
         let now = self.clock.now();
         self.count();
+        if let Some(step) = self.clock.step() {
+            tracing::warn!(milliseconds = step, "the clock stepped; weights stay for a while");
+            self.mirror.stepped = Some((now, step));
+        }
+        self.mirror.dropped.retain(|(at, _)| now.saturating_sub(*at) < LATELY_MS);
         if now.saturating_sub(self.housekept_at) >= HOUSEKEEP_EVERY_MS {
             self.housekept_at = now;
             self.write()?;
@@ -280,22 +380,32 @@ impl Keeper {
             self.ledger.prune_deleted(now.saturating_sub(KEEP_DELETED_MS))?;
         }
         let mut observations = self.mirror.observations(now);
+        let specs = self.mirror.experiments.iter().map(|(id, live)| (id.clone(), Arc::clone(&live.spec)));
+        let specs: Vec<_> = specs.collect();
+        let healths = specs.iter().map(|(id, spec)| health(&self.mirror, id, spec, now)).collect::<Vec<_>>();
         let mut snapshots = Vec::new();
-        for live in self.mirror.experiments.values_mut() {
-            let fresh = !live.stirred && now.saturating_sub(live.assessed_at) < ASSESS_EVERY_MS;
-            if !live.state.is_running() && !live.stirred && live.assessment.is_some() {
+        // Both in the order of ids.
+        for (live, health) in self.mirror.experiments.values_mut().zip(healths) {
+            let reusable = live.reusable.clone().filter(|_| !live.stirred);
+            let reusable = reusable.filter(|_| now.saturating_sub(live.assessed_at) < ASSESS_EVERY_MS);
+            if live.state.is_concluded() && !live.stirred && live.assessment.is_some() {
                 continue;
             }
+            let fresh = reusable.is_some();
             if !fresh {
                 live.stirred = false;
                 live.assessed_at = now;
+                live.reusable = None;
             }
+            let observations = observations.remove(&live.id).unwrap_or_default();
             snapshots.push(Snapshot {
                 id: live.id.clone(),
                 generation: live.generation,
                 spec: Arc::clone(&live.spec),
                 state: live.state.clone(),
-                observations: observations.remove(&live.id).unwrap_or_default(),
+                unsettled: reusable.unwrap_or_else(|| Arc::new(unsettled(&observations))),
+                observations,
+                health,
                 assessment: if fresh { live.assessment.clone() } else { None },
             });
         }
@@ -303,7 +413,7 @@ impl Keeper {
     }
 
     fn decide(&mut self, judged: Judged) -> Result<(), LedgerError> {
-        let Judged { id, generation, assessment, decision } = judged;
+        let Judged { id, generation, assessment, observations, unsettled, health, decision } = judged;
         let Some(live) = self.mirror.experiments.get_mut(&id) else { return Ok(()) };
         if live.generation != generation {
             // Edited in between: what was decided was about something else.
@@ -311,6 +421,7 @@ impl Keeper {
             return Ok(());
         }
         live.assessment = Some(Arc::clone(&assessment));
+        live.reusable = Some(Arc::clone(&unsettled));
         let Some(decision) = decision else { return Ok(()) };
         if let Err(problem) = check(live, &decision.state) {
             self.metrics.steward_failures.inc();
@@ -320,16 +431,16 @@ impl Keeper {
         let action = decision.action;
         self.metrics.decided(action_name(action));
         let moves = decision.state != live.state;
+        let trace = Trace::of(&live.state, &decision);
         let before = moves.then(|| std::mem::replace(&mut live.state, decision.state.clone()));
-        let held = !action.changes_the_plan();
+        let held = !(action.changes_the_plan() || action.moves_traffic());
+        let every = HOLD_EVERY_MS.max(decision.at.saturating_sub(live.state.started_at) / HOLD_PART);
         let tell = if held {
             let last = live.held.as_ref();
-            last.is_none_or(|(at, reasons)| {
-                *reasons != decision.reasons && decision.at.saturating_sub(*at) >= HOLD_EVERY_MS
-            })
+            last.is_none_or(|(at, reasons)| *reasons != decision.reasons && decision.at.saturating_sub(*at) >= every)
         } else {
             true
-        };
+        } || action == Action::Ask;
         if action.changes_the_plan() {
             match make(self.mirror.planned()) {
                 Ok(plan) => self.plan = Some(plan),
@@ -343,20 +454,26 @@ impl Keeper {
                 }
             }
         }
+        let told = Told::of(&decision, None);
         if moves || tell {
             self.write()?;
+            let Some(live) = self.mirror.experiments.get(&id) else { return Ok(()) };
+            let observed = live.observed(&observations, &unsettled);
+            let entry = Entry { at: decision.at, event: Event::Look { observed, health }, trace };
+            self.journal(&id, &entry, Some(&observations))?;
         }
         if moves {
             self.ledger.update_state(&id, &decision.state)?;
         }
         if tell {
-            let row = DecisionRow { number: 0, decision: decision.clone(), assessment: (*assessment).clone() };
+            let row = DecisionRow { number: 0, told: told.clone(), assessment: (*assessment).clone() };
             self.ledger.insert_decision(&id, &row, KEEP_DECISIONS)?;
         }
         let Some(live) = self.mirror.experiments.get_mut(&id) else { return Ok(()) };
         if moves {
             live.generation += 1;
             live.stirred = true;
+            live.reusable = None;
         }
         if held && tell {
             live.held = Some((decision.at, decision.reasons.clone()));
@@ -371,15 +488,20 @@ impl Keeper {
         }
         // A concluded experiment keeps showing why it did.
         if action.moves_traffic() {
-            live.last_change = Some(decision.clone());
+            live.last_change = Some(told.clone());
         }
-        live.decision = Some(decision);
+        live.decision = Some(told);
         Ok(())
     }
 }
 
+/// The plan's entry of an experiment, and its place.
+fn ranked(live: &Live) -> ((i64, u64), PlannedExperiment) {
+    (rank(&live.spec, live.created_at), planned(&live.spec, &live.id, &live.state))
+}
+
 /// Whether a state can be carried out: the last line before filters act on a mistake.
-fn check(live: &Live, next: &State) -> Result<(), &'static str> {
+pub(super) fn check(live: &Live, next: &State) -> Result<(), &'static str> {
     let Some(epoch) = next.epoch() else { return Err("the state has no epoch") };
     if epoch.weights.len() != live.spec.versions.len() || epoch.weights.iter().sum::<u32>() != TOTAL_WEIGHT {
         return Err("the weights do not sum to the whole");
@@ -395,4 +517,28 @@ fn new_id(name: &str) -> Result<String, ApplyError> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|_| ApplyError::Random)?;
     Ok(format!("{name}-{:016x}", u64::from_be_bytes(bytes)))
+}
+
+/// Begins the journal of every experiment that has none: those of an older release.
+pub(super) fn begin_journals(ledger: &Ledger, mirror: &mut Mirror, now: u64) -> Result<(), LedgerError> {
+    let without: Vec<String> =
+        mirror.experiments.values().filter(|live| live.entries == 0).map(|live| live.id.clone()).collect();
+    if without.is_empty() {
+        return Ok(());
+    }
+    ledger.begin()?;
+    for id in without {
+        let Some(live) = mirror.experiments.get_mut(&id) else { continue };
+        live.entries = 1;
+        let observations = Arc::clone(live.observations());
+        let event = Event::Continue {
+            experiment: Box::new((*live.spec).clone()),
+            state: Box::new(live.state.clone()),
+            observed: Observed::all(&observations),
+        };
+        ledger.insert_entry(&id, 1, &Entry { at: now, event, trace: trace(None, &live.state) })?;
+        mirror.journaled(&id, &observations);
+    }
+    mirror.write_dirty(ledger)?;
+    ledger.commit()
 }

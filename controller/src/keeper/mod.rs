@@ -5,15 +5,20 @@
 
 mod commands;
 #[cfg(test)]
+mod history_tests;
+mod orders;
+#[cfg(test)]
 mod tests;
 mod views;
 
 pub(crate) use commands::{Applied, ApplyError, Change, Judged, Snapshot};
+pub(crate) use orders::{OrderError, Wanted, WantedCommand};
 pub(crate) use views::ExperimentView;
 
 use crate::clock::Clock;
+use crate::explain::Basis;
 use crate::ingest::Refused;
-use crate::ledger::{DecisionRow, Ledger, LedgerError};
+use crate::ledger::{DecisionRow, JournalRow, Ledger, LedgerError, Told};
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::publish::{Published, Publisher, Subscriber, make};
@@ -24,6 +29,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use weir_core::plan::InvalidPlan;
 use weir_core::report::{Acknowledgement, Report};
+use weir_engine::journal::Actor;
 use weir_engine::spec::Experiment;
 
 /// Commands that may wait; more wait outside.
@@ -65,16 +71,23 @@ pub(crate) enum Command {
         document: String,
         experiments: Vec<Experiment>,
         dry_run: bool,
+        by: Actor,
         reply: Reply<Result<Vec<Applied>, ApplyError>>,
     },
     /// Delete the experiment of a name. The id of what was deleted.
-    Delete(String, Reply<Option<String>>),
+    Delete(String, Actor, Reply<Option<String>>),
+    /// Carry out a person's command.
+    Order(Box<Wanted>, Reply<Result<Told, OrderError>>),
     /// Every experiment.
     List(Reply<Vec<ExperimentView>>),
     /// The experiment of a name.
     Get(String, Reply<Option<Box<ExperimentView>>>),
     /// Its latest decisions, newest first.
     Decisions(String, u32, Reply<Option<Vec<DecisionRow>>>),
+    /// The entries of its journal after a number, in order, at most so many.
+    Journal(String, u64, u32, Reply<Option<Vec<JournalRow>>>),
+    /// What its story is told from.
+    Explain(String, Reply<Option<Box<Basis>>>),
     /// What the steward judges.
     Snapshot(Reply<Vec<Snapshot>>),
     /// What the steward decided.
@@ -109,8 +122,11 @@ impl Keeper {
     pub(crate) fn open(path: &Path, clock: Clock, metrics: Metrics) -> Result<(Self, Subscriber), StartError> {
         let ledger = Ledger::open(path)?;
         let now = clock.now();
-        let mirror = Mirror::load(&ledger, now)?;
-        let (publisher, subscriber) = Publisher::new(make(mirror.planned())?);
+        let mut mirror = Mirror::load(&ledger, now)?;
+        commands::begin_journals(&ledger, &mut mirror, now)?;
+        let plan = make(mirror.planned())?;
+        mirror.published = Some((now, plan.revision.clone()));
+        let (publisher, subscriber) = Publisher::new(plan);
         let mut keeper = Self {
             ledger,
             mirror,
@@ -154,7 +170,10 @@ impl Keeper {
     /// Reads the mirror again if it may be wrong.
     fn refresh(&mut self) -> Result<(), LedgerError> {
         if self.suspect {
-            self.mirror = Mirror::load(&self.ledger, self.clock.now())?;
+            let now = self.clock.now();
+            let mut loaded = Mirror::load(&self.ledger, now)?;
+            loaded.published = self.mirror.published.take();
+            self.mirror = loaded;
             self.suspect = false;
         }
         Ok(())
@@ -182,6 +201,7 @@ impl Keeper {
         if let Some(plan) = self.plan.take() {
             let revision = plan.revision.clone();
             if self.publisher.publish(plan) {
+                self.mirror.published = Some((self.clock.now(), revision.clone()));
                 self.metrics.plans.inc();
                 tracing::info!(revision, "plan published");
             }
@@ -194,6 +214,12 @@ impl Keeper {
     fn count(&mut self) {
         self.live_workers = self.mirror.live_workers(self.clock.now());
         self.metrics.live_workers.set(i64::try_from(self.live_workers).unwrap_or(i64::MAX));
+    }
+
+    /// How many more writes of the ledger succeed; negative: all of them.
+    #[cfg(test)]
+    pub(crate) fn fault(&self) -> Arc<std::sync::atomic::AtomicI64> {
+        Arc::clone(&self.ledger.fault)
     }
 
     /// Runs until every handle is gone.

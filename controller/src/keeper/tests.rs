@@ -6,12 +6,21 @@ use crate::testing::{Bench, START, cell, counts, experiment, report};
 use std::sync::Arc;
 use weir_engine::assess::assess;
 use weir_engine::decide::{Action, Decision, decide};
-use weir_engine::spec::Strategy;
+use weir_engine::health::Health;
+use weir_engine::spec::{Rule, Strategy};
 use weir_engine::state::{Epoch, Outcome, Phase, State};
 
 fn judged(snapshot: &Snapshot, decision: Option<Decision>) -> Judged {
     let assessment = Arc::new(assess(&snapshot.spec, &snapshot.state, &snapshot.observations));
-    Judged { id: snapshot.id.clone(), generation: snapshot.generation, assessment, decision }
+    Judged {
+        id: snapshot.id.clone(),
+        generation: snapshot.generation,
+        assessment,
+        observations: Arc::clone(&snapshot.observations),
+        unsettled: Arc::clone(&snapshot.unsettled),
+        health: snapshot.health,
+        decision,
+    }
 }
 
 fn shifted(state: &State, weights: &[u32], at: u64) -> Decision {
@@ -117,7 +126,7 @@ fn what_the_engine_says_is_carried_out_until_it_concludes_and_stays_so() {
     bench.ask(|reply| Command::Report(Box::new(report(1, 1, &id, START, cells)), reply)).unwrap().unwrap();
     let snapshot = bench.ask(Command::Snapshot).unwrap().remove(0);
     let assessment = assess(&snapshot.spec, &snapshot.state, &snapshot.observations);
-    let decision = decide(&snapshot.spec, &snapshot.state, &assessment, START + 1);
+    let decision = decide(&snapshot.spec, &snapshot.state, &assessment, &Health::default(), START + 1);
     assert_eq!(decision.action, Action::RollBack, "{:?}", decision.reasons);
     bench.ask(|reply| Command::Decide(vec![judged(&snapshot, Some(decision.clone()))], reply)).unwrap();
     assert_eq!(weights(&bench), [1, 0], "all of it on the baseline");
@@ -158,7 +167,7 @@ fn bounds_and_durations_may_change_and_begin_an_epoch() {
     let id = bench.apply(experiment("shop"));
     let mut edited = experiment("shop");
     edited.max_duration_ms *= 2;
-    edited.strategy = Strategy::Bandit { floor: 1_000, max_step: 500 };
+    edited.strategy = Strategy::Bandit { rule: Rule::Thompson, floor: 1_000, max_step: 500, half_life_ms: None };
     assert_eq!(bench.apply(edited), id);
     assert_eq!(bench.plan().experiments[0].epoch, 2);
     assert_eq!(weights(&bench), [5_000, 5_000]);
@@ -205,7 +214,10 @@ fn a_concluded_experiment_is_deleted_before_another_takes_its_name() {
     other.max_duration_ms += 1;
     let error = bench.try_apply(vec![other.clone()], false).unwrap_err();
     assert_eq!(error, ApplyError::Conflict { name: "shop".to_owned(), conflict: Conflict::Concluded });
-    assert_eq!(bench.ask(|reply| Command::Delete("shop".to_owned(), reply)).unwrap(), Some(id.clone()));
+    assert_eq!(
+        bench.ask(|reply| Command::Delete("shop".to_owned(), Actor::default(), reply)).unwrap(),
+        Some(id.clone())
+    );
     assert_eq!(bench.plan().experiments, []);
     assert_ne!(bench.apply(other), id);
 }
@@ -265,7 +277,7 @@ fn users_are_shuffled_anew_by_an_experiment_of_the_same_name_however_long_that_i
     let name = "a".repeat(63);
     bench.apply(experiment(&name));
     let salt = bench.plan().experiments[0].salt.clone();
-    bench.ask(|reply| Command::Delete(name.clone(), reply)).unwrap();
+    bench.ask(|reply| Command::Delete(name.clone(), Actor::default(), reply)).unwrap();
     bench.apply(experiment(&name));
     assert_ne!(bench.plan().experiments[0].salt, salt);
 }

@@ -9,10 +9,15 @@ use std::path::Path;
 /// Held until dropped, or until the process ends in whatever way.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    _file: Option<File>,
 }
 
 impl Lock {
+    /// For who only reads.
+    pub(super) const fn none() -> Self {
+        Self { _file: None }
+    }
+
     pub(super) fn take(ledger: &Path) -> Result<Self, LedgerError> {
         let mut name = ledger.as_os_str().to_owned();
         name.push(".lock");
@@ -20,7 +25,7 @@ impl Lock {
         // Never removed: two processes could then hold locks on two files of the same name.
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&name).map_err(failed)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { _file: Some(file) }),
             Err(TryLockError::WouldBlock) => Err(LedgerError::InUse(ledger.to_owned())),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }

@@ -3,20 +3,21 @@
 //! The only module with SQL. It keeps what it is given and judges nothing; all writes go through one [`Ledger`], owned by the
 //! keeper's thread, inside [`Ledger::begin`] and [`Ledger::commit`].
 
+mod journal;
 mod lock;
 mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use journal::JournalRow;
 pub(crate) use rows::{
-    DecisionRow, ExperimentRow, OpenCell, OpenExperiment, SettledRow, WorkerBody, WorkerRow, action_name,
+    DecisionRow, ExperimentRow, OpenCell, OpenExperiment, SettledRow, Told, WorkerBody, WorkerRow, action_name,
 };
 
 use rusqlite::{Connection, params};
 use std::path::{Path, PathBuf};
 use weir_core::report::Counts;
-use weir_engine::decide::Decision;
 use weir_engine::state::State;
 
 /// What can go wrong with the ledger.
@@ -30,6 +31,10 @@ pub(crate) enum LedgerError {
         "the ledger has schema version {found}, this program knows {known}: use the program that wrote it, or a newer one"
     )]
     TooNew { found: i64, known: i64 },
+    #[error(
+        "the ledger has schema version {found}, this program reads {known}: start `weir serve` of this release on it once"
+    )]
+    TooOld { found: i64, known: i64 },
     #[error("the ledger failed")]
     Sqlite(#[from] rusqlite::Error),
     #[error("the ledger holds what this program cannot read, in table {table}, at {key}")]
@@ -44,6 +49,9 @@ pub(crate) enum LedgerError {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     connection: Connection,
+    /// How many more writes succeed; negative: all of them.
+    #[cfg(test)]
+    pub(crate) fault: std::sync::Arc<std::sync::atomic::AtomicI64>,
     // Held until the connection is closed: fields drop in order.
     _lock: lock::Lock,
 }
@@ -59,7 +67,12 @@ impl Ledger {
         connection.pragma_update(None, "synchronous", "full")?;
         connection.set_prepared_statement_cache_capacity(64);
         schema::migrate(&mut connection)?;
-        Ok(Self { connection, _lock: lock })
+        Ok(Self {
+            connection,
+            #[cfg(test)]
+            fault: std::sync::Arc::new((-1).into()),
+            _lock: lock,
+        })
     }
 
     /// Begins a transaction; nothing is durable before [`Self::commit`].
@@ -69,7 +82,28 @@ impl Ledger {
 
     /// Makes everything since [`Self::begin`] durable.
     pub(crate) fn commit(&self) -> Result<(), LedgerError> {
+        self.may_fail()?;
         Ok(self.connection.execute_batch("COMMIT")?)
+    }
+
+    /// Fails where a test asks for it.
+    #[cfg(test)]
+    fn may_fail(&self) -> Result<(), LedgerError> {
+        use std::sync::atomic::Ordering::Relaxed;
+        match self.fault.load(Relaxed) {
+            left if left < 0 => Ok(()),
+            0 => Err(rusqlite::Error::ExecuteReturnedResults.into()),
+            left => {
+                self.fault.store(left - 1, Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "a test's own does")]
+    const fn may_fail(&self) -> Result<(), LedgerError> {
+        Ok(())
     }
 
     /// Forgets everything since [`Self::begin`], if that was called.
@@ -115,12 +149,26 @@ impl Ledger {
         self.run("UPDATE experiment SET deleted_at = ?2 WHERE id = ?1", params![id, i64::try_from(now)?])
     }
 
-    /// Replaces the settled counts of one (experiment, epoch, version).
-    pub(crate) fn put_settled(&self, id: &str, epoch: u32, version: usize, counts: &Counts) -> Result<(), LedgerError> {
+    /// Replaces the settled counts of one (experiment, epoch, version); `journaled` is what the journal has of them, if not all.
+    pub(crate) fn put_settled(
+        &self,
+        id: &str,
+        epoch: u32,
+        version: usize,
+        counts: &Counts,
+        journaled: Option<&Counts>,
+    ) -> Result<(), LedgerError> {
         self.run(
-            "INSERT INTO settled (experiment, epoch, version, counts) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (experiment, epoch, version) DO UPDATE SET counts = excluded.counts",
-            params![id, epoch, i64::try_from(version)?, serde_json::to_string(counts)?],
+            "INSERT INTO settled (experiment, epoch, version, counts, journaled) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (experiment, epoch, version) DO UPDATE SET
+                 counts = excluded.counts, journaled = excluded.journaled",
+            params![
+                id,
+                epoch,
+                i64::try_from(version)?,
+                serde_json::to_string(counts)?,
+                journaled.map(serde_json::to_string).transpose()?,
+            ],
         )
     }
 
@@ -166,14 +214,15 @@ impl Ledger {
     /// epoch, all beyond the latest `keep`; of the others, all beyond ten times as many.
     pub(crate) fn insert_decision(&self, id: &str, row: &DecisionRow, keep: u32) -> Result<(), LedgerError> {
         self.run(
-            "INSERT INTO decision (experiment, number, at, action, decision, assessment)
-             SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2, ?3, ?4, ?5 FROM decision WHERE experiment = ?1",
+            "INSERT INTO decision (experiment, number, at, action, decision, assessment, ordered)
+             SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2, ?3, ?4, ?5, ?6 FROM decision WHERE experiment = ?1",
             params![
                 id,
-                i64::try_from(row.decision.at)?,
-                rows::action_name(row.decision.action),
-                serde_json::to_string(&row.decision)?,
+                i64::try_from(row.told.decision.at)?,
+                rows::action_name(row.told.decision.action),
+                serde_json::to_string(&row.told.decision)?,
                 serde_json::to_string(&row.assessment)?,
+                row.told.ordered.as_ref().map(serde_json::to_string).transpose()?,
             ],
         )?;
         self.run(
@@ -187,29 +236,30 @@ impl Ledger {
     /// The latest decisions of an experiment, newest first.
     pub(crate) fn decisions(&self, id: &str, limit: u32) -> Result<Vec<DecisionRow>, LedgerError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT number, decision, assessment FROM decision WHERE experiment = ?1 ORDER BY number DESC LIMIT ?2",
+            "SELECT number, decision, assessment, ordered FROM decision WHERE experiment = ?1
+             ORDER BY number DESC LIMIT ?2",
         )?;
         let mut rows = statement.query(params![id, limit])?;
         let mut decisions = Vec::new();
         while let Some(row) = rows.next()? {
             decisions.push(DecisionRow {
                 number: u64::try_from(row.get::<_, i64>(0)?)?,
-                decision: rows::read("decision", id, &row.get::<_, String>(1)?)?,
+                told: rows::told(id, &row.get::<_, String>(1)?, row.get(3)?)?,
                 assessment: rows::read("decision", id, &row.get::<_, String>(2)?)?,
             });
         }
         Ok(decisions)
     }
 
-    /// The last decision of an experiment that moved traffic or concluded it.
-    pub(crate) fn last_change(&self, id: &str) -> Result<Option<Decision>, LedgerError> {
+    /// The last decision of an experiment that moved traffic, or began, paused, resumed or ended it.
+    pub(crate) fn last_change(&self, id: &str) -> Result<Option<Told>, LedgerError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT decision FROM decision WHERE experiment = ?1 AND action NOT IN ('hold', 'renew')
+            "SELECT decision, ordered FROM decision WHERE experiment = ?1 AND action NOT IN ('hold', 'renew', 'ask')
              ORDER BY number DESC LIMIT 1",
         )?;
         let mut rows = statement.query(params![id])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        Ok(Some(rows::read("decision", id, &row.get::<_, String>(0)?)?))
+        Ok(Some(rows::told(id, &row.get::<_, String>(0)?, row.get(1)?)?))
     }
 
     /// Every experiment that is not deleted, oldest first.
@@ -243,7 +293,7 @@ impl Ledger {
     /// The settled counts of every experiment that is not deleted.
     pub(crate) fn settled(&self) -> Result<Vec<SettledRow>, LedgerError> {
         let mut statement = self.connection.prepare(
-            "SELECT experiment, epoch, version, counts FROM settled
+            "SELECT experiment, epoch, version, counts, journaled FROM settled
              WHERE experiment IN (SELECT id FROM experiment WHERE deleted_at IS NULL)",
         )?;
         let mut rows = statement.query([])?;
@@ -254,6 +304,10 @@ impl Ledger {
                 epoch: u32::try_from(row.get::<_, i64>(1)?)?,
                 version: usize::try_from(row.get::<_, i64>(2)?)?,
                 counts: rows::read("settled", &experiment, &row.get::<_, String>(3)?)?,
+                journaled: row
+                    .get::<_, Option<String>>(4)?
+                    .map(|text| rows::read("settled", &experiment, &text))
+                    .transpose()?,
                 experiment,
             });
         }
@@ -279,11 +333,12 @@ impl Ledger {
         Ok(workers)
     }
 
-    /// Forgets counts and decisions of experiments deleted before a time. Their ids stay known for ever.
+    /// Forgets counts, decisions and journals of experiments deleted before a time. Their ids stay known for ever.
     pub(crate) fn prune_deleted(&self, before: u64) -> Result<(), LedgerError> {
         for sql in [
             "DELETE FROM settled WHERE experiment IN (SELECT id FROM experiment WHERE deleted_at < ?1)",
             "DELETE FROM decision WHERE experiment IN (SELECT id FROM experiment WHERE deleted_at < ?1)",
+            "DELETE FROM journal WHERE experiment IN (SELECT id FROM experiment WHERE deleted_at < ?1)",
         ] {
             self.run(sql, params![i64::try_from(before)?])?;
         }
@@ -291,6 +346,7 @@ impl Ledger {
     }
 
     fn run(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), LedgerError> {
+        self.may_fail()?;
         self.connection.prepare_cached(sql)?.execute(values)?;
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use weir_core::report::Counts;
 use weir_engine::assess::Assessment;
 use weir_engine::decide::{Action, Decision};
+use weir_engine::journal::Order;
 use weir_engine::spec::Experiment;
 use weir_engine::state::State;
 
@@ -33,6 +34,8 @@ pub(crate) struct SettledRow {
     /// By index in the experiment.
     pub(crate) version: usize,
     pub(crate) counts: Counts,
+    /// What the journal has of them, if that is not all.
+    pub(crate) journaled: Option<Counts>,
 }
 
 /// One incarnation of one worker.
@@ -87,8 +90,29 @@ pub(crate) struct DecisionRow {
     /// Counts up within the experiment; given by the ledger.
     pub(crate) number: u64,
     #[serde(flatten)]
-    pub(crate) decision: Decision,
+    pub(crate) told: Told,
     pub(crate) assessment: Assessment,
+}
+
+/// A decision as people are told of it: with whoever ordered it, and without what says nothing to them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Told {
+    #[serde(flatten)]
+    pub(crate) decision: Decision,
+    /// Who ordered it; absent where the engine decided by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ordered: Option<Order>,
+}
+
+impl Told {
+    /// A decision without the sets of unit buckets and the epochs that are over: they are long, and the journal has them.
+    pub(crate) fn of(decision: &Decision, ordered: Option<Order>) -> Self {
+        let state = &decision.state;
+        let epochs = state.epochs.last().cloned().into_iter().collect();
+        let state = State { units: Vec::new(), epochs, ..state.clone() };
+        Self { decision: Decision { state, ..decision.clone() }, ordered }
+    }
 }
 
 /// The name of an action, the same in the ledger, in JSON and in metrics.
@@ -100,10 +124,24 @@ pub(crate) const fn action_name(action: Action) -> &'static str {
         Action::RollBack => "rollBack",
         Action::Promote => "promote",
         Action::Conclude => "conclude",
+        Action::Start => "start",
+        Action::Pause => "pause",
+        Action::Resume => "resume",
+        Action::Ask => "ask",
+        Action::Trip => "trip",
+        Action::Release => "release",
     }
 }
 
 /// Reads a JSON column.
 pub(super) fn read<T: DeserializeOwned>(table: &'static str, key: &str, text: &str) -> Result<T, LedgerError> {
     serde_json::from_str(text).map_err(|source| LedgerError::Unreadable { table, key: key.to_owned(), source })
+}
+
+/// Reads a decision's columns.
+pub(super) fn told(key: &str, decision: &str, ordered: Option<String>) -> Result<Told, LedgerError> {
+    Ok(Told {
+        decision: read("decision", key, decision)?,
+        ordered: ordered.map(|text| read("decision", key, &text)).transpose()?,
+    })
 }

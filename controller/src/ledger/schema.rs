@@ -4,7 +4,8 @@ use super::LedgerError;
 use rusqlite::{Connection, params};
 
 /// One entry per version of the schema, the first being version 1.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE experiment (
         id TEXT NOT NULL PRIMARY KEY,
         name TEXT NOT NULL,
@@ -47,7 +48,32 @@ const MIGRATIONS: [&str; 1] = ["
         name TEXT NOT NULL PRIMARY KEY,
         value BIGINT NOT NULL
     );
-"];
+",
+    "
+    CREATE TABLE journal (
+        experiment TEXT NOT NULL,
+        number BIGINT NOT NULL,
+        at BIGINT NOT NULL,
+        event TEXT NOT NULL,
+        action TEXT,
+        entry TEXT NOT NULL,
+        PRIMARY KEY (experiment, number)
+    );
+    ALTER TABLE settled ADD COLUMN journaled TEXT;
+    ALTER TABLE decision ADD COLUMN ordered TEXT;
+",
+];
+
+/// Whether a ledger that is only read has this program's tables.
+pub(super) fn check(connection: &Connection) -> Result<(), LedgerError> {
+    let done: i64 = connection.query_row("SELECT COALESCE(MAX(version), 0) FROM migration", [], |row| row.get(0))?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    match done {
+        _ if done > known => Err(LedgerError::TooNew { found: done, known }),
+        _ if done < known => Err(LedgerError::TooOld { found: done, known }),
+        _ => Ok(()),
+    }
+}
 
 /// Brings the tables to this program's version, in one transaction.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {

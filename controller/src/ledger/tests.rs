@@ -34,15 +34,21 @@ fn what_was_committed_is_read_back_as_it_was() {
         WorkerRow { node: "n".to_owned(), incarnation: "0".repeat(32), last_sequence: 3, last_seen: START, body };
     ledger.begin().unwrap();
     ledger.insert_experiment(&row("shop-1")).unwrap();
-    ledger.put_settled("shop-1", 1, 0, &counts(1, 1)).unwrap();
-    ledger.put_settled("shop-1", 1, 0, &tricky).unwrap();
+    ledger.put_settled("shop-1", 1, 0, &counts(1, 1), None).unwrap();
+    ledger.put_settled("shop-1", 1, 0, &tricky, Some(&counts(1, 1))).unwrap();
     ledger.put_worker(&worker).unwrap();
     ledger.commit().unwrap();
     drop(ledger);
 
     let ledger = Ledger::open(&path).unwrap();
     assert_eq!(ledger.experiments().unwrap(), [row("shop-1")]);
-    let settled = SettledRow { experiment: "shop-1".to_owned(), epoch: 1, version: 0, counts: tricky };
+    let settled = SettledRow {
+        experiment: "shop-1".to_owned(),
+        epoch: 1,
+        version: 0,
+        counts: tricky,
+        journaled: Some(counts(1, 1)),
+    };
     assert_eq!(ledger.settled().unwrap(), [settled]);
     assert_eq!(ledger.workers().unwrap(), [worker]);
 }
@@ -104,7 +110,7 @@ fn routine_decisions_are_forgotten_before_others() {
     for at in 0..100 {
         let action = if at % 10 == 0 { Action::Shift } else { Action::Renew };
         let decision = Decision { at, action, reasons: vec![], state: experiment.state.clone() };
-        let row = DecisionRow { number: 0, decision, assessment: assessment.clone() };
+        let row = DecisionRow { number: 0, told: Told::of(&decision, None), assessment: assessment.clone() };
         ledger.insert_decision("shop-1", &row, 5).unwrap();
     }
     let kept = ledger.decisions("shop-1", 1_000).unwrap();

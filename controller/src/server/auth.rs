@@ -19,11 +19,36 @@ pub(crate) enum Role {
     Operator,
 }
 
+impl Role {
+    /// As in `ROLE=TOKEN`.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+        }
+    }
+}
+
 /// The tokens there are.
 pub(crate) struct Auth {
     /// Empty: everybody may do everything.
-    tokens: Vec<(Role, String)>,
+    tokens: Vec<Token>,
 }
+
+struct Token {
+    role: Role,
+    /// Whom the token was given to, if it says.
+    name: Option<String>,
+    secret: String,
+}
+
+/// Whom a request is known by: the name of its token, or its role; empty where everybody may do everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Caller(pub(crate) String);
+
+/// Longest name of a token's owner.
+const MAX_NAME: usize = 63;
 
 impl fmt::Debug for Auth {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,7 +69,7 @@ pub(crate) enum Denied {
 }
 
 impl Auth {
-    /// Reads `ROLE=TOKEN` entries.
+    /// Reads `ROLE=TOKEN` and `ROLE:NAME=TOKEN` entries.
     ///
     /// # Errors
     /// When one is not of that form; the message does not repeat the token.
@@ -53,6 +78,14 @@ impl Auth {
         for entry in entries {
             let (role, token) =
                 entry.split_once('=').context("a token is written ROLE=TOKEN, with role proxy, viewer or operator")?;
+            let (role, name) = role.split_once(':').map_or((role, None), |(role, name)| (role, Some(name)));
+            let fine = |name: &str| {
+                (1..=MAX_NAME).contains(&name.len())
+                    && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte))
+            };
+            if !name.is_none_or(fine) {
+                bail!("the name in ROLE:NAME=TOKEN has 1 to {MAX_NAME} letters, digits, `-`, `_`, `.` and `@`");
+            }
             let role = match role {
                 "proxy" => Role::Proxy,
                 "viewer" => Role::Viewer,
@@ -62,7 +95,7 @@ impl Auth {
             if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                 bail!("a token for the role {role:?} is empty or not visible ASCII");
             }
-            tokens.push((role, token.to_owned()));
+            tokens.push(Token { role, name: name.map(str::to_owned), secret: token.to_owned() });
         }
         Ok(Self { tokens })
     }
@@ -87,33 +120,35 @@ impl Auth {
         }
     }
 
-    /// Whether a request may do what asks for one of these roles.
+    /// Whether a request may do what asks for one of these roles, and who asks.
     ///
     /// # Errors
     /// Why not.
-    pub(crate) fn admit(&self, method: &Method, headers: &HeaderMap, roles: &[Role]) -> Result<(), Denied> {
+    pub(crate) fn admit(&self, method: &Method, headers: &HeaderMap, roles: &[Role]) -> Result<Caller, Denied> {
         if !method.is_safe() && (is_cross_origin(headers) || (self.is_open() && is_from_a_name(headers))) {
             return Err(Denied::Origin);
         }
         if self.is_open() {
-            return Ok(());
+            return Ok(Caller::default());
         }
         let header = headers.get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
         let given = match header.split_at_checked(b"bearer ".len()) {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token,
             _ => return Err(Denied::Unknown),
         };
-        let (mut known, mut has_role) = (false, false);
+        let (mut known, mut caller) = (false, None);
         // Every token is looked at, so that the time says nothing about which one matched.
-        for (role, token) in &self.tokens {
-            let same = bool::from(token.as_bytes().ct_eq(given));
+        for token in &self.tokens {
+            let same = bool::from(token.secret.as_bytes().ct_eq(given));
             known |= same;
-            has_role |= same && roles.contains(role);
+            if same && roles.contains(&token.role) {
+                caller = Some(token);
+            }
         }
-        match (known, has_role) {
-            (_, true) => Ok(()),
-            (true, false) => Err(Denied::Role),
-            (false, false) => Err(Denied::Unknown),
+        match (known, caller) {
+            (_, Some(token)) => Ok(Caller(token.name.clone().unwrap_or_else(|| token.role.name().to_owned()))),
+            (true, None) => Err(Denied::Role),
+            (false, None) => Err(Denied::Unknown),
         }
     }
 }
@@ -146,7 +181,7 @@ mod tests {
     #[test]
     fn a_token_allows_what_its_roles_allow_and_nothing_else() {
         let auth = Auth::parse(["proxy=p", "operator=o", "viewer=both", "proxy=both"]).unwrap();
-        let admit = |token: &str, roles: &[Role]| auth.admit(&Method::GET, &headers(token), roles);
+        let admit = |token: &str, roles: &[Role]| auth.admit(&Method::GET, &headers(token), roles).map(|_| ());
         assert_eq!(admit("Bearer p", &[Role::Proxy]), Ok(()));
         assert_eq!(admit("bearer both", &[Role::Proxy]), Ok(()));
         assert_eq!(admit("Bearer both", &[Role::Viewer]), Ok(()));
@@ -155,6 +190,20 @@ mod tests {
             assert_eq!(admit(wrong, &[Role::Proxy]), Err(Denied::Unknown), "{wrong}");
         }
         assert_eq!(auth.admit(&Method::GET, &HeaderMap::new(), &[Role::Proxy]), Err(Denied::Unknown));
+    }
+
+    #[test]
+    fn a_caller_is_known_by_the_name_of_its_token_or_by_its_role() {
+        let auth = Auth::parse(["operator:ada@ops=a", "operator=o", "viewer:eve=a"]).unwrap();
+        let caller = |token: &str, role: Role| auth.admit(&Method::POST, &headers(token), &[role]).unwrap().0;
+        assert_eq!(caller("Bearer a", Role::Operator), "ada@ops");
+        assert_eq!(caller("Bearer a", Role::Viewer), "eve");
+        assert_eq!(caller("Bearer o", Role::Operator), "operator");
+        assert_eq!(Auth::parse([]).unwrap().admit(&Method::POST, &HeaderMap::new(), &[]), Ok(Caller::default()));
+        for wrong in ["operator:=secret", "operator:a b=secret", "operator:a:b=secret", ":a=secret"] {
+            let message = format!("{:#}", Auth::parse([wrong]).unwrap_err());
+            assert!(!message.contains("secret"), "{message}");
+        }
     }
 
     #[test]
@@ -182,7 +231,7 @@ mod tests {
         let from = |origin: &'static str| -> HeaderMap {
             [(ORIGIN, origin.parse().unwrap()), (HOST, "127.0.0.1:8181".parse().unwrap())].into_iter().collect()
         };
-        let post = |headers: &HeaderMap| open.admit(&Method::POST, headers, &[Role::Operator]);
+        let post = |headers: &HeaderMap| open.admit(&Method::POST, headers, &[Role::Operator]).map(|_| ());
         assert_eq!(post(&from("http://evil.example")), Err(Denied::Origin));
         assert_eq!(post(&from("null")), Err(Denied::Origin));
         assert_eq!(post(&from("http://127.0.0.1:8181")), Ok(()));
@@ -195,6 +244,6 @@ mod tests {
             let headers: HeaderMap = headers.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect();
             assert_eq!(post(&headers), Ok(()), "{local}");
         }
-        assert_eq!(open.admit(&Method::GET, &from("http://evil.example"), &[Role::Viewer]), Ok(()));
+        assert!(open.admit(&Method::GET, &from("http://evil.example"), &[Role::Viewer]).is_ok());
     }
 }

@@ -63,7 +63,7 @@ impl App {
 
     /// The routes.
     pub(crate) fn router(self) -> Router {
-        use routes::{experiments, health, plan, reports};
+        use routes::{commands, experiments, health, history, plan, reports};
         const READ: &[Role] = &[Role::Viewer, Role::Operator];
         const WRITE: &[Role] = &[Role::Operator];
         let only = |method: MethodRouter<Self>, roles: &'static [Role]| {
@@ -79,6 +79,9 @@ impl App {
                 only(get(experiments::get), READ).merge(only(delete(experiments::delete), WRITE)),
             )
             .route("/v1/experiments/{name}/decisions", only(get(experiments::decisions), READ))
+            .route("/v1/experiments/{name}/journal", only(get(history::journal), READ))
+            .route("/v1/experiments/{name}/explanation", only(get(history::explanation), READ))
+            .route("/v1/experiments/{name}/commands", only(post(commands::post), WRITE))
             .route("/metrics", only(get(health::metrics), READ))
             .route("/healthz", get(health::alive))
             .route("/readyz", get(health::ready))
@@ -103,9 +106,12 @@ struct Guard {
 }
 
 /// Lets a request through if its token has one of the roles.
-async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     match guard.auth.admit(request.method(), request.headers(), guard.roles) {
-        Ok(()) => next.run(request).await,
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
         Err(denied) => Problem::from(denied).into_response(),
     }
 }

@@ -16,6 +16,7 @@ use weir_engine::assess::{Assessment, Assessor, Depth, assess};
 use weir_engine::budget::ClaimKind;
 use weir_engine::decide::{Action, decide, remember};
 use weir_engine::document::{read, read_analysis};
+use weir_engine::health::Health;
 use weir_engine::spec::Experiment;
 use weir_engine::state::{EpochCounts, FIRST_LATENCY_GRID, Observations, State, Verdict};
 
@@ -102,7 +103,7 @@ fn produced(experiment: &Experiment, looks: u64) -> (Vec<CountedEpoch<Counts>>, 
         let assessment = assessor.assess(experiment, &state, &observations, Depth::Complete);
         assert_eq!(assessment, assess(experiment, &state, &observations), "what is remembered changes no bit");
         if look < looks {
-            let decision = decide(experiment, &state, &assessment, look * 1_000);
+            let decision = decide(experiment, &state, &assessment, &Health::default(), look * 1_000);
             assert_eq!(decision.action, Action::Renew, "{:?}", decision.reasons);
             state = decision.state;
         }

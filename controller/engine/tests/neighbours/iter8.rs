@@ -8,8 +8,9 @@ use weir_core::report::Counts;
 use weir_engine::assess::{Assessment, Depth, assess};
 use weir_engine::decide::{Action, decide};
 use weir_engine::document;
+use weir_engine::health::Health;
 use weir_engine::metrics::{Interval, MetricName};
-use weir_engine::spec::{Bound, Direction, Experiment, RewardKind, Strategy};
+use weir_engine::spec::{Bound, Direction, Experiment, RewardKind, Rule, Strategy};
 use weir_engine::state::{Epoch, EpochCounts, Observations, Outcome, State, Verdict};
 use weir_stats::belief::probability_greater;
 use weir_stats::beta::Beta;
@@ -95,8 +96,9 @@ fn an_aa_test_says_the_same_in_milliseconds_and_in_thousands_of_them() {
         assert!(a.versions.iter().all(|version| version.metric(MetricName::LatencyMean).is_some()));
         assert!(a.versions[1].probability_best.is_some(), "the reward is believed in: there is something to compare");
         assert_alike(&a, &b, &format!("seed {seed}"));
-        let winner =
-            |experiment: &Experiment, state: &State, a: &Assessment| decide(experiment, state, a, 1_000).action;
+        let winner = |experiment: &Experiment, state: &State, a: &Assessment| {
+            decide(experiment, state, a, &Health::default(), 1_000).action
+        };
         assert_eq!(winner(&in_units(1), &state, &a), winner(&in_units(1_000), &state_of_large, &b));
     }
 }
@@ -143,7 +145,7 @@ fn permuted<T: Clone>(items: &[T], order: &[usize]) -> Vec<T> {
 /// Three versions that differ in all that is measured, in two epochs of different weights.
 fn different() -> (Experiment, State, Observations) {
     let goals = Experiment {
-        strategy: Strategy::Bandit { floor: 500, max_step: 2_000 },
+        strategy: Strategy::Bandit { rule: Rule::Thompson, floor: 500, max_step: 2_000, half_life_ms: None },
         objectives: vec![error_rate(0.05), latency(0.9, 300_000)],
         guardrails: vec![
             guardrail("errors more", Bound::ErrorRate { ratio: 1.5, margin: 0.0 }),
@@ -191,7 +193,7 @@ fn different() -> (Experiment, State, Observations) {
 fn the_order_of_versions_does_not_matter() {
     let (goals, state, observations) = different();
     let first = assess(&goals, &state, &observations);
-    let decision = decide(&goals, &state, &first, 5_000);
+    let decision = decide(&goals, &state, &first, &Health::default(), 5_000);
     assert!(first.versions.iter().any(|version| version.gates.iter().any(|gate| gate.verdict == Verdict::Violated)));
     for order in ORDERS {
         let mut goals = goals.clone();
@@ -207,7 +209,7 @@ fn the_order_of_versions_does_not_matter() {
         }
         let other = assess(&goals, &state, &observations);
         assert_alike(&first, &other, &format!("{order:?}"));
-        let turned = decide(&goals, &state, &other, 5_000);
+        let turned = decide(&goals, &state, &other, &Health::default(), 5_000);
         assert_eq!(turned.action, decision.action, "{order:?}");
         assert_eq!(turned.state.weights(), permuted(decision.state.weights(), &order), "{order:?}");
         assert_eq!(turned.state.out, permuted(&decision.state.out, &order), "{order:?}");
@@ -322,7 +324,7 @@ fn a_missing_latency_is_not_zero() {
 #[test]
 fn a_version_without_reports_is_not_a_version_without_errors() {
     let goals = Experiment {
-        strategy: Strategy::Bandit { floor: 500, max_step: 2_000 },
+        strategy: Strategy::Bandit { rule: Rule::Thompson, floor: 500, max_step: 2_000, half_life_ms: None },
         objectives: vec![error_rate(0.02)],
         reward: reward(RewardKind::Binary, Direction::Minimize),
         ..experiment(2)

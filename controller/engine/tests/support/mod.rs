@@ -7,8 +7,10 @@ use weir_core::report::Counts;
 use weir_engine::assess::{Assessment, Assessor, Depth};
 use weir_engine::cells::{Cell, Edge, Moments, Span, Tally, UnitBuckets};
 use weir_engine::decide::{Decision, decide};
+use weir_engine::health::Health;
 use weir_engine::spec::{
-    Alpha, Bound, Direction, Experiment, Guardrail, Limit, Objective, Reward, RewardKind, Strategy, Version,
+    Alpha, Approvals, Bound, Direction, Experiment, Guardrail, Limit, Objective, OnTimeout, Reward, RewardKind,
+    Strategy, Version,
 };
 use weir_engine::state::{EpochCounts, Observations, Outcome, Phase, State};
 
@@ -70,6 +72,9 @@ pub fn experiment(versions: usize) -> Experiment {
         override_header: None,
         min_exposures: 100,
         max_duration_ms: 86_400_000,
+        on_timeout: OnTimeout::RollBack,
+        approvals: Approvals::default(),
+        priority: 0,
     }
 }
 
@@ -206,7 +211,7 @@ impl Run {
     pub fn look(&mut self, ms: u64) -> Decision {
         self.now += ms;
         let assessment = self.assess(Depth::Decision);
-        let decision = decide(&self.experiment, &self.state, &assessment, self.now);
+        let decision = decide(&self.experiment, &self.state, &assessment, &Health::default(), self.now);
         self.state = decision.state.clone();
         decision
     }
@@ -224,7 +229,7 @@ impl Run {
 
     pub fn outcome(&self) -> Option<(Outcome, usize)> {
         match self.state.phase {
-            Phase::Running => None,
+            Phase::Pending | Phase::Running | Phase::Paused { .. } => None,
             Phase::Concluded { outcome, version, .. } => Some((outcome, version)),
         }
     }

@@ -1,6 +1,6 @@
 //! `/v1/experiments`: applying documents, showing and deleting experiments.
 
-use super::bad_query;
+use super::{actor, bad_query, named, unknown};
 use crate::apply::Conflict;
 use crate::keeper::{Applied, ApplyError, Change, Command, ExperimentView};
 use crate::ledger::DecisionRow;
@@ -65,6 +65,7 @@ pub(crate) async fn apply(
     request: Request,
 ) -> Result<(StatusCode, Json<AppliedList>), Problem> {
     let Query(ApplyQuery { dry_run }) = query.map_err(|rejection| bad_query(&rejection))?;
+    let by = actor(&request);
     let bytes = body::read(request.into_body(), MAX_DOCUMENT).await?;
     let document = std::str::from_utf8(&bytes)
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The body is not UTF-8 text."))?
@@ -79,7 +80,7 @@ pub(crate) async fn apply(
             },
         ))
     })?;
-    let applied = app.keeper.ask(|reply| Command::Apply { document, experiments, dry_run, reply }).await??;
+    let applied = app.keeper.ask(|reply| Command::Apply { document, experiments, dry_run, by, reply }).await??;
     let created = !dry_run && applied.iter().any(|applied| applied.result == Change::Created);
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(AppliedList { experiments: applied })))
@@ -96,6 +97,9 @@ impl From<ApplyError> for Problem {
                 };
                 let message = format!("{name}: {conflict}");
                 Self::new(StatusCode::CONFLICT, format!("{detail}.")).at(path, message)
+            }
+            ApplyError::Overlap(overlap) => {
+                Self::new(StatusCode::CONFLICT, format!("{overlap}.")).at("spec.match", overlap.to_string())
             }
             ApplyError::Twice(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{detail}.")),
             ApplyError::Plan(invalid) => {
@@ -138,16 +142,10 @@ pub(crate) async fn decisions(
 pub(crate) async fn delete(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,
+    request: Request,
 ) -> Result<Json<Deleted>, Problem> {
     let name = named(name)?;
-    let deleted = app.keeper.ask(|reply| Command::Delete(name.clone(), reply)).await?;
+    let by = actor(&request);
+    let deleted = app.keeper.ask(|reply| Command::Delete(name.clone(), by, reply)).await?;
     deleted.map(|id| Json(Deleted { name: name.clone(), id })).ok_or_else(|| unknown(&name))
-}
-
-fn named(name: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
-    name.map(|Path(name)| name).map_err(|_| Problem::new(StatusCode::NOT_FOUND, "That is not an experiment's name."))
-}
-
-fn unknown(name: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, format!("There is no experiment `{}`.", name.escape_debug()))
 }

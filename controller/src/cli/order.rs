@@ -1,0 +1,156 @@
+//! What people ask of an experiment: `weir start`, `pause`, `resume`, `approve`, `set-weights`, `promote`, `roll-back`, `stop`.
+
+use super::client::{Server, ServerArgs, experiment_name};
+use super::output::{OutputArgs, print, print_json};
+use super::show::action;
+use crate::ledger::Told;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+/// What every command has.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Common {
+    /// The experiment's name.
+    #[arg(value_name = "NAME", value_parser = experiment_name)]
+    name: String,
+    /// Why: kept in the experiment's journal beside who did it, when and from where.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// A command without anything of its own.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OrderArgs {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// A command about one version.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PromoteArgs {
+    #[command(flatten)]
+    common: Common,
+    /// The version that gets all traffic.
+    #[arg(value_name = "VERSION")]
+    version: String,
+}
+
+/// A command about one version or all.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RollBackArgs {
+    #[command(flatten)]
+    common: Common,
+    /// The version that gets no more traffic; every candidate without it, which ends the experiment.
+    #[arg(value_name = "VERSION")]
+    version: Option<String>,
+}
+
+/// Weights by hand.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SetWeightsArgs {
+    #[command(flatten)]
+    common: Common,
+    /// A version's part of the traffic; 100% in all, who is not named gets none.
+    #[arg(value_name = "VERSION=PERCENT", required = true, value_parser = share)]
+    weights: Vec<(String, u32)>,
+}
+
+/// `v2=12.5%`, in basis points.
+fn share(text: &str) -> Result<(String, u32), String> {
+    let wrong = || "write it as `v2=12.5%`".to_owned();
+    let (version, percent) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let percent = percent.strip_suffix('%').ok_or_else(wrong)?;
+    let (whole, part) = percent.split_once('.').unwrap_or((percent, ""));
+    if version.is_empty() || part.len() > 2 || !part.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("{}; the finest step is 0.01%", wrong()));
+    }
+    let whole: u32 = whole.parse().map_err(|_| wrong())?;
+    let part: u32 = format!("{part:0<2}").parse().map_err(|_| wrong())?;
+    let basis_points = whole.checked_mul(100).and_then(|whole| whole.checked_add(part)).filter(|all| *all <= 10_000);
+    Ok((version.to_owned(), basis_points.ok_or("more than 100%")?))
+}
+
+/// Commands that have nothing of their own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Plain {
+    Start,
+    Pause,
+    Resume,
+    Approve,
+    Stop,
+}
+
+/// Runs one of them.
+pub(crate) fn plain(what: Plain, args: OrderArgs) -> anyhow::Result<ExitCode> {
+    let command = match what {
+        Plain::Start => "start",
+        Plain::Pause => "pause",
+        Plain::Resume => "resume",
+        Plain::Approve => "approve",
+        Plain::Stop => "stop",
+    };
+    send(args.common, json!({ "command": command }))
+}
+
+/// Runs `weir promote`.
+pub(crate) fn promote(args: PromoteArgs) -> anyhow::Result<ExitCode> {
+    send(args.common, json!({ "command": "promote", "version": args.version }))
+}
+
+/// Runs `weir roll-back`.
+pub(crate) fn roll_back(args: RollBackArgs) -> anyhow::Result<ExitCode> {
+    send(args.common, json!({ "command": "rollBack", "version": args.version }))
+}
+
+/// Runs `weir set-weights`.
+pub(crate) fn set_weights(args: SetWeightsArgs) -> anyhow::Result<ExitCode> {
+    let count = args.weights.len();
+    let weights: BTreeMap<String, u32> = args.weights.into_iter().collect();
+    if weights.len() < count {
+        anyhow::bail!("a version is there twice");
+    }
+    let sum: u32 = weights.values().sum();
+    if sum != 10_000 {
+        anyhow::bail!("the weights are {:.2}% in all: give 100%", f64::from(sum) / 100.0);
+    }
+    send(args.common, json!({ "command": "setWeights", "weights": weights }))
+}
+
+fn send(common: Common, mut command: Value) -> anyhow::Result<ExitCode> {
+    let Common { name, reason, server, output } = common;
+    if let Some(object) = command.as_object_mut() {
+        object.insert("reason".to_owned(), Value::String(reason));
+    }
+    let server = Server::new(server);
+    let answer = server.command(&format!("/v1/experiments/{name}/commands"), &command)?;
+    if output.json() {
+        print_json(&answer)?;
+    } else {
+        let told: Told = server.typed(&answer)?;
+        let Told { decision, .. } = told;
+        print(&format!("experiment {name}: {}\n  {}\n", action(decision.action), decision.reasons.join("\n  ")))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_percentages_to_a_hundredth() {
+        for (text, expected) in
+            [("v2=5%", 500), ("v2=0.01%", 1), ("v2=12.5%", 1_250), ("v2=100%", 10_000), ("a=b=7%", 700)]
+        {
+            assert_eq!(share(text).map(|(_, weight)| weight), Ok(expected), "{text}");
+        }
+        for text in ["v2=5", "v2", "=5%", "v2=0.001%", "v2=101%", "v2=-1%", "v2=%", "v2=1e1%"] {
+            assert!(share(text).is_err(), "{text}");
+        }
+    }
+}

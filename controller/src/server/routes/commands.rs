@@ -1,0 +1,84 @@
+//! `/v1/experiments/{name}/commands`: what people ask of an experiment. Translates, decides nothing.
+
+use super::{actor, named};
+use crate::keeper::{Command, OrderError, Wanted, WantedCommand};
+use crate::ledger::Told;
+use crate::server::problem::Problem;
+use crate::server::{App, body};
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+use weir_engine::command::Refusal;
+
+/// Largest body of a command, in bytes.
+const MAX_COMMAND: usize = 1 << 14;
+/// Longest reason, in characters.
+const MAX_REASON: usize = 1_000;
+
+/// What stands beside the command itself.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Beside {
+    reason: Option<String>,
+    awaited_since: Option<u64>,
+}
+
+/// 200 with the decision that it led to; 409 when it is refused, 422 when it cannot be meant.
+pub(crate) async fn post(
+    State(app): State<App>,
+    name: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Json<Told>, Problem> {
+    let name = named(name)?;
+    let by = actor(&request);
+    let bytes = body::read(request.into_body(), MAX_COMMAND).await?;
+    let value: Value = serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("The body is not JSON: {error}.")))?;
+    let (command, beside) = read(value)?;
+    let reason = beside.reason.as_deref().unwrap_or_default().trim().to_owned();
+    if reason.is_empty() || reason.chars().count() > MAX_REASON {
+        let problem = format!("say why, in 1 to {MAX_REASON} characters: it is kept, for whoever asks later");
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The command has no reason.").at("reason", problem));
+    }
+    let wanted = Wanted { name, command, by, reason, awaited_since: beside.awaited_since };
+    Ok(Json(app.keeper.ask(|reply| Command::Order(Box::new(wanted), reply)).await??))
+}
+
+/// The command, and what stands beside it in the same object.
+fn read(mut value: Value) -> Result<(WantedCommand, Beside), Problem> {
+    let unreadable = |error: serde_json::Error| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("The command cannot be read: {error}."))
+    };
+    let beside = Beside::deserialize(&value).map_err(unreadable)?;
+    if let Some(object) = value.as_object_mut() {
+        for known in ["reason", "awaitedSince"] {
+            object.remove(known);
+        }
+    }
+    Ok((serde_json::from_value(value).map_err(unreadable)?, beside))
+}
+
+impl From<OrderError> for Problem {
+    fn from(error: OrderError) -> Self {
+        let detail = format!("{}.", capitalized(&error.to_string()));
+        match error {
+            OrderError::Unknown(_) => Self::new(StatusCode::NOT_FOUND, detail),
+            OrderError::Version { .. } | OrderError::Refused(Refusal::NoVersion { .. }) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail.clone()).at("version", detail)
+            }
+            OrderError::Refused(Refusal::Weights { .. }) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail.clone()).at("weights", detail)
+            }
+            OrderError::Refused(_) | OrderError::OtherAwaited { .. } => Self::new(StatusCode::CONFLICT, detail),
+            OrderError::Engine => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail),
+        }
+    }
+}
+
+/// A sentence of its own: names begin as they are written.
+fn capitalized(text: &str) -> String {
+    text.strip_prefix("there is").map_or_else(|| text.to_owned(), |rest| format!("There is{rest}"))
+}

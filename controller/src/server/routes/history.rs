@@ -1,0 +1,66 @@
+//! `/v1/experiments/{name}/journal` and `/explanation`: what happened, to be computed again, and to be read.
+
+use super::{bad_query, named, unknown};
+use crate::explain::{Explanation, explain};
+use crate::keeper::Command;
+use crate::ledger::JournalRow;
+use crate::server::App;
+use crate::server::problem::Problem;
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+/// Entries in one answer, unless asked otherwise.
+const ENTRIES: u32 = 200;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct JournalQuery {
+    /// The number of the last entry that the caller has.
+    #[serde(default)]
+    after: u64,
+    limit: Option<u32>,
+}
+
+/// A page of a journal.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct JournalPage {
+    entries: Vec<JournalRow>,
+    /// What to ask for next: entries after this. The same as was asked for when there are none yet.
+    next: u64,
+}
+
+/// The entries after a number, in order.
+pub(crate) async fn journal(
+    State(app): State<App>,
+    name: Result<Path<String>, PathRejection>,
+    query: Result<Query<JournalQuery>, QueryRejection>,
+) -> Result<Json<JournalPage>, Problem> {
+    let name = named(name)?;
+    let Query(JournalQuery { after, limit }) = query.map_err(|rejection| bad_query(&rejection))?;
+    // Beyond that the ledger has no numbers.
+    let after = after.min(u64::from(u32::MAX));
+    let limit = limit.unwrap_or(ENTRIES).max(1);
+    let entries = app.keeper.ask(|reply| Command::Journal(name.clone(), after, limit, reply)).await?;
+    let entries = entries.ok_or_else(|| unknown(&name))?;
+    let next = entries.last().map_or(after, |row| row.number);
+    Ok(Json(JournalPage { entries, next }))
+}
+
+/// The story of an experiment.
+pub(crate) async fn explanation(
+    State(app): State<App>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<Explanation>, Problem> {
+    let name = named(name)?;
+    let basis = app.keeper.ask(|reply| Command::Explain(name.clone(), reply)).await?;
+    let basis = basis.ok_or_else(|| unknown(&name))?;
+    // The engine computes for milliseconds: not on a thread that serves requests.
+    let told = tokio::task::spawn_blocking(move || explain(&basis)).await;
+    told.map(Json).map_err(|_| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The engine failed on this experiment; the log says more.")
+    })
+}
