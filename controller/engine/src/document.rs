@@ -6,13 +6,13 @@
 
 mod experiment;
 mod goals;
-mod place;
-mod quantity;
+pub mod place;
+pub mod quantity;
 mod strategy;
 #[cfg(test)]
 mod tests;
 mod traffic;
-mod tree;
+pub mod tree;
 
 use crate::spec::Experiment;
 
@@ -68,6 +68,11 @@ pub fn read(text: &str) -> Result<Vec<Experiment>, Vec<Problem>> {
             Err(problems)
         }
     }
+}
+
+/// Reads the experiment of one document of a text that holds others too. `None` only after noting why.
+pub fn read_one(document: &tree::Node, problems: &mut Vec<Problem>) -> Option<Experiment> {
+    experiment::read(document, problems)
 }
 
 /// A name tells experiments apart: the second of two would silently replace the first.

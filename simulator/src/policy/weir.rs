@@ -1,0 +1,35 @@
+//! Weir: the engine of production, asked as the controller's steward asks it.
+
+use super::{Policy, View};
+use weir_engine::assess::{Assessment, Assessor, Depth};
+use weir_engine::decide::{Decision, decide};
+use weir_engine::spec::{Experiment, Strategy};
+use weir_engine::state::State;
+
+/// The engine of production.
+#[derive(Debug, Default)]
+pub struct Weir {
+    assessor: Assessor,
+    last: Option<Assessment>,
+}
+
+impl Policy for Weir {
+    fn name(&self) -> String {
+        "Weir".to_owned()
+    }
+
+    fn look(&mut self, experiment: &Experiment, state: &State, view: &View<'_>) -> Decision {
+        // Only a bandit's weights follow beliefs; they cost most of a look.
+        let depth = match experiment.strategy {
+            Strategy::Bandit { .. } => Depth::Decision,
+            Strategy::Canary { .. } | Strategy::Ab { .. } => Depth::Evidence,
+        };
+        let known = self.last.take().filter(|_| !view.stirred);
+        let assessment =
+            known.unwrap_or_else(|| self.assessor.assess(experiment, state, view.observations, depth));
+        let decision = decide(experiment, state, &assessment, view.now);
+        // With other weights another assessment.
+        self.last = (!decision.action.changes_the_plan()).then_some(assessment);
+        decision
+    }
+}
