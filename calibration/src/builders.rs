@@ -2,7 +2,8 @@
 
 use weir_core::plan::{FailureRules, Match, Measure, RewardSource, Unit};
 use weir_engine::spec::{
-    Alpha, Bound, Direction, Experiment, Guardrail, Limit, Objective, Reward, RewardKind, Strategy, Version,
+    Alpha, Approvals, Bound, Direction, Experiment, Guardrail, Limit, Objective, OnTimeout, Reward, RewardKind,
+    Strategy, Version,
 };
 
 /// An experiment of so many versions, split evenly, α 0.05, that limits and rewards nothing yet. Version 0 is the baseline.
@@ -27,6 +28,9 @@ pub(crate) fn experiment(versions: u32) -> Experiment {
         min_exposures: 100,
         // Never: every case has a horizon of its own.
         max_duration_ms: u64::MAX,
+        on_timeout: OnTimeout::default(),
+        approvals: Approvals::default(),
+        priority: 0,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::traffic::{At, Traffic, seeded};
 use weir_core::report::Counts;
 use weir_engine::assess::{Assessment, Assessor, Depth};
 use weir_engine::decide::{begin_epoch, decide, is_due, remember};
+use weir_engine::health::Health;
 use weir_engine::spec::Experiment;
 use weir_engine::state::{EpochCounts, Observations, Outcome as Ending, Phase, State, Verdict};
 
@@ -106,7 +107,7 @@ pub(crate) fn on_decisions(
         now += LOOK_MS;
         let assessment = assessor.assess(experiment, &state, &observations, depth);
         let before = state.out.clone();
-        state = decide(experiment, &state, &assessment, now).state;
+        state = decide(experiment, &state, &assessment, &Health::default(), now).state;
         let fell = state.out.iter().zip(&before).enumerate().filter(|(_, (now, before))| **now && !**before);
         decided.rolled_back.extend(fell.map(|(version, _)| (version, at)));
         if let Phase::Concluded { outcome: Ending::Promoted, version, .. } = state.phase {

@@ -38,7 +38,7 @@ pub(crate) fn edit(current: &Experiment, state: &State, wanted: &Experiment, now
     if current == wanted {
         return Ok(Edit::Unchanged);
     }
-    if !state.is_running() {
+    if state.is_concluded() {
         return Err(Conflict::Concluded);
     }
     let strategy_kind = std::mem::discriminant(&current.strategy) == std::mem::discriminant(&wanted.strategy);

@@ -246,7 +246,7 @@ impl Entry<'_> {
             check_sums(cell)
                 .or_else(|name| self.refuse(Reason::Contradictory, &field(name), format!("is beyond {MAX_SUM:e}")))?;
             if cell.epoch > published {
-                if self.live.state.is_running() {
+                if self.live.state.counts() {
                     let problem = format!("{} has not begun; the epoch in force is {published}", cell.epoch);
                     return self.refuse(Reason::UnknownEpoch, &field("epoch"), problem);
                 }

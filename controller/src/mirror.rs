@@ -9,8 +9,8 @@ use weir_core::report::Counts;
 use weir_engine::assess::Assessment;
 use weir_engine::decide::Decision;
 use weir_engine::planning::planned;
-use weir_engine::spec::{Experiment, TOTAL_WEIGHT};
-use weir_engine::state::{EpochCounts, Observations, Phase, State};
+use weir_engine::spec::Experiment;
+use weir_engine::state::{EpochCounts, Observations, State};
 
 /// A worker is live when it reported within this many milliseconds: more than the longest interval between reports that a
 /// fleet of [`MAX_WORKERS`] is asked for.
@@ -115,12 +115,7 @@ impl Live {
 
     /// The weights in force, per version; a concluded experiment's are all on its outcome.
     pub(crate) fn weights(&self) -> Vec<u32> {
-        match self.state.phase {
-            Phase::Running => self.state.weights().to_vec(),
-            Phase::Concluded { version, .. } => {
-                (0..self.spec.versions.len()).map(|index| if index == version { TOTAL_WEIGHT } else { 0 }).collect()
-            }
-        }
+        self.state.weights_in_force(&self.spec)
     }
 }
 

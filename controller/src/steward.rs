@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use weir_engine::assess::{Assessor, Depth};
 use weir_engine::decide::decide;
+use weir_engine::health::Health;
 
 /// What is remembered between looks, per experiment: nothing that a look could not find out again.
 type Assessors = Arc<Mutex<BTreeMap<String, Assessor>>>;
@@ -68,7 +69,7 @@ fn judge(snapshot: Snapshot, mut assessor: Assessor, now: u64, metrics: &Metrics
     let judged = catch_unwind(AssertUnwindSafe(|| {
         let assessment =
             assessment.unwrap_or_else(|| Arc::new(assessor.assess(&spec, &state, &observations, Depth::Complete)));
-        let decision = state.is_running().then(|| decide(&spec, &state, &assessment, now));
+        let decision = (!state.is_concluded()).then(|| decide(&spec, &state, &assessment, &Health::default(), now));
         (assessment, decision, assessor)
     }));
     match judged {

@@ -6,7 +6,7 @@ use crate::case::{Case, Outcome, Question};
 use crate::course::{Course, Decided, on_decisions};
 use crate::traffic::{Earning, Requests};
 use weir_engine::assess::Depth;
-use weir_engine::spec::{Experiment, RewardKind, Strategy};
+use weir_engine::spec::{Experiment, RewardKind, Rule, Strategy};
 
 const PROMISE: Option<f64> = Some(0.05);
 
@@ -32,7 +32,7 @@ pub(super) fn cases() -> Vec<Case> {
         }
     };
     let bandit = || Experiment {
-        strategy: Strategy::Bandit { floor: 500, max_step: 2_000 },
+        strategy: Strategy::Bandit { rule: Rule::Thompson, floor: 500, max_step: 2_000, half_life_ms: None },
         ..experiment(3).error_objective(0.02).reward(RewardKind::Binary)
     };
     let rewarded = |id, question, setting: &str, promise, fails, converts, wanted: Ending| {

@@ -1,9 +1,10 @@
 //! What to do: evidence decides, policy moves the rest, doubt holds.
 
 use crate::assess::{Assessment, VersionAssessment};
+use crate::health::Health;
 use crate::policy;
 use crate::spec::{Experiment, Strategy};
-use crate::state::{Epoch, Outcome, Phase, State, Verdict};
+use crate::state::{Cause, Epoch, Outcome, Phase, State, Step, Verdict};
 use crate::words::e_value;
 use serde::{Deserialize, Serialize};
 
@@ -48,28 +49,41 @@ pub enum Action {
     Promote,
     /// The experiment concludes without one.
     Conclude,
+    /// The experiment begins.
+    Start,
+    /// The experiment pauses: weights stay.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// A person must approve before it goes on; until then weights stay.
+    Ask,
+    /// The breaker pauses a version on counts that have not settled.
+    Trip,
+    /// The breaker lets a version go again.
+    Release,
 }
 
 impl Action {
     /// Whether the plan changes.
     #[must_use]
     pub fn changes_the_plan(self) -> bool {
-        self != Self::Hold
+        !matches!(self, Self::Hold | Self::Ask | Self::Pause)
     }
 
-    /// Whether it moves traffic or ends the experiment: what people want to remember.
+    /// Whether it moves traffic, or begins, pauses, resumes or ends the experiment: what people want to remember.
     #[must_use]
     pub fn moves_traffic(self) -> bool {
-        !matches!(self, Self::Hold | Self::Renew)
+        !matches!(self, Self::Hold | Self::Renew | Self::Ask)
     }
 }
 
 /// Decides. `now` in Unix milliseconds. The order is the order of what matters: what is broken goes first, then what is
 /// decided, then time, then weights.
 #[must_use]
-pub fn decide(experiment: &Experiment, state: &State, assessment: &Assessment, now: u64) -> Decision {
+pub fn decide(experiment: &Experiment, state: &State, assessment: &Assessment, health: &Health, now: u64) -> Decision {
+    let _ = health;
     if !state.is_running() {
-        let reasons = vec!["It has concluded.".to_owned()];
+        let reasons = vec!["Nothing moves by itself: it is pending, paused or concluded.".to_owned()];
         return Decision { at: now, action: Action::Hold, reasons, state: state.clone() };
     }
     let mut next = remember(state, assessment);
@@ -94,7 +108,7 @@ pub fn decide(experiment: &Experiment, state: &State, assessment: &Assessment, n
         reasons.push(promotion_reason(experiment, assessment, winner));
         conclude(&mut next, Outcome::Promoted, winner, now);
         Action::Promote
-    } else if now.saturating_sub(state.started_at) >= experiment.max_duration_ms {
+    } else if state.ran(now) >= experiment.max_duration_ms {
         reasons.push(format!(
             "The longest duration has passed without enough evidence: all traffic goes back to {}.",
             name(experiment, experiment.baseline)
@@ -235,7 +249,7 @@ fn shift(
     let wanted = match &experiment.strategy {
         _ if next.sample_ratio_broken => None,
         Strategy::Ab { .. } => None,
-        Strategy::Bandit { floor, max_step } => (settled_here >= SHIFT_EXPOSURES.max(total / SHIFT_PART))
+        Strategy::Bandit { floor, max_step, .. } => (settled_here >= SHIFT_EXPOSURES.max(total / SHIFT_PART))
             .then(|| bandit_weights(experiment, next, assessment, *floor, *max_step)),
         Strategy::Canary { steps } => climb(experiment, next, assessment, steps, reasons),
     };
@@ -404,7 +418,42 @@ pub fn begin_epoch(next: &mut State, weights: Vec<u32>, assessment: &Assessment,
     next.epochs.push(Epoch { epoch, began_at: now, weights, centre: assessment.pooled_reward_rate, latency_grid });
 }
 
-fn conclude(next: &mut State, outcome: Outcome, version: usize, now: u64) {
+/// Pauses; the time it has run is kept.
+pub(crate) fn pause(next: &mut State, cause: Cause, now: u64) {
+    next.ran_ms = next.ran(now);
+    next.phase = Phase::Paused { since: now, cause };
+    next.awaited = None;
+}
+
+/// The weights that the strategy has now, by itself.
+pub(crate) fn standing_weights(experiment: &Experiment, next: &State) -> Vec<u32> {
+    match &experiment.strategy {
+        Strategy::Canary { steps } => {
+            policy::canary_weights(experiment, steps.get(next.rung).copied().unwrap_or(0), &next.out)
+        }
+        Strategy::Ab { weights } => policy::without_out(weights, &next.out, experiment.baseline),
+        Strategy::Bandit { .. } => next.weights().to_vec(),
+    }
+}
+
+/// Why what waits for approval is no longer warranted; `None` if it still is.
+pub(crate) fn no_longer(
+    _experiment: &Experiment,
+    _state: &State,
+    _assessment: &Assessment,
+    _step: &Step,
+) -> Option<String> {
+    None
+}
+
+/// Whether no candidate is in any more.
+pub(crate) fn nobody_is_left(experiment: &Experiment, state: &State) -> bool {
+    state.out.iter().enumerate().all(|(version, out)| *out || version == experiment.baseline)
+}
+
+pub(crate) fn conclude(next: &mut State, outcome: Outcome, version: usize, now: u64) {
+    next.ran_ms = next.ran(now);
+    next.awaited = None;
     next.phase = Phase::Concluded { outcome, version, at: now };
 }
 

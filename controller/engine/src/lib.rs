@@ -9,10 +9,12 @@
 pub mod assess;
 mod beliefs;
 pub mod cells;
+pub mod command;
 pub mod decide;
 pub mod document;
 mod evidence;
 pub mod gates;
+pub mod health;
 pub mod metrics;
 pub mod planning;
 pub mod policy;

@@ -9,11 +9,12 @@ use weir_core::plan::{PlannedExperiment, PlannedVersion, Status};
 /// that a new experiment shuffles users anew.
 #[must_use]
 pub fn planned(experiment: &Experiment, id: &str, state: &State) -> PlannedExperiment {
+    let only = |version: usize| (0..experiment.versions.len()).map(|index| u32::from(index == version)).collect();
     let (status, weights) = match state.phase {
-        Phase::Running => (Status::Running, state.weights().to_vec()),
-        Phase::Concluded { version, .. } => {
-            (Status::Concluded, (0..experiment.versions.len()).map(|index| u32::from(index == version)).collect())
-        }
+        // To filters "concluded" means: route to the one version that has weight, record nothing.
+        Phase::Pending => (Status::Concluded, only(experiment.baseline)),
+        Phase::Running | Phase::Paused { .. } => (Status::Running, state.weights().to_vec()),
+        Phase::Concluded { version, .. } => (Status::Concluded, only(version)),
     };
     PlannedExperiment {
         id: id.to_owned(),

@@ -53,8 +53,43 @@ pub struct Experiment {
     pub override_header: Option<String>,
     /// Settled exposures that a version needs before it may win.
     pub min_exposures: u64,
-    /// Milliseconds after which the experiment concludes as inconclusive, on the baseline.
+    /// Milliseconds of running (not of pausing) after which [`Self::on_timeout`] happens.
     pub max_duration_ms: u64,
+    /// What happens then.
+    #[serde(default)]
+    pub on_timeout: OnTimeout,
+    /// Where a person must approve.
+    #[serde(default)]
+    pub approvals: Approvals,
+    /// Of several experiments that match a request, the one with the highest priority has it. Within ±[`MOST_PRIORITY`].
+    #[serde(default)]
+    pub priority: i32,
+}
+
+/// Largest absolute value of a priority.
+pub const MOST_PRIORITY: i32 = 1_000;
+
+/// What happens when the longest duration has passed without enough evidence.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnTimeout {
+    /// It concludes as inconclusive, with all traffic on the baseline.
+    #[default]
+    RollBack,
+    /// It pauses: weights stay until a person decides.
+    Pause,
+}
+
+/// Where a person must approve. What protects (a roll-back, the breaker) never waits for anybody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Approvals {
+    /// The beginning: the experiment is pending until somebody starts it.
+    pub start: bool,
+    /// Every step of a canary's ladder, every move of a bandit's weights.
+    pub step: bool,
+    /// The promotion of the winner.
+    pub promotion: bool,
 }
 
 /// One competing alternative.
@@ -71,12 +106,18 @@ pub struct Version {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Strategy {
-    /// Traffic follows the probability of being best among the feasible (Thompson).
+    /// Traffic follows a rule over the probabilities of being best among the feasible.
     Bandit {
+        /// The rule.
+        #[serde(default)]
+        rule: Rule,
         /// Least weight of every version that is not rolled back, in basis points.
         floor: u32,
         /// Most that one decision moves one version's weight, in basis points.
         max_step: u32,
+        /// Milliseconds after which a count weighs half in the beliefs that steer (never in evidence); `None`: it never fades.
+        #[serde(default)]
+        half_life_ms: Option<u64>,
     },
     /// A ladder of weights for each candidate, climbed by evidence.
     Canary {
@@ -88,6 +129,19 @@ pub enum Strategy {
         /// Weight per version, summing to [`TOTAL_WEIGHT`].
         weights: Vec<u32>,
     },
+}
+
+/// By what a bandit's traffic goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Rule {
+    /// The probability of being the best of the feasible.
+    #[default]
+    Thompson,
+    /// Half of the traffic by that, half by who would be best if that one were not there: the best is known sooner.
+    TopTwo,
+    /// Equal shares for all that are in.
+    Uniform,
 }
 
 /// An absolute limit.

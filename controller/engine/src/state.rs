@@ -12,7 +12,7 @@ use weir_stats::units::Closing;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
-    /// Running, or concluded and how.
+    /// Pending, running, paused, or concluded and how.
     pub phase: Phase,
     /// Unix milliseconds.
     pub started_at: u64,
@@ -33,6 +33,60 @@ pub struct State {
     pub units: Vec<PairUnits>,
     /// Rung of a canary's ladder, from 0.
     pub rung: usize,
+    /// Milliseconds it ran before it was paused last: time in a pause does not count towards the longest duration.
+    #[serde(default)]
+    pub ran_ms: u64,
+    /// Since when it runs, in Unix milliseconds; `None`: since it started.
+    #[serde(default)]
+    pub running_since: Option<u64>,
+    /// What waits for a person's approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaited: Option<Proposal>,
+    /// What the breaker did, the last per version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trips: Vec<Trip>,
+}
+
+/// What a decision would do if a person approved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proposal {
+    /// Since when it waits, in Unix milliseconds.
+    pub since: u64,
+    /// What it is.
+    pub step: Step,
+}
+
+/// What may wait for approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Step {
+    /// Other weights.
+    Weights {
+        /// Per version, summing to [`TOTAL_WEIGHT`].
+        weights: Vec<u32>,
+        /// The rung of a canary's ladder that they belong to.
+        rung: usize,
+    },
+    /// The winner's promotion.
+    Promotion {
+        /// By index.
+        version: usize,
+    },
+}
+
+/// The breaker paused a version on counts that had not settled: no claim and no verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trip {
+    /// The version, by index.
+    pub version: usize,
+    /// Unix milliseconds.
+    pub at: u64,
+    /// The epoch that was in force: its counts and those of earlier ones are the doubt, and never trip the breaker again.
+    pub epoch: u32,
+    /// Whether the version still waits for them to settle.
+    pub open: bool,
 }
 
 /// The variance of a pair's reward difference, as it was when the pair first had enough rewards.
@@ -70,8 +124,17 @@ pub struct PairUnits {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "phase")]
 pub enum Phase {
+    /// It waits for a person to start it: all of its traffic goes to the baseline, nothing is recorded.
+    Pending,
     /// Weights move, evidence grows.
     Running,
+    /// Weights stay, evidence grows; only evidence of a violation still moves traffic.
+    Paused {
+        /// Unix milliseconds.
+        since: u64,
+        /// Why.
+        cause: Cause,
+    },
     /// All traffic goes to the outcome until the experiment is deleted.
     Concluded {
         /// How it ended.
@@ -81,6 +144,18 @@ pub enum Phase {
         /// Unix milliseconds.
         at: u64,
     },
+}
+
+/// Why an experiment is paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Cause {
+    /// A person asked for it.
+    Asked,
+    /// A person set the weights by hand; they stay until it is resumed.
+    Weights,
+    /// The longest duration has passed, and the experiment leaves it to a person what then.
+    Timeout,
 }
 
 /// How an experiment ended.
@@ -93,6 +168,8 @@ pub enum Outcome {
     RolledBack,
     /// Time ran out.
     Inconclusive,
+    /// A person stopped it.
+    Stopped,
 }
 
 /// A stretch of constant weights.
@@ -170,7 +247,7 @@ impl State {
     pub fn begin(experiment: &Experiment, now: u64) -> Self {
         let versions = experiment.versions.len();
         Self {
-            phase: Phase::Running,
+            phase: if experiment.approvals.start { Phase::Pending } else { Phase::Running },
             started_at: now,
             epochs: vec![Epoch {
                 epoch: 1,
@@ -189,6 +266,10 @@ impl State {
             frozen: Vec::new(),
             units: crate::sticky::pairs(experiment),
             rung: 0,
+            ran_ms: 0,
+            running_since: None,
+            awaited: None,
+            trips: Vec::new(),
         }
     }
 
@@ -210,10 +291,49 @@ impl State {
         self.out.get(version).copied().unwrap_or(false)
     }
 
-    /// Whether decisions are still to be made.
+    /// Whether weights move by themselves.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.phase == Phase::Running
+    }
+
+    /// Whether it is over: no decision is made any more.
+    #[must_use]
+    pub const fn is_concluded(&self) -> bool {
+        matches!(self.phase, Phase::Concluded { .. })
+    }
+
+    /// Whether requests are assigned and counted: it runs or is paused.
+    #[must_use]
+    pub const fn counts(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Paused { .. })
+    }
+
+    /// Whether the breaker holds a version.
+    #[must_use]
+    pub fn is_tripped(&self, version: usize) -> bool {
+        self.trips.iter().any(|trip| trip.version == version && trip.open)
+    }
+
+    /// Milliseconds it has run until `now`, pauses left out.
+    #[must_use]
+    pub fn ran(&self, now: u64) -> u64 {
+        let since = self.running_since.unwrap_or(self.started_at);
+        self.ran_ms.saturating_add(if self.is_running() { now.saturating_sub(since) } else { 0 })
+    }
+
+    /// The weights that filters carry out, per version in basis points: those of the epoch while it counts, all on the
+    /// baseline before, all on the outcome after.
+    #[must_use]
+    pub fn weights_in_force(&self, experiment: &Experiment) -> Vec<u32> {
+        let all_on = |chosen: usize| {
+            (0..experiment.versions.len()).map(|v| if v == chosen { TOTAL_WEIGHT } else { 0 }).collect()
+        };
+        match self.phase {
+            Phase::Pending => all_on(experiment.baseline),
+            Phase::Running | Phase::Paused { .. } => self.weights().to_vec(),
+            Phase::Concluded { version, .. } => all_on(version),
+        }
     }
 }
 

@@ -9,8 +9,10 @@ use weir_core::plan::{FailureRules, Match, Measure, RewardSource, Unit};
 use weir_core::report::Counts;
 use weir_engine::assess::{Assessment, Assessor, Depth, assess};
 use weir_engine::decide::{Action, Decision, decide};
+use weir_engine::health::Health;
 use weir_engine::spec::{
-    Alpha, Direction, Experiment, Limit, Objective, Reward, RewardKind, Strategy, TOTAL_WEIGHT, Version,
+    Alpha, Approvals, Direction, Experiment, Limit, Objective, OnTimeout, Reward, RewardKind, Rule, Strategy,
+    TOTAL_WEIGHT, Version,
 };
 use weir_engine::state::{EpochCounts, Observations, Outcome, Phase, State, Verdict};
 
@@ -62,11 +64,14 @@ fn experiment(versions: usize, strategy: Strategy) -> Experiment {
         override_header: None,
         min_exposures: 100,
         max_duration_ms: 600_000,
+        on_timeout: OnTimeout::default(),
+        approvals: Approvals::default(),
+        priority: 0,
     }
 }
 
 fn bandit() -> Strategy {
-    Strategy::Bandit { floor: 2_000, max_step: 2_000 }
+    Strategy::Bandit { rule: Rule::Thompson, floor: 2_000, max_step: 2_000, half_life_ms: None }
 }
 
 fn canary(mut experiment: Experiment) -> Experiment {
@@ -150,12 +155,12 @@ impl Run {
     fn decide(&mut self, now: u64) -> Decision {
         let (experiment, state) = (&self.experiment, &self.state);
         let assessment = self.assessor.assess(experiment, state, &self.observations, Depth::Decision);
-        decide(experiment, state, &assessment, now)
+        decide(experiment, state, &assessment, &Health::default(), now)
     }
 
     fn outcome(&self) -> Option<(Outcome, usize, u64)> {
         match self.state.phase {
-            Phase::Running => None,
+            Phase::Pending | Phase::Running | Phase::Paused { .. } => None,
             Phase::Concluded { outcome, version, at } => Some((outcome, version, at)),
         }
     }
@@ -345,5 +350,5 @@ fn a_decision_replays_bit_for_bit_from_what_the_ledger_stores() {
     let observations: Observations = serde_json::from_str(&stored.2).unwrap();
     let again = assess(&experiment, &state, &observations);
     assert_eq!(again, run.assess());
-    assert_eq!(decide(&experiment, &state, &again, 26_000), run.decide(26_000));
+    assert_eq!(decide(&experiment, &state, &again, &Health::default(), 26_000), run.decide(26_000));
 }

@@ -8,10 +8,12 @@ use weir_core::report::{Counts, UNIT_BUCKETS};
 use weir_engine::assess::{Assessment, Assessor, Depth, assess};
 use weir_engine::decide::{Action, Decision, decide};
 use weir_engine::gates::GateKind;
+use weir_engine::health::Health;
 use weir_engine::metrics::MetricName;
 use weir_engine::planning::planned;
 use weir_engine::spec::{
-    Alpha, Bound, Direction, Experiment, Guardrail, Limit, Objective, Reward, RewardKind, Strategy, Version,
+    Alpha, Approvals, Bound, Direction, Experiment, Guardrail, Limit, Objective, OnTimeout, Reward, RewardKind, Rule,
+    Strategy, Version,
 };
 use weir_engine::state::{Epoch, EpochCounts, FIRST_LATENCY_GRID, Observations, State, Verdict};
 
@@ -57,6 +59,9 @@ fn experiment(versions: usize) -> Experiment {
         override_header: None,
         min_exposures: 100,
         max_duration_ms: 600_000_000,
+        on_timeout: OnTimeout::default(),
+        approvals: Approvals::default(),
+        priority: 0,
     }
 }
 
@@ -166,7 +171,7 @@ impl Run {
 
     fn decide(&mut self, now: u64) -> Decision {
         let assessment = self.assess();
-        decide(&self.experiment, &self.state, &assessment, now)
+        decide(&self.experiment, &self.state, &assessment, &Health::default(), now)
     }
 
     fn verdict(&mut self, version: usize, gate: usize) -> Verdict {
@@ -391,15 +396,27 @@ fn a_look_back_at_a_stored_state_closes_the_same_buckets() {
     let stored: State = serde_json::from_str(&json).unwrap();
     assert_eq!(stored, run.state);
     run.serve(alike, 1_000, &mut Random(19));
-    let before = decide(&run.experiment, &run.state, &assess(&run.experiment, &run.state, &run.observations), 9_000);
-    let after = decide(&run.experiment, &stored, &assess(&run.experiment, &stored, &run.observations), 9_000);
+    let before = decide(
+        &run.experiment,
+        &run.state,
+        &assess(&run.experiment, &run.state, &run.observations),
+        &Health::default(),
+        9_000,
+    );
+    let after = decide(
+        &run.experiment,
+        &stored,
+        &assess(&run.experiment, &stored, &run.observations),
+        &Health::default(),
+        9_000,
+    );
     assert_eq!(before, after);
 }
 
 #[test]
 fn remembering_old_epochs_changes_not_a_bit_even_when_they_change() {
     let mut goals = experiment(3);
-    goals.strategy = Strategy::Bandit { floor: 500, max_step: 2_000 };
+    goals.strategy = Strategy::Bandit { rule: Rule::Thompson, floor: 500, max_step: 2_000, half_life_ms: None };
     goals.objectives = vec![Objective { name: "errors".into(), limit: Limit::ErrorRate { max: 0.5 } }];
     goals.guardrails = vec![
         guardrail("errors more", Bound::ErrorRate { ratio: 3.0, margin: 0.0 }),
@@ -422,7 +439,7 @@ fn remembering_old_epochs_changes_not_a_bit_even_when_they_change() {
         }
         let (remembered, afresh) = (run.assess(), assess(&run.experiment, &run.state, &run.observations));
         assert_eq!(remembered, afresh, "look {look}");
-        run.state = decide(&run.experiment, &run.state, &remembered, look * 1_000).state;
+        run.state = decide(&run.experiment, &run.state, &remembered, &Health::default(), look * 1_000).state;
     }
     assert!(run.state.epochs.len() > 12, "{} epochs", run.state.epochs.len());
 }

@@ -6,7 +6,7 @@ use weir_engine::assess::{Assessment, VersionAssessment};
 use weir_engine::decide::{Action, Decision};
 use weir_engine::gates;
 use weir_engine::metrics::MetricName;
-use weir_engine::spec::Strategy;
+use weir_engine::spec::{Rule, Strategy};
 use weir_engine::state::{Outcome, Phase, Verdict};
 
 /// Several experiments, one a line.
@@ -81,12 +81,15 @@ fn verdicts(version: &VersionAssessment) -> Vec<Verdict> {
 
 fn phase(view: &View) -> String {
     match view.state.phase {
+        Phase::Pending => "pending".to_owned(),
         Phase::Running => "running".to_owned(),
+        Phase::Paused { .. } => "paused".to_owned(),
         Phase::Concluded { outcome, version, .. } => {
             let version = view.experiment.version_name(version);
             match outcome {
                 Outcome::Promoted => format!("promoted {version}"),
                 Outcome::RolledBack => format!("rolled back to {version}"),
+                Outcome::Stopped => format!("stopped, stays on {version}"),
                 Outcome::Inconclusive => format!("inconclusive, stays on {version}"),
             }
         }
@@ -95,14 +98,21 @@ fn phase(view: &View) -> String {
 
 fn age(view: &View, now: u64) -> String {
     match view.state.phase {
-        Phase::Running => format!("for {}", stretch(now.saturating_sub(view.state.started_at))),
+        Phase::Pending | Phase::Running | Phase::Paused { .. } => {
+            format!("for {}", stretch(now.saturating_sub(view.state.started_at)))
+        }
         Phase::Concluded { at, .. } => format!("after {}", stretch(at.saturating_sub(view.state.started_at))),
     }
 }
 
 /// Weights in force: all of it on the outcome once concluded.
 fn weights(view: &View) -> String {
-    if let Phase::Concluded { version, .. } = view.state.phase {
+    let whole = match view.state.phase {
+        Phase::Concluded { version, .. } => Some(version),
+        Phase::Pending => Some(view.experiment.baseline),
+        Phase::Running | Phase::Paused { .. } => None,
+    };
+    if let Some(version) = whole {
         return format!("{} 100%", view.experiment.version_name(version));
     }
     let names = view.experiment.versions.iter().map(|version| version.name.as_str());
@@ -113,8 +123,13 @@ fn weights(view: &View) -> String {
 
 fn strategy(strategy: &Strategy) -> String {
     match strategy {
-        Strategy::Bandit { floor, max_step } => {
-            format!("bandit (floor {}, steps of {} at most)", weight(*floor), weight(*max_step))
+        Strategy::Bandit { rule, floor, max_step, .. } => {
+            let rule = match rule {
+                Rule::Thompson => "",
+                Rule::TopTwo => "top-two, ",
+                Rule::Uniform => "uniform, ",
+            };
+            format!("bandit ({rule}floor {}, steps of {} at most)", weight(*floor), weight(*max_step))
         }
         Strategy::Canary { steps } => {
             let steps: Vec<String> = steps.iter().map(|step| weight(*step)).collect();
@@ -143,6 +158,12 @@ fn action(action: Action) -> &'static str {
         Action::RollBack => "roll back",
         Action::Promote => "promote",
         Action::Conclude => "conclude",
+        Action::Start => "start",
+        Action::Pause => "pause",
+        Action::Resume => "resume",
+        Action::Ask => "ask",
+        Action::Trip => "trip",
+        Action::Release => "release",
     }
 }
 
@@ -154,12 +175,9 @@ fn versions(view: &View, assessment: &Assessment) -> String {
     }
     headings.push("VERDICTS");
     let mut table = Table::new(&headings);
-    let concluded = match view.state.phase {
-        Phase::Concluded { version, .. } => Some(version),
-        Phase::Running => None,
-    };
+    let in_force = view.state.weights_in_force(&view.experiment);
     for (index, version) in assessment.versions.iter().enumerate() {
-        let share = concluded.map_or(version.weight, |outcome| if outcome == index { 10_000 } else { 0 });
+        let share = in_force.get(index).copied().unwrap_or(version.weight);
         let mut row = vec![
             if version.baseline { format!("{} (baseline)", version.name) } else { version.name.clone() },
             weight(share),

@@ -44,7 +44,7 @@ pub(crate) fn run(args: WatchArgs) -> anyhow::Result<ExitCode> {
                 let view: View = server.typed(&answer)?;
                 screen.show(&answer, &view)?;
                 seen = true;
-                if args.until_concluded && !view.state.is_running() {
+                if args.until_concluded && view.state.is_concluded() {
                     return Ok(ExitCode::SUCCESS);
                 }
             }

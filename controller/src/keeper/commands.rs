@@ -283,7 +283,7 @@ impl Keeper {
         let mut snapshots = Vec::new();
         for live in self.mirror.experiments.values_mut() {
             let fresh = !live.stirred && now.saturating_sub(live.assessed_at) < ASSESS_EVERY_MS;
-            if !live.state.is_running() && !live.stirred && live.assessment.is_some() {
+            if live.state.is_concluded() && !live.stirred && live.assessment.is_some() {
                 continue;
             }
             if !fresh {

@@ -6,7 +6,8 @@ use crate::testing::{Bench, START, cell, counts, experiment, report};
 use std::sync::Arc;
 use weir_engine::assess::assess;
 use weir_engine::decide::{Action, Decision, decide};
-use weir_engine::spec::Strategy;
+use weir_engine::health::Health;
+use weir_engine::spec::{Rule, Strategy};
 use weir_engine::state::{Epoch, Outcome, Phase, State};
 
 fn judged(snapshot: &Snapshot, decision: Option<Decision>) -> Judged {
@@ -117,7 +118,7 @@ fn what_the_engine_says_is_carried_out_until_it_concludes_and_stays_so() {
     bench.ask(|reply| Command::Report(Box::new(report(1, 1, &id, START, cells)), reply)).unwrap().unwrap();
     let snapshot = bench.ask(Command::Snapshot).unwrap().remove(0);
     let assessment = assess(&snapshot.spec, &snapshot.state, &snapshot.observations);
-    let decision = decide(&snapshot.spec, &snapshot.state, &assessment, START + 1);
+    let decision = decide(&snapshot.spec, &snapshot.state, &assessment, &Health::default(), START + 1);
     assert_eq!(decision.action, Action::RollBack, "{:?}", decision.reasons);
     bench.ask(|reply| Command::Decide(vec![judged(&snapshot, Some(decision.clone()))], reply)).unwrap();
     assert_eq!(weights(&bench), [1, 0], "all of it on the baseline");
@@ -158,7 +159,7 @@ fn bounds_and_durations_may_change_and_begin_an_epoch() {
     let id = bench.apply(experiment("shop"));
     let mut edited = experiment("shop");
     edited.max_duration_ms *= 2;
-    edited.strategy = Strategy::Bandit { floor: 1_000, max_step: 500 };
+    edited.strategy = Strategy::Bandit { rule: Rule::Thompson, floor: 1_000, max_step: 500, half_life_ms: None };
     assert_eq!(bench.apply(edited), id);
     assert_eq!(bench.plan().experiments[0].epoch, 2);
     assert_eq!(weights(&bench), [5_000, 5_000]);

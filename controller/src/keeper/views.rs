@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weir_engine::assess::Assessment;
 use weir_engine::decide::Decision;
 use weir_engine::spec::Experiment;
-use weir_engine::state::State;
+use weir_engine::state::{Phase, State};
 
 /// An experiment, as the API shows it.
 #[derive(Debug, Clone, Serialize)]
@@ -15,7 +15,7 @@ pub(crate) struct ExperimentView {
     name: String,
     id: String,
     service: String,
-    /// `running` or `concluded`; `state` says how.
+    /// `pending`, `running`, `paused` or `concluded`; `state` says how.
     phase: &'static str,
     /// Unix milliseconds.
     created_at: u64,
@@ -58,7 +58,12 @@ impl ExperimentView {
             name: live.spec.name.clone(),
             id: live.id.clone(),
             service: live.spec.service.clone(),
-            phase: if live.state.is_running() { "running" } else { "concluded" },
+            phase: match live.state.phase {
+                Phase::Pending => "pending",
+                Phase::Running => "running",
+                Phase::Paused { .. } => "paused",
+                Phase::Concluded { .. } => "concluded",
+            },
             created_at: live.created_at,
             weights: names.zip(live.weights()).map(|(version, weight)| WeightView { version, weight }).collect(),
             experiment: Arc::clone(&live.spec),

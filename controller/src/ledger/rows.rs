@@ -100,6 +100,12 @@ pub(crate) const fn action_name(action: Action) -> &'static str {
         Action::RollBack => "rollBack",
         Action::Promote => "promote",
         Action::Conclude => "conclude",
+        Action::Start => "start",
+        Action::Pause => "pause",
+        Action::Resume => "resume",
+        Action::Ask => "ask",
+        Action::Trip => "trip",
+        Action::Release => "release",
     }
 }
 

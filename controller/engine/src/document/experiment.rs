@@ -4,7 +4,7 @@ use super::place::{Fields, Place, checked_header_name, not_a_header_name, shown}
 use super::strategy::{Kind, Versions};
 use super::tree::Node;
 use super::{API_VERSION, KIND, Problem, goals, strategy, traffic};
-use crate::spec::{Bound, Experiment, Version};
+use crate::spec::{Approvals, Bound, Experiment, OnTimeout, Version};
 use weir_core::plan::{FailureRules, Header, MAX_DEADLINE_MS, MAX_ROUTING_HEADERS, MAX_VERSIONS, Match, Measure, Unit};
 
 /// The header that routes, where a version names none.
@@ -159,6 +159,9 @@ fn read_spec(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> Option<Experim
         override_header: override_header?,
         min_exposures: min_exposures?,
         max_duration_ms: max_duration_ms?,
+        on_timeout: OnTimeout::default(),
+        approvals: Approvals::default(),
+        priority: 0,
     })
 }
 

@@ -4,12 +4,14 @@ use super::Problem;
 use super::place::{Place, nearest, shown};
 use super::quantity::{BASIS_POINT, PERCENT, WHOLE, percentage};
 use crate::policy::{LATTICE, equal_weights};
-use crate::spec::{Strategy, TOTAL_WEIGHT};
+use crate::spec::{Rule, Strategy, TOTAL_WEIGHT};
 
 /// Least share that a bandit keeps for every version, unless the document says otherwise.
 const DEFAULT_FLOOR: u32 = 500;
 /// Most that a bandit moves at once, unless the document says otherwise.
 const DEFAULT_MAX_STEP: u32 = 2_000;
+/// After how long a count weighs half in a bandit's beliefs, unless the document says otherwise: a day has all hours in it.
+const DEFAULT_HALF_LIFE_MS: u64 = 86_400_000;
 /// A canary's ladder, unless the document says otherwise.
 const DEFAULT_STEPS: [u32; 4] = [100, 500, 2_500, 5_000];
 /// Most rungs of a ladder.
@@ -55,7 +57,12 @@ pub(super) fn usual(rewarded: bool, versions: Versions<'_>) -> (Kind, Option<Str
 /// The default floor fits any number of versions that is allowed; a smaller one is taken should that ever change.
 fn usual_bandit(versions: Versions<'_>) -> Strategy {
     let equal = TOTAL_WEIGHT / (versions.candidates() + 1);
-    Strategy::Bandit { floor: DEFAULT_FLOOR.min(equal), max_step: DEFAULT_MAX_STEP }
+    Strategy::Bandit {
+        rule: Rule::Thompson,
+        floor: DEFAULT_FLOOR.min(equal),
+        max_step: DEFAULT_MAX_STEP,
+        half_life_ms: Some(DEFAULT_HALF_LIFE_MS),
+    }
 }
 
 /// The default ladder, as far up as the number of candidates allows.
@@ -111,7 +118,10 @@ pub(super) fn read(
 
 fn bandit(place: &Place<'_>, versions: Versions<'_>, problems: &mut Vec<Problem>) -> Option<Strategy> {
     let fields = place.fields(&["floor", "maxStep"], "`{floor: 5%, maxStep: 20%}` or `{}`", problems)?;
-    let Strategy::Bandit { floor: usual_floor, max_step: usual_step } = usual_bandit(versions) else { return None };
+    let Strategy::Bandit { rule, floor: usual_floor, max_step: usual_step, half_life_ms } = usual_bandit(versions)
+    else {
+        return None;
+    };
     let floor = fields.get("floor").map_or(Some(usual_floor), |place| {
         let floor = place.share(BASIS_POINT, BASIS_POINT..=WHOLE, problems)?;
         // As the weights will have it: on their lattice.
@@ -132,7 +142,7 @@ fn bandit(place: &Place<'_>, versions: Versions<'_>, problems: &mut Vec<Problem>
     // Weights lie on a lattice of 1%: a smaller step would never leave where it stands.
     let max_step =
         fields.get("maxStep").map_or(Some(usual_step), |place| place.share(BASIS_POINT, PERCENT..=WHOLE, problems));
-    Some(Strategy::Bandit { floor: floor?, max_step: max_step? })
+    Some(Strategy::Bandit { rule, floor: floor?, max_step: max_step?, half_life_ms })
 }
 
 fn canary(place: &Place<'_>, versions: Versions<'_>, problems: &mut Vec<Problem>) -> Option<Strategy> {

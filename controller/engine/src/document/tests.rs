@@ -3,7 +3,7 @@
 mod messages;
 
 use super::{MAX_TEXT, Problem, read};
-use crate::spec::{Alpha, Direction, Experiment, Limit, Strategy};
+use crate::spec::{Alpha, Direction, Experiment, Limit, Rule, Strategy};
 use weir_core::plan::{FailureRules, Header, HeaderMatch, Match, Measure, PathMatch, RewardSource, Unit};
 
 const CHECKOUT: &str = "\
@@ -90,7 +90,7 @@ fn the_example_is_read_with_everything_it_says() {
     assert_eq!(names, ["v1", "v2", "v3"]);
     assert_eq!(experiment.versions[2].headers, [header("x-weir-version", "v3")]);
     assert_eq!(experiment.baseline, 0);
-    assert_eq!(experiment.strategy, Strategy::Bandit { floor: 500, max_step: 2_000 });
+    assert_eq!(experiment.strategy, usual_bandit(2_000));
     assert_eq!(experiment.objectives[0].limit, Limit::ErrorRate { max: 0.02 });
     let reward = experiment.reward.expect("a reward");
     assert_eq!(reward.source, RewardSource::ResponseHeader("x-weir-reward".to_owned()));
@@ -166,12 +166,16 @@ maxDuration: 90d",
     assert_eq!(experiment.override_header.as_deref(), Some("x-tester"));
 }
 
+fn usual_bandit(max_step: u32) -> Strategy {
+    Strategy::Bandit { rule: Rule::Thompson, floor: 500, max_step, half_life_ms: Some(86_400_000) }
+}
+
 #[test]
 fn the_strategy_has_short_forms_and_defaults_that_fit_the_number_of_versions() {
     let strategy = |lines: &str| one(&rewarded(lines)).strategy;
-    assert_eq!(strategy(""), Strategy::Bandit { floor: 500, max_step: 2_000 });
-    assert_eq!(strategy("strategy: bandit"), Strategy::Bandit { floor: 500, max_step: 2_000 });
-    assert_eq!(strategy("strategy: {bandit: {maxStep: 100%}}"), Strategy::Bandit { floor: 500, max_step: 10_000 });
+    assert_eq!(strategy(""), usual_bandit(2_000));
+    assert_eq!(strategy("strategy: bandit"), usual_bandit(2_000));
+    assert_eq!(strategy("strategy: {bandit: {maxStep: 100%}}"), usual_bandit(10_000));
     assert_eq!(strategy("strategy: ab"), Strategy::Ab { weights: vec![5_000, 5_000] });
     assert_eq!(strategy("strategy: {ab: {}}"), Strategy::Ab { weights: vec![5_000, 5_000] });
     assert_eq!(strategy("strategy: canary"), Strategy::Canary { steps: vec![100, 500, 2_500, 5_000] });

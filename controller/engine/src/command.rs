@@ -1,0 +1,312 @@
+//! What a person may ask of an experiment. Pure: a command is carried out or refused, by the state and what is known; who may
+//! ask, and who did, is the controller's business.
+
+use crate::assess::Assessment;
+use crate::decide::{self, Action, Decision};
+use crate::policy;
+use crate::spec::{Experiment, TOTAL_WEIGHT};
+use crate::state::{Cause, Outcome, Phase, State, Step};
+use serde::{Deserialize, Serialize};
+
+/// What a person asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "command")]
+pub enum Command {
+    /// Begin a pending experiment.
+    Start,
+    /// Keep the weights as they are. Evidence grows; only evidence of a violation still moves traffic.
+    Pause,
+    /// Go on: a canary at its rung, an A/B test with its split, a bandit from the weights there are.
+    Resume,
+    /// Do what waits for approval.
+    Approve,
+    /// These weights, until it is resumed.
+    SetWeights {
+        /// Per version in the experiment's order, in basis points, summing to [`TOTAL_WEIGHT`].
+        weights: Vec<u32>,
+    },
+    /// Conclude with this version, whatever the evidence, unless it broke a limit.
+    Promote {
+        /// By index.
+        version: usize,
+    },
+    /// No more traffic for this version, or for every candidate.
+    RollBack {
+        /// By index; `None`: all candidates, which concludes.
+        version: Option<usize>,
+    },
+    /// Conclude without an outcome, with all traffic on the baseline.
+    Stop,
+}
+
+/// Why a command is not carried out, and what to do instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is over.
+    #[error(
+        "{name} has concluded and {version} has its traffic: delete it to send everything to the baseline, or apply another experiment"
+    )]
+    Concluded {
+        /// The experiment's.
+        name: String,
+        /// The outcome's.
+        version: String,
+    },
+    /// It has not begun.
+    #[error("{0} has not started: start it first, or stop it")]
+    Pending(String),
+    /// It has begun.
+    #[error("{0} has started already: there is nothing to do")]
+    Started(String),
+    /// It is paused.
+    #[error("{0} is paused already: resume it, or set its weights")]
+    Paused(String),
+    /// It is not paused.
+    #[error("{0} is not paused: there is nothing to resume")]
+    NotPaused(String),
+    /// Nothing waits for approval.
+    #[error("nothing of {0} waits for approval: look at its decisions for what it waits for")]
+    NothingAwaited(String),
+    /// What waited is no longer warranted.
+    #[error("what waited for approval is no longer warranted: {0}")]
+    NoLonger(String),
+    /// There is no such version.
+    #[error("{name} has {count} versions, and none with index {version}")]
+    NoVersion {
+        /// The experiment's.
+        name: String,
+        /// How many there are.
+        count: usize,
+        /// What was asked for.
+        version: usize,
+    },
+    /// The weights are not so many, or do not sum to the whole.
+    #[error(
+        "{given} weights that sum to {sum}: give each of the {count} versions one, {TOTAL_WEIGHT} in all (100 is 1%)"
+    )]
+    Weights {
+        /// How many were given.
+        given: usize,
+        /// Their sum.
+        sum: u64,
+        /// How many versions there are.
+        count: usize,
+    },
+    /// The version is out.
+    #[error("{0} was rolled back: it gets no traffic in this experiment; apply another experiment to try it again")]
+    Out(String),
+    /// The baseline cannot be rolled back.
+    #[error("{0} is the baseline, where traffic goes back to: promote another version instead")]
+    Baseline(String),
+}
+
+/// Carries out a command. `now` in Unix milliseconds.
+///
+/// # Errors
+/// [`Refusal`], a sentence that says what to do instead; nothing changes then.
+pub fn carry_out(
+    experiment: &Experiment,
+    state: &State,
+    command: &Command,
+    assessment: &Assessment,
+    now: u64,
+) -> Result<Decision, Refusal> {
+    let order = Order { experiment, state, assessment, now };
+    if let Phase::Concluded { version, .. } = state.phase {
+        return Err(Refusal::Concluded { name: order.name(), version: experiment.version_name(version).to_owned() });
+    }
+    match command {
+        Command::Start => order.start(),
+        Command::Pause => order.pause(),
+        Command::Resume => order.resume(),
+        Command::Approve => order.approve(),
+        Command::SetWeights { weights } => order.set_weights(weights),
+        Command::Promote { version } => order.promote(*version),
+        Command::RollBack { version: Some(version) } => order.roll_back(*version),
+        Command::RollBack { version: None } => order.roll_back_all(),
+        Command::Stop => order.stop(),
+    }
+}
+
+/// A command and what it is about; the experiment has not concluded.
+struct Order<'a> {
+    experiment: &'a Experiment,
+    state: &'a State,
+    assessment: &'a Assessment,
+    now: u64,
+}
+
+impl Order<'_> {
+    fn name(&self) -> String {
+        self.experiment.name.clone()
+    }
+
+    fn decision(&self, action: Action, reason: String, state: State) -> Decision {
+        Decision { at: self.now, action, reasons: vec![reason], state }
+    }
+
+    /// A version by index.
+    fn version(&self, version: usize) -> Result<&str, Refusal> {
+        let count = self.experiment.versions.len();
+        let found = self.experiment.versions.get(version).map(|version| version.name.as_str());
+        found.ok_or_else(|| Refusal::NoVersion { name: self.name(), count, version })
+    }
+
+    /// The next state, with what this look had the evidence for, and the clock stopped.
+    fn next(&self) -> State {
+        let mut next = decide::remember(self.state, self.assessment);
+        next.awaited = None;
+        next
+    }
+
+    fn refuse_pending(&self) -> Result<(), Refusal> {
+        if self.state.phase == Phase::Pending { Err(Refusal::Pending(self.name())) } else { Ok(()) }
+    }
+
+    fn start(&self) -> Result<Decision, Refusal> {
+        if self.state.phase != Phase::Pending {
+            return Err(Refusal::Started(self.name()));
+        }
+        let mut next = self.next();
+        next.phase = Phase::Running;
+        next.started_at = self.now;
+        next.running_since = Some(self.now);
+        if let Some(epoch) = next.epochs.last_mut() {
+            epoch.began_at = self.now;
+        }
+        Ok(self.decision(Action::Start, format!("{} was started by hand.", self.experiment.name), next))
+    }
+
+    fn pause(&self) -> Result<Decision, Refusal> {
+        self.refuse_pending()?;
+        if !self.state.is_running() {
+            return Err(Refusal::Paused(self.name()));
+        }
+        let mut next = self.next();
+        decide::pause(&mut next, Cause::Asked, self.now);
+        let reason = "Paused by hand: weights stay; counts and evidence go on, and a violation still rolls back.";
+        Ok(self.decision(Action::Pause, reason.to_owned(), next))
+    }
+
+    fn resume(&self) -> Result<Decision, Refusal> {
+        self.refuse_pending()?;
+        let Phase::Paused { cause, .. } = self.state.phase else { return Err(Refusal::NotPaused(self.name())) };
+        let mut next = self.next();
+        next.phase = Phase::Running;
+        next.running_since = Some(self.now);
+        if cause == Cause::Timeout {
+            // Resumed because somebody wants to give it longer.
+            next.ran_ms = 0;
+        }
+        let weights = decide::standing_weights(self.experiment, &next);
+        let back = if weights.as_slice() == next.weights() { "" } else { ", with the weights of its strategy" };
+        if weights.as_slice() != next.weights() {
+            decide::begin_epoch(&mut next, weights, self.assessment, self.now);
+        }
+        Ok(self.decision(Action::Resume, format!("Resumed by hand{back}."), next))
+    }
+
+    fn approve(&self) -> Result<Decision, Refusal> {
+        if self.state.phase == Phase::Pending {
+            return self.start();
+        }
+        let Some(awaited) = &self.state.awaited else { return Err(Refusal::NothingAwaited(self.name())) };
+        if let Some(doubt) = decide::no_longer(self.experiment, self.state, self.assessment, &awaited.step) {
+            return Err(Refusal::NoLonger(doubt));
+        }
+        let mut next = self.next();
+        match &awaited.step {
+            Step::Weights { weights, rung } => {
+                next.rung = *rung;
+                decide::begin_epoch(&mut next, weights.clone(), self.assessment, self.now);
+                Ok(self.decision(Action::Shift, "Approved: traffic moves as proposed.".to_owned(), next))
+            }
+            Step::Promotion { version } => {
+                let reason = format!("Approved: {} is promoted.", self.version(*version)?);
+                decide::conclude(&mut next, Outcome::Promoted, *version, self.now);
+                Ok(self.decision(Action::Promote, reason, next))
+            }
+        }
+    }
+
+    fn set_weights(&self, weights: &[u32]) -> Result<Decision, Refusal> {
+        self.refuse_pending()?;
+        let count = self.experiment.versions.len();
+        let sum: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
+        if weights.len() != count || sum != u64::from(TOTAL_WEIGHT) {
+            return Err(Refusal::Weights { given: weights.len(), sum, count });
+        }
+        let mut next = self.next();
+        let banned = weights
+            .iter()
+            .enumerate()
+            .find(|(version, weight)| **weight > 0 && *version != self.experiment.baseline && next.is_out(*version));
+        if let Some((version, _)) = banned {
+            return Err(Refusal::Out(self.version(version)?.to_owned()));
+        }
+        // Whoever sets weights has seen what the breaker saw.
+        next.trips.iter_mut().for_each(|trip| trip.open = false);
+        decide::pause(&mut next, Cause::Weights, self.now);
+        if weights != next.weights() {
+            decide::begin_epoch(&mut next, weights.to_vec(), self.assessment, self.now);
+        }
+        let reason = "Weights were set by hand: they stay until it is resumed; a violation still rolls back.";
+        Ok(self.decision(Action::Shift, reason.to_owned(), next))
+    }
+
+    fn promote(&self, version: usize) -> Result<Decision, Refusal> {
+        self.refuse_pending()?;
+        let name = self.version(version)?.to_owned();
+        let mut next = self.next();
+        if version != self.experiment.baseline && next.is_out(version) {
+            return Err(Refusal::Out(name));
+        }
+        decide::conclude(&mut next, Outcome::Promoted, version, self.now);
+        Ok(self.decision(Action::Promote, format!("{name} was promoted by hand, not by evidence."), next))
+    }
+
+    fn roll_back(&self, version: usize) -> Result<Decision, Refusal> {
+        self.refuse_pending()?;
+        let name = self.version(version)?.to_owned();
+        if version == self.experiment.baseline {
+            return Err(Refusal::Baseline(name));
+        }
+        let mut next = self.next();
+        if next.is_out(version) {
+            return Err(Refusal::Out(name));
+        }
+        if let Some(out) = next.out.get_mut(version) {
+            *out = true;
+        }
+        let reason = format!("{name} was rolled back by hand: it gets no more traffic.");
+        if decide::nobody_is_left(self.experiment, &next) {
+            decide::conclude(&mut next, Outcome::RolledBack, self.experiment.baseline, self.now);
+        } else {
+            let weights = policy::without_out(next.weights(), &next.out, self.experiment.baseline);
+            decide::begin_epoch(&mut next, weights, self.assessment, self.now);
+        }
+        Ok(self.decision(Action::RollBack, reason, next))
+    }
+
+    fn roll_back_all(&self) -> Result<Decision, Refusal> {
+        self.refuse_pending()?;
+        let mut next = self.next();
+        for (version, out) in next.out.iter_mut().enumerate() {
+            *out |= version != self.experiment.baseline;
+        }
+        decide::conclude(&mut next, Outcome::RolledBack, self.experiment.baseline, self.now);
+        let reason = format!(
+            "Rolled back by hand: all traffic goes to {}.",
+            self.experiment.version_name(self.experiment.baseline)
+        );
+        Ok(self.decision(Action::RollBack, reason, next))
+    }
+
+    fn stop(&self) -> Result<Decision, Refusal> {
+        let mut next = self.next();
+        decide::conclude(&mut next, Outcome::Stopped, self.experiment.baseline, self.now);
+        let reason =
+            format!("Stopped by hand: all traffic goes to {}.", self.experiment.version_name(self.experiment.baseline));
+        Ok(self.decision(Action::Conclude, reason, next))
+    }
+}
