@@ -15,6 +15,7 @@ pub use z_test::PeekingZTest;
 
 use weir_core::report::Counts;
 use weir_engine::decide::{Action, Decision};
+use weir_engine::health::Health;
 use weir_engine::spec::Experiment;
 use weir_engine::state::{Epoch, Observations, Outcome, Phase, State};
 
@@ -29,6 +30,8 @@ pub struct View<'a> {
     pub stirred: bool,
     /// Per version, all that was reported as it came: what a metrics server shows. Empty unless the policy asks for it.
     pub seen: &'a [Counts],
+    /// What is known of telemetry.
+    pub health: Health,
 }
 
 /// Who decides.

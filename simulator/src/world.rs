@@ -105,7 +105,7 @@ impl<'s> World<'s> {
     }
 
     fn is_running(&self) -> bool {
-        !matches!(self.state.phase, Phase::Concluded { .. })
+        !self.state.is_concluded()
     }
 
     /// One step of every worker.
@@ -124,13 +124,14 @@ impl<'s> World<'s> {
                 (now..then).contains(&death.at_ms) && index < part(death.share, count)
             }) {
                 // What was under way is lost with it; its unfinished bins never settle.
-                *worker = Worker::new((!cut).then(|| self.plan.clone()), now);
+                let next = Worker::new((!cut).then(|| self.plan.clone()), now);
+                self.controller.bury(std::mem::replace(worker, next).open);
             }
             worker.finish(now);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a Poisson draw of a mean within 1e6")]
             let arrived = arrivals.map_or(0, |arrivals| arrivals.sample(&mut self.random) as u64);
             self.demand.serve(&mut self.random, worker, now, arrived, &mut self.now_requests);
-            worker.report(then);
+            self.controller.dropped(then, worker.report(then));
             if cut {
                 continue;
             }
@@ -161,11 +162,13 @@ impl<'s> World<'s> {
     /// A look of the controller: what the policy decides is carried out.
     fn look(&mut self, now: u64) {
         let stirred = self.controller.open_counts(&self.workers, now);
+        let health = self.controller.health(&self.workers, now);
         let view = View {
             now,
             observations: self.controller.observations(),
             stirred,
             seen: self.controller.seen(),
+            health,
         };
         let experiment = &self.scenario.experiment;
         let Decision { action, reasons, state, .. } = self.policy.look(experiment, &self.state, &view);
@@ -179,7 +182,7 @@ impl<'s> World<'s> {
         self.state = state;
         self.watcher.look(experiment, &self.state, self.controller.observations(), now, requests);
         if action.moves_traffic() || self.watcher.is_news(action, &reasons) {
-            let weights = current_weights(&self.state);
+            let weights = self.state.weights_in_force(experiment);
             self.decisions.push(Logged { at_ms: now, action, requests, weights, reasons });
         }
         if changes {
@@ -216,7 +219,7 @@ impl<'s> World<'s> {
             self.regret += expected * truth.regret.get(version).copied().unwrap_or(0.0);
             at = until;
         }
-        let weights = current_weights(&self.state);
+        let weights = self.state.weights_in_force(&scenario.experiment);
         let (points, warnings) = self.watcher.finish(
             &scenario.experiment,
             &self.state,
@@ -257,16 +260,6 @@ impl<'s> World<'s> {
 
 fn is_away(outages: &[Outage], now: u64, worker: u32, workers: u32) -> bool {
     outages.iter().any(|outage| outage.hits(now, worker, workers))
-}
-
-/// The weights in force; all of it on the outcome once it has concluded.
-fn current_weights(state: &State) -> Vec<u32> {
-    match state.phase {
-        Phase::Concluded { version, .. } => (0..state.weights().len())
-            .map(|index| if index == version { weir_engine::spec::TOTAL_WEIGHT } else { 0 })
-            .collect(),
-        _ => state.weights().to_vec(),
-    }
 }
 
 /// Whether a decision is to be told although it moves nothing.

@@ -2,9 +2,10 @@
 
 use super::{Policy, View};
 use weir_engine::assess::{Assessment, Assessor, Depth};
+use weir_engine::command::{Command, carry_out};
 use weir_engine::decide::{Decision, decide};
 use weir_engine::spec::{Experiment, Strategy};
-use weir_engine::state::State;
+use weir_engine::state::{Phase, State};
 
 /// The engine of production.
 #[derive(Debug, Default)]
@@ -27,9 +28,20 @@ impl Policy for Weir {
         let known = self.last.take().filter(|_| !view.stirred);
         let assessment =
             known.unwrap_or_else(|| self.assessor.assess(experiment, state, view.observations, depth));
-        let decision = decide(experiment, state, &assessment, view.now);
+        let decision = approved(experiment, state, &assessment, view.now)
+            .unwrap_or_else(|| decide(experiment, state, &assessment, &view.health, view.now));
         // With other weights another assessment.
         self.last = (!decision.action.changes_the_plan()).then_some(assessment);
         decision
     }
+}
+
+/// A simulated person starts what waits to be started, and approves whatever waits for approval by the next look.
+fn approved(experiment: &Experiment, state: &State, assessment: &Assessment, now: u64) -> Option<Decision> {
+    let command = match state.phase {
+        Phase::Pending => Command::Start,
+        _ if state.awaited.is_some() => Command::Approve,
+        _ => return None,
+    };
+    carry_out(experiment, state, &command, assessment, now).ok()
 }

@@ -5,6 +5,7 @@ use super::worker::Worker;
 use std::collections::BTreeMap;
 use weir_core::report::{Counts, ReportedExperiment};
 use weir_engine::cells::{Cell, Tally};
+use weir_engine::health::{Health, QUIET_MS, SILENCE_MS};
 use weir_engine::spec::Experiment;
 use weir_engine::state::{EpochCounts, Observations};
 
@@ -28,6 +29,10 @@ pub(crate) struct Controller {
     seen: Option<Vec<Counts>>,
     /// Whether counts changed since the last look.
     stirred: bool,
+    /// What was open of workers that died.
+    buried: Vec<Open>,
+    /// When exposures found no room last, and how many then.
+    dropped: Option<(u64, u64)>,
 }
 
 impl Controller {
@@ -38,6 +43,8 @@ impl Controller {
             names,
             observations: Observations::default(),
             stirred: false,
+            buried: Vec::new(),
+            dropped: None,
         }
     }
 
@@ -47,6 +54,33 @@ impl Controller {
 
     pub(crate) fn seen(&self) -> &[Counts] {
         self.seen.as_deref().unwrap_or_default()
+    }
+
+    /// A worker died: nobody will finish its bins.
+    pub(crate) fn bury(&mut self, open: Open) {
+        self.buried.push(open);
+    }
+
+    /// Exposures of a worker found no room.
+    pub(crate) fn dropped(&mut self, now: u64, count: u64) {
+        if count > 0 {
+            self.dropped = Some((now, count));
+        }
+    }
+
+    /// What is known of telemetry.
+    pub(crate) fn health(&mut self, workers: &[Worker], now: u64) -> Health {
+        self.buried.retain(|open| now.saturating_sub(open.last_seen) < SILENCE_MS);
+        let all = || workers.iter().map(|worker| &worker.open).chain(&self.buried).filter(|open| open.last_seen > 0);
+        let age = |open: &Open| now.saturating_sub(open.last_seen);
+        let count = |found: &dyn Fn(&Open) -> bool| all().filter(|open| found(open)).count() as u64;
+        Health {
+            live: count(&|open| age(open) < QUIET_MS),
+            silent: count(&|open| (QUIET_MS..SILENCE_MS).contains(&age(open)) && !open.cells.is_empty()),
+            newest_report_ms: all().map(age).min(),
+            dropped: self.dropped.filter(|(at, _)| now.saturating_sub(*at) < QUIET_MS).map_or(0, |(_, count)| count),
+            ..Health::default()
+        }
     }
 
     /// What has settled of a version.

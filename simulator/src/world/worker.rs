@@ -62,12 +62,15 @@ impl Worker {
         }
     }
 
-    /// Makes a report, unless one is still on its way.
-    pub(crate) fn report(&mut self, now: u64) {
-        if self.outbox.is_none() {
-            let drained = self.recorder.drain(now);
-            self.outbox = (!drained.is_empty()).then_some(drained.experiments);
+    /// Makes a report, unless one is still on its way. Answers how many exposures found no room.
+    pub(crate) fn report(&mut self, now: u64) -> u64 {
+        if self.outbox.is_some() {
+            return 0;
         }
+        let drained = self.recorder.drain(now);
+        let dropped = drained.dropped;
+        self.outbox = (!drained.is_empty()).then_some(drained.experiments);
+        dropped
     }
 
     pub(crate) fn has_report(&self) -> bool {
