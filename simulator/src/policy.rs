@@ -28,6 +28,8 @@ pub struct View<'a> {
     pub observations: &'a Observations,
     /// Whether any count changed since the last look.
     pub stirred: bool,
+    /// Whether any settled since.
+    pub settled: bool,
     /// Per version, all that was reported as it came: what a metrics server shows. Empty unless the policy asks for it.
     pub seen: &'a [Counts],
     /// What is known of telemetry.

@@ -2,6 +2,7 @@
 
 mod controller;
 mod demand;
+mod draw;
 mod plan;
 mod worker;
 
@@ -161,12 +162,13 @@ impl<'s> World<'s> {
 
     /// A look of the controller: what the policy decides is carried out.
     fn look(&mut self, now: u64) {
-        let stirred = self.controller.open_counts(&self.workers, now);
+        let (stirred, settled) = self.controller.open_counts(&self.workers, now);
         let health = self.controller.health(&self.workers, now);
         let view = View {
             now,
             observations: self.controller.observations(),
             stirred,
+            settled,
             seen: self.controller.seen(),
             health,
         };
@@ -232,7 +234,7 @@ impl<'s> World<'s> {
             baseline: index == baseline,
             bad: bad.get(index).copied().unwrap_or(false),
             requests: self.requests.get(index).copied().unwrap_or(0),
-            settled: self.controller.settled(index),
+            settled: self.controller.settled_of(index),
             weight: weights.get(index).copied().unwrap_or(0),
             rolled_back_at_ms: self.rolled_back.get(index).copied().flatten().map(|(at, _)| at),
             rolled_back_after: self.rolled_back.get(index).copied().flatten().map(|(_, after)| after),

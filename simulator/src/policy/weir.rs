@@ -1,6 +1,7 @@
 //! Weir: the engine of production, asked as the controller's steward asks it.
 
 use super::{Policy, View};
+use weir_engine::cells::Cell;
 use weir_engine::assess::{Assessment, Assessor, Depth};
 use weir_engine::command::{Command, carry_out};
 use weir_engine::decide::{Decision, decide};
@@ -25,14 +26,31 @@ impl Policy for Weir {
             Strategy::Bandit { .. } => Depth::Decision,
             Strategy::Canary { .. } | Strategy::Ab { .. } => Depth::Evidence,
         };
-        let known = self.last.take().filter(|_| !view.stirred);
-        let assessment =
-            known.unwrap_or_else(|| self.assessor.assess(experiment, state, view.observations, depth));
+        let assessment = match self.last.take().filter(|_| !view.settled) {
+            Some(mut known) => {
+                if view.stirred {
+                    // Nothing but what is live has changed: what all else is computed from is the same.
+                    live(&mut known, view);
+                }
+                known
+            }
+            None => self.assessor.assess(experiment, state, view.observations, depth),
+        };
         let decision = approved(experiment, state, &assessment, view.now)
             .unwrap_or_else(|| decide(experiment, state, &assessment, &view.health, view.now));
         // With other weights another assessment.
         self.last = (!decision.action.changes_the_plan()).then_some(assessment);
         decision
+    }
+}
+
+/// Brings the live tallies up to date, as an assessment sums them.
+fn live(assessment: &mut Assessment, view: &View<'_>) {
+    for (index, version) in assessment.versions.iter_mut().enumerate() {
+        version.live = version.settled;
+        for open in view.observations.epochs.values().filter_map(|counts| counts.unsettled.get(index)) {
+            version.live.merge(&open.tally());
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Controller {
     seen: Option<Vec<Counts>>,
     /// Whether counts changed since the last look.
     stirred: bool,
+    /// Whether any settled since.
+    settled: bool,
     /// What was open of workers that died.
     buried: Vec<Open>,
     /// When exposures found no room last, and how many then.
@@ -43,6 +45,7 @@ impl Controller {
             names,
             observations: Observations::default(),
             stirred: false,
+            settled: false,
             buried: Vec::new(),
             dropped: None,
         }
@@ -84,7 +87,7 @@ impl Controller {
     }
 
     /// What has settled of a version.
-    pub(crate) fn settled(&self, version: usize) -> Tally {
+    pub(crate) fn settled_of(&self, version: usize) -> Tally {
         let mut total = Tally::default();
         for counts in self.observations.epochs.values().filter_map(|counts| counts.settled.get(version)) {
             total.merge(&counts.tally());
@@ -110,6 +113,7 @@ impl Controller {
         }
         let later = open.cells.split_off(&(report.watermark, 0, 0));
         for ((_, epoch, version), counts) in std::mem::replace(&mut open.cells, later) {
+            self.settled = true;
             if let Some(total) = self.of_epoch(epoch).settled.get_mut(version) {
                 total.merge(&counts);
             }
@@ -121,10 +125,11 @@ impl Controller {
         self.observations.epochs.entry(epoch).or_insert_with(|| EpochCounts { settled: none(), unsettled: none() })
     }
 
-    /// Sums what is open of live workers; answers whether anything changed since the last look.
-    pub(crate) fn open_counts(&mut self, workers: &[Worker], now: u64) -> bool {
+    /// Sums what is open of live workers; answers whether anything changed since the last look, and whether anything settled.
+    pub(crate) fn open_counts(&mut self, workers: &[Worker], now: u64) -> (bool, bool) {
+        let settled = std::mem::take(&mut self.settled);
         if !std::mem::take(&mut self.stirred) {
-            return false;
+            return (false, false);
         }
         for counts in self.observations.epochs.values_mut() {
             counts.unsettled.fill_with(Counts::default);
@@ -144,6 +149,6 @@ impl Controller {
                 }
             }
         }
-        true
+        (true, settled)
     }
 }

@@ -2,10 +2,10 @@
 
 use super::plan::Published;
 use super::worker::Worker;
+use super::draw::{Alias, exp};
 use crate::random::{Random, happens, uniform};
 use crate::scenario::{LogNormal, Scenario, TICK_MS};
 use rand::Rng;
-use rand_distr::weighted::WeightedAliasIndex;
 use rand_distr::{Distribution, Pareto, StandardNormal};
 use weir_core::assign::takes_part;
 use weir_core::matching::{Experiment as Matched, Key};
@@ -49,7 +49,7 @@ struct Population {
     people: Vec<Person>,
     digests: Vec<Digest>,
     /// `None`: all alike.
-    activity: Option<WeightedAliasIndex<f32>>,
+    activity: Option<Alias>,
     buckets: Option<UnitBuckets>,
 }
 
@@ -81,11 +81,10 @@ impl<'s> Demand<'s> {
             let person = |random: &mut Random| Person { plan: 0, bucket: 0, kind: draw_kind(random), version: NO_PART };
             let people = (0..users.count).map(|_| person(random)).collect();
             let digests = (0..users.count).map(|_| Digest::of(&random.next_u64().to_le_bytes())).collect();
-            #[expect(clippy::cast_possible_truncation, reason = "a weight needs few digits")]
             let activity = users.tail.and_then(|tail| {
                 let pareto = Pareto::new(1.0, tail).ok()?;
-                let weights = (0..users.count).map(|_| f64::min(pareto.sample(random), 1e12) as f32).collect();
-                WeightedAliasIndex::new(weights).ok()
+                let weights: Vec<f64> = (0..users.count).map(|_| f64::min(pareto.sample(random), 1e12)).collect();
+                Some(Alias::new(&weights))
             });
             Population { people, digests, activity, buckets: None }
         });
@@ -143,8 +142,10 @@ impl<'s> Demand<'s> {
         };
         let matched = &plan.matched;
         let deadline_nanos = matched.deadline_ms.saturating_mul(1_000_000);
+        // A fixed-point fraction of the step, for a division is slow.
+        let step = (TICK_MS << 32) / count.max(1);
         for at in 0..count {
-            let time = now + at * TICK_MS / count;
+            let time = now + ((at * step) >> 32);
             let (kind, version, bucket) = self.assign(random, &plan);
             let to = version.unwrap_or(baseline);
             if let Some(of_version) = requests.get_mut(to) {
@@ -190,7 +191,7 @@ impl<'s> Demand<'s> {
 impl Population {
     fn draw(&self, random: &mut Random) -> usize {
         match &self.activity {
-            Some(activity) => activity.sample(random),
+            Some(activity) => activity.draw(random.next_u64()),
             #[expect(clippy::cast_possible_truncation, reason = "below the number of people")]
             None => ((u128::from(random.next_u64()) * self.people.len() as u128) >> 64) as usize,
         }
@@ -266,8 +267,7 @@ fn draw(random: &mut Random, mixture: &[Part]) -> f64 {
     part.map_or(0.0, |part| sample(random, part))
 }
 
-/// `libm`'s exponential: the same bits on every machine.
 fn sample(random: &mut Random, part: &Part) -> f64 {
     let normal: f64 = StandardNormal.sample(random);
-    libm::exp(part.centre + part.sigma * normal)
+    exp(part.centre + part.sigma * normal)
 }
