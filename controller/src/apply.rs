@@ -3,9 +3,9 @@
 //! While an experiment runs, nothing that changes the meaning of its evidence may change; bounds and durations may, and
 //! begin a new epoch.
 
-use weir_engine::policy::canary_weights;
-use weir_engine::spec::{Experiment, Strategy};
-use weir_engine::state::{Epoch, State};
+use weir_engine::decide::edited;
+use weir_engine::spec::Experiment;
+use weir_engine::state::{Phase, State};
 
 /// What applying does.
 #[derive(Debug, PartialEq)]
@@ -41,6 +41,10 @@ pub(crate) fn edit(current: &Experiment, state: &State, wanted: &Experiment, now
     if state.is_concluded() {
         return Err(Conflict::Concluded);
     }
+    if state.phase == Phase::Pending {
+        // Nothing was counted yet.
+        return Ok(Edit::Changed(Box::new(edited(wanted, state, now))));
+    }
     let strategy_kind = std::mem::discriminant(&current.strategy) == std::mem::discriminant(&wanted.strategy);
     let frozen = [
         ("spec.service", current.service == wanted.service),
@@ -60,29 +64,5 @@ pub(crate) fn edit(current: &Experiment, state: &State, wanted: &Experiment, now
     if let Some((field, _)) = frozen.into_iter().find(|(_, same)| !same) {
         return Err(Conflict::ChangesEvidence { field });
     }
-    Ok(Edit::Changed(Box::new(next_epoch(wanted, state, now))))
-}
-
-fn next_epoch(wanted: &Experiment, state: &State, now: u64) -> State {
-    let mut next = state.clone();
-    let weights = match &wanted.strategy {
-        // New bounds hold from the next step on.
-        Strategy::Bandit { .. } => state.weights().to_vec(),
-        Strategy::Canary { steps } => {
-            next.rung = state.rung.min(steps.len().saturating_sub(1));
-            canary_weights(wanted, steps.get(next.rung).copied().unwrap_or(0), &state.out)
-        }
-        Strategy::Ab { weights } => weir_engine::policy::without_out(weights, &state.out, wanted.baseline),
-    };
-    if let Some(last) = state.epoch() {
-        // What the epoch in force takes as known is known still: centre and latencies stay.
-        next.epochs.push(Epoch {
-            epoch: last.epoch.saturating_add(1),
-            began_at: now,
-            weights,
-            centre: last.centre,
-            latency_grid: last.latency_grid.clone(),
-        });
-    }
-    next
+    Ok(Edit::Changed(Box::new(edited(wanted, state, now))))
 }

@@ -8,6 +8,7 @@ use weir_core::plan::PlannedExperiment;
 use weir_core::report::Counts;
 use weir_engine::assess::Assessment;
 use weir_engine::decide::Decision;
+use weir_engine::overlap::rank;
 use weir_engine::planning::planned;
 use weir_engine::spec::Experiment;
 use weir_engine::state::{EpochCounts, Observations, State};
@@ -170,10 +171,10 @@ impl Mirror {
         self.deleted.contains(id)
     }
 
-    /// Every experiment in the order of the plan: oldest first.
+    /// Every experiment in the order of the plan: by priority, then oldest first.
     pub(crate) fn in_order(&self) -> Vec<&Live> {
         let mut experiments: Vec<&Live> = self.experiments.values().collect();
-        experiments.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        experiments.sort_by_key(|live| (rank(&live.spec, live.created_at), &live.id));
         experiments
     }
 

@@ -46,14 +46,23 @@ pub struct Standardised {
 /// prior.
 #[must_use]
 pub fn standardised(strata: &[Stratum]) -> Standardised {
+    faded(strata.iter().map(|stratum| (*stratum, 1.0)))
+}
+
+/// The same of strata that have faded: an exposure of a stratum counts as so much of one, within (0, 1]. For beliefs that follow a
+/// drift; evidence never fades. Strata whose part is outside are skipped.
+///
+/// Source: exponential forgetting, as in the power prior (Ibrahim & Chen, 2000).
+#[must_use]
+pub fn faded(strata: impl IntoIterator<Item = (Stratum, f64)>) -> Standardised {
     let (mut events, mut exposures, mut squares) = (0.0, 0.0, 0.0);
-    for stratum in strata {
+    for (stratum, part) in strata {
         let w = stratum.propensity;
-        if stratum.exposures == 0 || !is_propensity(w) {
+        if stratum.exposures == 0 || !is_propensity(w) || !is_part(part) {
             continue;
         }
-        let n = stratum.exposures as f64;
-        events += stratum.events.min(stratum.exposures) as f64 / w;
+        let n = stratum.exposures as f64 * part;
+        events += stratum.events.min(stratum.exposures) as f64 * part / w;
         exposures += n / w;
         squares += n / w / w;
     }
@@ -67,6 +76,11 @@ pub fn standardised(strata: &[Stratum]) -> Standardised {
         effective_exposures: effective,
         posterior: Beta::new(alpha, beta).unwrap_or(Beta::JEFFREYS),
     }
+}
+
+/// Whether an exposure may count as so much of one.
+pub(crate) fn is_part(part: f64) -> bool {
+    part > 0.0 && part <= 1.0
 }
 
 /// What is believed of one version when the best is sought.

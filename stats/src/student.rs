@@ -4,6 +4,7 @@
 //! With T standard, u = ln T² is the log odds of a Beta(½, ν/2) variable measured from its mode: the same curve, integrated
 //! in the same way, gives both tails, and nothing cancels however many degrees of freedom there are.
 
+use crate::belief::is_part;
 use crate::beta::{Beta, Curve, Side};
 use crate::kernel::is_propensity;
 use crate::special::stirling_error;
@@ -194,12 +195,24 @@ pub struct StandardisedMean {
 /// weighting as in Waudby-Smith et al. (2024); effective size after Kish (1965).
 #[must_use]
 pub fn standardised_mean(strata: &[MeanStratum]) -> StandardisedMean {
-    let usable = || strata.iter().filter(|stratum| stratum.exposures > 0 && is_propensity(stratum.propensity));
+    faded_mean(strata, |_| 1.0)
+}
+
+/// The same of strata that have faded: an exposure of the stratum at an index counts as `part(index)` of one, within (0, 1]. For
+/// beliefs that follow a drift. Strata whose part is outside are skipped.
+///
+/// Source: exponential forgetting, as in the power prior (Ibrahim & Chen, 2000).
+#[must_use]
+pub fn faded_mean(strata: &[MeanStratum], part: impl Fn(usize) -> f64) -> StandardisedMean {
+    let usable = || {
+        let parts = strata.iter().enumerate().map(|(at, stratum)| (stratum, part(at)));
+        parts.filter(|(stratum, part)| stratum.exposures > 0 && is_propensity(stratum.propensity) && is_part(*part))
+    };
     let (mut sum, mut squares, mut exposures, mut weights) = (0.0, 0.0, 0.0, 0.0);
-    for stratum in usable() {
-        let (n, w) = (stratum.exposures as f64, stratum.propensity);
-        sum += stratum.sum / w;
-        squares += stratum.sum_squares / w;
+    for (stratum, part) in usable() {
+        let (n, w) = (stratum.exposures as f64 * part, stratum.propensity);
+        sum += stratum.sum * part / w;
+        squares += stratum.sum_squares * part / w;
         exposures += n / w;
         weights += n / w / w;
     }
@@ -212,9 +225,9 @@ pub fn standardised_mean(strata: &[MeanStratum]) -> StandardisedMean {
         return StandardisedMean { mean: None, effective_exposures: effective, posterior: None };
     }
     let around: f64 = usable()
-        .map(|stratum| {
+        .map(|(stratum, part)| {
             let n = stratum.exposures as f64;
-            (stratum.sum_squares - 2.0 * mean * stratum.sum + mean * mean * n) / stratum.propensity
+            (stratum.sum_squares - 2.0 * mean * stratum.sum + mean * mean * n) * part / stratum.propensity
         })
         .sum();
     // Three exposures of one stratum are three, however the division rounds.

@@ -3,6 +3,7 @@
 //! Beliefs inform people and steer weights; only evidence (e-values on settled counts) names a winner or a violation.
 
 use crate::beliefs::{Beliefs, merged};
+use crate::breaker::{self, Doubt};
 use crate::cells::{Cell, Moments, Span, Tally};
 use crate::evidence::{Fold, RealRewards, Stretch, finite};
 use crate::gates::{self, Gate};
@@ -108,6 +109,9 @@ pub struct VersionAssessment {
     pub log_e_beaten: Option<f64>,
     /// Evidence: whether it may still be the best (card J).
     pub may_be_best: bool,
+    /// What counts that have not settled say against it; absent where the breaker does not look. No evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<Doubt>,
     /// How it stands: a sentence for people.
     pub why: String,
 }
@@ -312,6 +316,13 @@ fn put_together<C: Cell>(
             metrics,
             gates,
             log_e_beaten,
+            doubt: breaker::doubt(
+                experiment,
+                state,
+                observations,
+                index,
+                tallies.get(experiment.baseline).unwrap_or(&Tally::default()),
+            ),
             may_be_best: !state.is_out(index) && log_e_beaten.is_none_or(|log_e| log_e < gates::beaten_at(experiment)),
             why: String::new(),
         };

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use weir_stats::belief::{self, Contender, Posterior, Stratum};
 use weir_stats::beta::Beta;
 use weir_stats::quantile::Bucket;
-use weir_stats::student::{MeanStratum, standardised_mean};
+use weir_stats::student::{MeanStratum, faded_mean};
 
 /// Degrees of freedom that a belief about a mean needs: effective exposures, less one.
 const LEAST_DEGREES: f64 = 29.0;
@@ -40,6 +40,12 @@ pub(crate) struct LatencyStratum {
     pub(crate) counts: Vec<u64>,
 }
 
+/// A stretch, and as how much of one its exposures count.
+struct Seen<'s, 'a, C> {
+    stretch: &'s Stretch<'a, C>,
+    part: f64,
+}
+
 impl Beliefs {
     /// Nothing is believed of `count` versions.
     pub(crate) fn none(count: usize) -> Self {
@@ -66,41 +72,44 @@ impl Beliefs {
             .filter(|stretch| compared.iter().all(|version| stretch.propensity(*version) > 0.0))
             .collect();
         let all: Vec<&Stretch<'_, C>> = stretches.iter().collect();
-        let used = |version: usize| if state.is_out(version) { &all } else { &common };
-        let errors: Vec<Beta> =
-            (0..count).map(|version| rate(used(version), version, |stretch| stretch.tally(version).bad())).collect();
-        let reward = |version: usize| -> Option<Posterior> {
-            match experiment.reward.as_ref()?.kind {
-                RewardKind::Binary => {
-                    Some(rate(used(version), version, |stretch| stretch.tally(version).rewarded).into())
-                }
-                RewardKind::Real => mean(used(version), version, |cell| {
-                    let exposures = cell.tally().assigned;
-                    Moments { count: exposures, ..cell.reward() }
-                }),
-            }
-        };
+        let whole = Exposures::new(experiment, state, &common, &all, |_| 1.0);
+        let errors = whole.errors(count);
         let mut beliefs = Self {
-            feasible: (0..count).map(|version| feasible(experiment, version, &errors, used(version))).collect(),
-            latencies: (0..count).map(|version| mean(used(version), version, Cell::latency)).collect(),
-            rewards: (0..count).map(reward).collect(),
+            feasible: whole.feasible(count, &errors),
+            latencies: (0..count).map(|version| mean(whole.of(version), version, Cell::latency)).collect(),
+            rewards: whole.rewards(count),
             errors,
             coverage: coverage(&common, &all, count),
             stratum: LatencyStratum::of(&common, count),
             ..Self::none(count)
         };
         if let Some(reward) = &experiment.reward {
-            beliefs.rank(&compared, reward.direction == Direction::Maximize);
+            let maximize = reward.direction == Direction::Maximize;
+            match experiment.half_life_ms() {
+                // Who is best is asked of what is true lately.
+                Some(half_life) => {
+                    let now = state.epoch().map_or(0, |epoch| epoch.began_at);
+                    let part = |stretch: &Stretch<'_, C>| fade(now.saturating_sub(stretch.epoch.began_at), half_life);
+                    let lately = Exposures::new(experiment, state, &common, &all, part);
+                    let feasible = lately.feasible(count, &lately.errors(count));
+                    let rewards = lately.rewards(count);
+                    beliefs.rank(&compared, maximize, &rewards, &feasible);
+                }
+                None => {
+                    let (rewards, feasible) = (beliefs.rewards.clone(), beliefs.feasible.clone());
+                    beliefs.rank(&compared, maximize, &rewards, &feasible);
+                }
+            }
         }
         beliefs
     }
 
-    fn rank(&mut self, compared: &[usize], maximize: bool) {
+    fn rank(&mut self, compared: &[usize], maximize: bool, rewards: &[Option<Posterior>], feasible: &[f64]) {
         let contenders: Option<Vec<Contender>> = compared
             .iter()
             .map(|version| {
-                let reward = (*self.rewards.get(*version)?)?;
-                Some(Contender { reward, feasible: self.feasible.get(*version).copied()? })
+                let reward = (*rewards.get(*version)?)?;
+                Some(Contender { reward, feasible: feasible.get(*version).copied()? })
             })
             .collect();
         // Before every compared version has a belief about its reward nobody can be ranked.
@@ -128,39 +137,97 @@ impl Beliefs {
     }
 }
 
-fn rate<C: Cell>(stretches: &[&Stretch<'_, C>], version: usize, events: impl Fn(&Stretch<'_, C>) -> u64) -> Beta {
-    let strata: Vec<Stratum> = stretches
-        .iter()
-        .map(|stretch| Stratum {
+/// As how much of one an exposure counts that is so old. Ages beyond a hundred half-lives count as that.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of an experiment")]
+fn fade(age_ms: u64, half_life_ms: u64) -> f64 {
+    libm::exp2(-(age_ms as f64 / half_life_ms.max(1) as f64).min(100.0))
+}
+
+/// What beliefs are made from: per version, the stretches that it is believed by.
+struct Exposures<'e, 's, 'a, C> {
+    experiment: &'e Experiment,
+    state: &'e State,
+    common: Vec<Seen<'s, 'a, C>>,
+    all: Vec<Seen<'s, 'a, C>>,
+}
+
+impl<'e, 's, 'a, C: Cell> Exposures<'e, 's, 'a, C> {
+    fn new(
+        experiment: &'e Experiment,
+        state: &'e State,
+        common: &[&'s Stretch<'a, C>],
+        all: &[&'s Stretch<'a, C>],
+        part: impl Fn(&Stretch<'a, C>) -> f64,
+    ) -> Self {
+        let seen = |stretches: &[&'s Stretch<'a, C>]| {
+            stretches.iter().map(|stretch| Seen { stretch, part: part(stretch) }).collect()
+        };
+        Self { experiment, state, common: seen(common), all: seen(all) }
+    }
+
+    fn of(&self, version: usize) -> &[Seen<'s, 'a, C>] {
+        if self.state.is_out(version) { &self.all } else { &self.common }
+    }
+
+    fn errors(&self, count: usize) -> Vec<Beta> {
+        (0..count).map(|version| rate(self.of(version), version, |stretch| stretch.tally(version).bad())).collect()
+    }
+
+    fn rewards(&self, count: usize) -> Vec<Option<Posterior>> {
+        let reward = |version: usize| -> Option<Posterior> {
+            match self.experiment.reward.as_ref()?.kind {
+                RewardKind::Binary => {
+                    Some(rate(self.of(version), version, |stretch| stretch.tally(version).rewarded).into())
+                }
+                RewardKind::Real => mean(self.of(version), version, |cell| {
+                    let exposures = cell.tally().assigned;
+                    Moments { count: exposures, ..cell.reward() }
+                }),
+            }
+        };
+        (0..count).map(reward).collect()
+    }
+
+    fn feasible(&self, count: usize, errors: &[Beta]) -> Vec<f64> {
+        (0..count).map(|version| feasible(self.experiment, version, errors, self.of(version))).collect()
+    }
+}
+
+fn rate<C: Cell>(seen: &[Seen<'_, '_, C>], version: usize, events: impl Fn(&Stretch<'_, C>) -> u64) -> Beta {
+    let strata = seen.iter().map(|Seen { stretch, part }| {
+        let stratum = Stratum {
             propensity: stretch.propensity(version),
             exposures: stretch.tally(version).assigned,
             events: events(stretch),
-        })
-        .collect();
-    belief::standardised(&strata).posterior
+        };
+        (stratum, *part)
+    });
+    belief::faded(strata).posterior
 }
 
-fn mean<C: Cell>(stretches: &[&Stretch<'_, C>], version: usize, moments: impl Fn(&C) -> Moments) -> Option<Posterior> {
-    let strata: Vec<MeanStratum> = stretches
+fn mean<C: Cell>(seen: &[Seen<'_, '_, C>], version: usize, moments: impl Fn(&C) -> Moments) -> Option<Posterior> {
+    let (strata, parts): (Vec<MeanStratum>, Vec<f64>) = seen
         .iter()
-        .filter_map(|stretch| {
+        .filter_map(|Seen { stretch, part }| {
             let found = moments(stretch.cell(version)?);
-            Some(MeanStratum {
+            let stratum = MeanStratum {
                 propensity: stretch.propensity(version),
                 exposures: found.count,
                 sum: found.sum,
                 sum_squares: found.squares,
-            })
+            };
+            Some((stratum, *part))
         })
-        .collect();
+        .unzip();
     // With fewer the tails say more about the prior than about the version.
-    let posterior = standardised_mean(&strata).posterior.filter(|student| student.degrees >= LEAST_DEGREES);
+    let believed = faded_mean(&strata, |at| parts.get(at).copied().unwrap_or(0.0));
+    let posterior = believed.posterior.filter(|student| student.degrees >= LEAST_DEGREES);
     posterior.map(Posterior::from)
 }
 
 /// Probability that a version keeps all its limits. Limits on one metric are nested, so that the tightest says it all; errors
 /// and latency are taken as independent, and so is the baseline of a guardrail from the version's objectives.
-fn feasible<C: Cell>(experiment: &Experiment, version: usize, errors: &[Beta], stretches: &[&Stretch<'_, C>]) -> f64 {
+fn feasible<C: Cell>(experiment: &Experiment, version: usize, errors: &[Beta], stretches: &[Seen<'_, '_, C>]) -> f64 {
     let own = errors.get(version).copied().unwrap_or(Beta::JEFFREYS);
     let (mut of_errors, mut of_latency) = (1.0_f64, 1.0_f64);
     for objective in &experiment.objectives {

@@ -190,12 +190,14 @@ impl Order<'_> {
 
     fn resume(&self) -> Result<Decision, Refusal> {
         self.refuse_pending()?;
-        let Phase::Paused { cause, .. } = self.state.phase else { return Err(Refusal::NotPaused(self.name())) };
+        if !matches!(self.state.phase, Phase::Paused { .. }) {
+            return Err(Refusal::NotPaused(self.name()));
+        }
         let mut next = self.next();
         next.phase = Phase::Running;
         next.running_since = Some(self.now);
-        if cause == Cause::Timeout {
-            // Resumed because somebody wants to give it longer.
+        if next.ran_ms >= self.experiment.max_duration_ms {
+            // Resumed because somebody wants to give it as long again.
             next.ran_ms = 0;
         }
         let weights = decide::standing_weights(self.experiment, &next);

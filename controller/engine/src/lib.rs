@@ -8,6 +8,7 @@
 
 pub mod assess;
 mod beliefs;
+pub mod breaker;
 pub mod cells;
 pub mod command;
 pub mod decide;
@@ -16,6 +17,7 @@ mod evidence;
 pub mod gates;
 pub mod health;
 pub mod metrics;
+pub mod overlap;
 pub mod planning;
 pub mod policy;
 pub mod spec;

@@ -42,6 +42,23 @@ pub fn without_out(weights: &[u32], out: &[bool], baseline: usize) -> Vec<u32> {
     round_to(&target, 1, &vec![0; weights.len()], baseline)
 }
 
+/// Weights with the versions that are held at `least` basis points at most; what they give up goes to the baseline.
+#[must_use]
+pub fn held_at(weights: &[u32], held: &[bool], least: u32, baseline: usize) -> Vec<u32> {
+    let mut weights = weights.to_vec();
+    let mut freed = 0;
+    for (version, (weight, held)) in weights.iter_mut().zip(held).enumerate() {
+        if *held && version != baseline {
+            freed += weight.saturating_sub(least);
+            *weight = (*weight).min(least);
+        }
+    }
+    if let Some(weight) = weights.get_mut(baseline) {
+        *weight += freed;
+    }
+    weights
+}
+
 /// One step of a bandit: from `current` towards `target` (shares, any positive sum), no weight moving more than
 /// `max_step`, every version that is in keeping at least `floor`, on a lattice of 1%.
 ///

@@ -274,6 +274,15 @@ impl Experiment {
         if self.requests_are_units() { None } else { self.guardrails.iter().find_map(ratio) }
     }
 
+    /// After how many milliseconds a count weighs half in the beliefs that steer; `None`: never.
+    #[must_use]
+    pub const fn half_life_ms(&self) -> Option<u64> {
+        match self.strategy {
+            Strategy::Bandit { half_life_ms, .. } => half_life_ms,
+            Strategy::Canary { .. } | Strategy::Ab { .. } => None,
+        }
+    }
+
     /// Whether evidence per request is valid: only where each request is its own unit.
     #[must_use]
     pub fn requests_are_units(&self) -> bool {

@@ -1,0 +1,52 @@
+//! Where a person has the last word: what is wanted becomes a proposal, which stands until it is approved or wanted no longer.
+
+use super::{Action, Look, ladder, winner};
+use crate::assess::Assessment;
+use crate::spec::{Experiment, Strategy};
+use crate::state::{Proposal, State, Step, Verdict};
+
+impl Look<'_> {
+    /// Proposes a step, or waits with the one that is proposed already: what is approved is what was shown.
+    pub(super) fn ask(&mut self, step: Step) -> Action {
+        let same = match (&self.next.awaited, &step) {
+            (Some(Proposal { step: Step::Promotion { version }, .. }), Step::Promotion { version: wanted }) => {
+                version == wanted
+            }
+            // A bandit wants something else at every look: the first proposal stands until its epoch ends.
+            (Some(Proposal { step: Step::Weights { rung, .. }, .. }), Step::Weights { rung: wanted, .. }) => {
+                rung == wanted
+            }
+            _ => false,
+        };
+        let first = !same;
+        if first {
+            self.next.awaited = Some(Proposal { since: self.now, step });
+        }
+        self.reasons.push("It waits for approval.".to_owned());
+        if first { Action::Ask } else { self.renew() }
+    }
+}
+
+/// Why what waits for approval is no longer warranted by what is known; `None` if it still is.
+pub(crate) fn no_longer(
+    experiment: &Experiment,
+    state: &State,
+    assessment: &Assessment,
+    step: &Step,
+) -> Option<String> {
+    let broken = assessment.versions.iter().filter(|version| !version.baseline && !version.out).find(|version| {
+        version.log_e_roll_back >= version.roll_back_at
+            || version.gates.iter().any(|gate| gate.verdict == Verdict::Violated)
+    });
+    if let Some(version) = broken {
+        return Some(format!("{} breaks its limits", version.name));
+    }
+    match step {
+        Step::Promotion { version } => (winner::winner(experiment, state, assessment) != Some(*version))
+            .then(|| format!("the evidence does not name {} any more", experiment.version_name(*version))),
+        Step::Weights { .. } if matches!(experiment.strategy, Strategy::Canary { .. }) => {
+            assessment.versions.iter().filter(|version| !version.baseline && !version.out).find_map(ladder::doubt)
+        }
+        Step::Weights { .. } => None,
+    }
+}

@@ -1,0 +1,183 @@
+//! Why, in sentences for people.
+
+use super::ladder;
+use super::winner::stood;
+use crate::assess::{Assessment, VersionAssessment};
+use crate::spec::{Experiment, Rule, Strategy};
+use crate::state::{Cause, State, Verdict};
+use crate::words::e_value;
+
+/// Marks who is out from now on, and says why.
+pub(super) fn fallen(next: &mut State, assessment: &Assessment) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for (version, out) in assessment.versions.iter().zip(&mut next.out) {
+        let fired: Vec<&str> = version
+            .gates
+            .iter()
+            .filter(|gate| gate.verdict == Verdict::Violated)
+            .map(|gate| gate.name.as_str())
+            .collect();
+        let together = version.log_e_roll_back >= version.roll_back_at;
+        if *out || (fired.is_empty() && !together) {
+            continue;
+        }
+        *out = true;
+        let what = if fired.is_empty() { "its limits together".to_owned() } else { fired.join(", ") };
+        let observed = match version.settled.assigned {
+            0 => String::new(),
+            assigned => {
+                #[expect(clippy::cast_precision_loss, reason = "a percentage for people")]
+                let percent = 100.0 * version.settled.bad() as f64 / assigned as f64;
+                format!(" ({percent:.2}% of {assigned} settled exposures were bad)")
+            }
+        };
+        let consequence = if version.baseline {
+            "it is the baseline, so it keeps its traffic but cannot win"
+        } else {
+            "it gets no more traffic"
+        };
+        reasons.push(format!(
+            "{} breaks {what}{observed}: e-value {}, {} needed; {consequence}.",
+            version.name,
+            e_value(version.gates.iter().map(|gate| gate.log_e_violated).fold(version.log_e_roll_back, f64::max)),
+            e_value(version.roll_back_at),
+        ));
+    }
+    reasons
+}
+
+/// Why a version is promoted.
+pub(super) fn promotion(experiment: &Experiment, assessment: &Assessment, winner: usize) -> String {
+    let name = experiment.version_name(winner);
+    let kept = if winner == experiment.baseline {
+        "it is the baseline"
+    } else if assessment.versions.get(winner).is_some_and(VersionAssessment::meets_every_gate) {
+        "it meets every limit"
+    } else {
+        "no limit was set that evidence covers"
+    };
+    if experiment.reward.is_none() {
+        return format!(
+            "{name} has proved itself: {kept}, at every look so far with error at most {}.",
+            assessment.alpha.promotion
+        );
+    }
+    let beaten: Vec<String> = assessment
+        .versions
+        .iter()
+        .enumerate()
+        .filter(|(version, _)| *version != winner)
+        .map(|(_, version)| {
+            if version.out {
+                format!("{} is out", version.name)
+            } else {
+                format!("{} is beaten (e-value {})", version.name, e_value(version.log_e_beaten.unwrap_or(0.0)))
+            }
+        })
+        .collect();
+    format!(
+        "{name} is the best of the feasible: {kept}, {}; {} needed at alpha {}.",
+        beaten.join(", "),
+        e_value((1.0 / assessment.alpha.promotion).ln()),
+        assessment.alpha.promotion
+    )
+}
+
+/// That and why it is paused, and what may still act.
+pub(super) fn paused(experiment: &Experiment, cause: Cause) -> String {
+    let why = match cause {
+        Cause::Asked => "Paused by hand: weights stay until it is resumed.",
+        Cause::Weights => "The weights were set by hand: they stay until it is resumed.",
+        Cause::Timeout => "Its weights stay until a person decides: resume it, promote a version, or stop it.",
+    };
+    format!("{why} {} is counted on; only evidence of a violation still moves traffic.", experiment.name)
+}
+
+/// What a verdict or a promotion still waits for.
+pub(super) fn missing(experiment: &Experiment, state: &State, assessment: &Assessment) -> Vec<String> {
+    if assessment.settled_exposures == 0 {
+        return vec!["Nothing has settled yet: no data means hold.".to_owned()];
+    }
+    let ladder = match &experiment.strategy {
+        Strategy::Canary { steps } => Some(ladder::part(steps, state.rung)),
+        Strategy::Bandit { .. } | Strategy::Ab { .. } => None,
+    };
+    let mut reasons = Vec::new();
+    for (index, version) in assessment.versions.iter().enumerate().filter(|(_, version)| !version.out) {
+        if state.is_tripped(index) {
+            reasons.push(format!("The breaker holds {} until what it doubted has settled.", version.name));
+            continue;
+        }
+        if version.settled.assigned < experiment.min_exposures {
+            reasons.push(format!(
+                "{} has {} of the {} settled exposures it needs.",
+                version.name, version.settled.assigned, experiment.min_exposures
+            ));
+        } else if ladder.is_some() && !version.baseline && !stood(experiment, version) {
+            reasons.push(format!(
+                "{} has {} of the {} settled exposures it needs on this rung.",
+                version.name, version.settled_at_these_weights, experiment.min_exposures
+            ));
+        }
+        if version.baseline {
+            continue;
+        }
+        for gate in version.gates.iter().filter(|gate| gate.covered && gate.verdict == Verdict::NotEnoughEvidence) {
+            let (part, what) =
+                ladder.filter(|part| *part < 1.0).map_or((1.0, "needed"), |part| (part, "needed to climb"));
+            reasons.push(format!(
+                "{}: not enough evidence on {} yet (e-value {} that it is met, {} {what}).",
+                version.name,
+                gate.name,
+                e_value(gate.log_e_met),
+                e_value(part * gate.met_at)
+            ));
+        }
+        if let (Some(_), Some(doubt)) = (ladder, ladder::doubt(version)) {
+            reasons.push(format!("It does not climb while {doubt}."));
+        }
+    }
+    let open: Vec<&str> =
+        assessment.versions.iter().filter(|version| version.may_be_best).map(|version| version.name.as_str()).collect();
+    if experiment.reward.is_some() && open.len() > 1 {
+        reasons.push(format!("Any of {} may still be the best.", open.join(", ")));
+    }
+    if reasons.is_empty() {
+        reasons.push("Nothing has changed.".to_owned());
+    }
+    reasons
+}
+
+/// Whom traffic follows.
+pub(super) fn leader(experiment: &Experiment, assessment: &Assessment, rule: Rule, weights: &[u32]) -> String {
+    let moves: Vec<String> = assessment
+        .versions
+        .iter()
+        .zip(weights)
+        .filter(|(version, weight)| version.weight != **weight)
+        .map(|(version, weight)| {
+            format!("{} {:.0}% → {:.0}%", version.name, f64::from(version.weight) / 100.0, f64::from(*weight) / 100.0)
+        })
+        .collect();
+    if rule == Rule::Uniform {
+        return format!("Equal shares for all that are in: {}.", moves.join(", "));
+    }
+    let leader = assessment
+        .versions
+        .iter()
+        .max_by(|a, b| {
+            let p = |version: &VersionAssessment| version.probability_best_and_feasible.unwrap_or(0.0);
+            p(a).total_cmp(&p(b)).then_with(|| a.baseline.cmp(&b.baseline))
+        })
+        .map_or_else(
+            || experiment.version_name(experiment.baseline).to_owned(),
+            |version| {
+                format!(
+                    "{} is best and feasible with probability {:.2}",
+                    version.name,
+                    version.probability_best_and_feasible.unwrap_or(0.0)
+                )
+            },
+        );
+    format!("Belief: {leader}. Traffic follows: {}.", moves.join(", "))
+}
