@@ -81,11 +81,11 @@ impl Name {
     #[must_use]
     pub fn make(self, seed: u64) -> Box<dyn Policy> {
         match self {
-            Self::Weir => Box::new(Weir::default()),
+            Self::Weir => Box::<Weir>::default(),
             Self::FlaggerLike => Box::new(FlaggerLike::by_default()),
             Self::FlaggerLikeExamples => Box::new(FlaggerLike::as_in_examples()),
-            Self::PeekingZTest => Box::new(PeekingZTest::default()),
-            Self::Uniform => Box::new(Uniform::default()),
+            Self::PeekingZTest => Box::<PeekingZTest>::default(),
+            Self::Uniform => Box::new(Uniform),
             Self::Iter8Like => Box::new(Iter8Like::new(seed)),
         }
     }

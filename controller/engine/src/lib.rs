@@ -16,6 +16,7 @@ pub mod document;
 mod evidence;
 pub mod gates;
 pub mod health;
+pub mod live;
 pub mod metrics;
 pub mod overlap;
 pub mod planning;

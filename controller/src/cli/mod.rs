@@ -5,8 +5,10 @@ mod client;
 mod delete;
 mod get;
 mod output;
+mod progress;
 mod serve;
 mod show;
+mod simulate;
 mod validate;
 mod watch;
 
@@ -35,6 +37,8 @@ enum Command {
     Delete(delete::DeleteArgs),
     /// Say everything that is wrong with a file, without a server.
     Validate(validate::ValidateArgs),
+    /// Rehearse an experiment in virtual time, without a server.
+    Simulate(simulate::SimulateArgs),
 }
 
 impl Cli {
@@ -47,6 +51,7 @@ impl Cli {
             Command::Watch(args) => watch::run(args),
             Command::Delete(args) => delete::run(args),
             Command::Validate(args) => validate::run(args),
+            Command::Simulate(args) => simulate::run(args),
         };
         result.unwrap_or_else(|error| {
             eprintln!("weir: {error:#}");

@@ -1,10 +1,10 @@
 //! Weir: the engine of production, asked as the controller's steward asks it.
 
 use super::{Policy, View};
-use weir_engine::cells::Cell;
 use weir_engine::assess::{Assessment, Assessor, Depth};
 use weir_engine::command::{Command, carry_out};
-use weir_engine::decide::{Decision, decide};
+use weir_engine::decide::{Action, Decision, decide};
+use weir_engine::live::refresh;
 use weir_engine::spec::{Experiment, Strategy};
 use weir_engine::state::{Phase, State};
 
@@ -13,6 +13,25 @@ use weir_engine::state::{Phase, State};
 pub struct Weir {
     assessor: Assessor,
     last: Option<Assessment>,
+    in_words: bool,
+}
+
+impl Weir {
+    /// Asks for beliefs at every look, as production does, so that every decision can say what it believed. What it decides is
+    /// the same; a run takes some times as long.
+    #[must_use]
+    pub fn in_words() -> Self {
+        Self { in_words: true, ..Self::default() }
+    }
+
+    /// An A/B test is decided by evidence alone, and a canary asks beliefs only before it climbs; they cost most of a look.
+    fn depth(&self, experiment: &Experiment) -> Depth {
+        match experiment.strategy {
+            Strategy::Bandit { .. } => Depth::Decision,
+            Strategy::Canary { .. } | Strategy::Ab { .. } if self.in_words => Depth::Decision,
+            Strategy::Canary { .. } | Strategy::Ab { .. } => Depth::Evidence,
+        }
+    }
 }
 
 impl Policy for Weir {
@@ -21,36 +40,29 @@ impl Policy for Weir {
     }
 
     fn look(&mut self, experiment: &Experiment, state: &State, view: &View<'_>) -> Decision {
-        // Only a bandit's weights follow beliefs; they cost most of a look.
-        let depth = match experiment.strategy {
-            Strategy::Bandit { .. } => Depth::Decision,
-            Strategy::Canary { .. } | Strategy::Ab { .. } => Depth::Evidence,
-        };
+        let depth = self.depth(experiment);
         let assessment = match self.last.take().filter(|_| !view.settled) {
             Some(mut known) => {
                 if view.stirred {
-                    // Nothing but what is live has changed: what all else is computed from is the same.
-                    live(&mut known, view);
+                    refresh(&mut known, experiment, state, view.observations);
                 }
                 known
             }
             None => self.assessor.assess(experiment, state, view.observations, depth),
         };
-        let decision = approved(experiment, state, &assessment, view.now)
-            .unwrap_or_else(|| decide(experiment, state, &assessment, &view.health, view.now));
+        let decide_by = |assessment: &Assessment| {
+            approved(experiment, state, assessment, view.now)
+                .unwrap_or_else(|| decide(experiment, state, assessment, &view.health, view.now))
+        };
+        let mut decision = decide_by(&assessment);
+        if depth == Depth::Evidence && matches!(decision.action, Action::Shift | Action::Ask) {
+            // Evidence lets it climb: belief may still hold it.
+            let assessment = self.assessor.assess(experiment, state, view.observations, Depth::Decision);
+            decision = decide_by(&assessment);
+        }
         // With other weights another assessment.
         self.last = (!decision.action.changes_the_plan()).then_some(assessment);
         decision
-    }
-}
-
-/// Brings the live tallies up to date, as an assessment sums them.
-fn live(assessment: &mut Assessment, view: &View<'_>) {
-    for (index, version) in assessment.versions.iter_mut().enumerate() {
-        version.live = version.settled;
-        for open in view.observations.epochs.values().filter_map(|counts| counts.unsettled.get(index)) {
-            version.live.merge(&open.tally());
-        }
     }
 }
 
