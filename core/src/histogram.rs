@@ -178,7 +178,8 @@ mod tests {
             (0..count).step_by(step).for_each(|bucket| histogram.add(bucket, u64::from(bucket) + 1));
             histogram
         };
-        for (a, b) in [(of(2, 400), of(3, 900)), (of(3, 900), of(2, 40)), (of(1, 0), of(5, 99)), (of(7, 99), of(1, 0))] {
+        for (a, b) in [(of(2, 400), of(3, 900)), (of(3, 900), of(2, 40)), (of(1, 0), of(5, 99)), (of(7, 99), of(1, 0))]
+        {
             let (mut merged, mut added) = (a.clone(), a);
             merged.merge(&b);
             b.buckets().iter().for_each(|(bucket, count)| added.add(*bucket, *count));

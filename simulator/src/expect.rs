@@ -36,9 +36,10 @@ pub fn broken(scenario: &Scenario, run: &Run) -> Vec<String> {
         broken.push(format!("it concluded at {at}, before {}", format_milliseconds(before)));
     }
     for (from, until) in holds {
-        let moved = run.decisions.iter().find(|decision| {
-            decision.action.moves_traffic() && (*from..*until).contains(&decision.at_ms)
-        });
+        let moved = run
+            .decisions
+            .iter()
+            .find(|decision| decision.action.moves_traffic() && (*from..*until).contains(&decision.at_ms));
         if let Some(moved) = moved {
             let at = format_milliseconds(moved.at_ms);
             broken.push(format!("weights moved at {at}: {}", moved.reasons.join(" ")));

@@ -61,7 +61,12 @@ impl Quantiles {
     pub fn of(mut found: Vec<u64>, runs: u64) -> Self {
         found.sort_unstable();
         let at = |q: f64| {
-            #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank")]
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a rank"
+            )]
             let rank = (q * runs as f64).ceil() as usize;
             found.get(rank.max(1) - 1).copied()
         };

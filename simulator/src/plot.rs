@@ -11,8 +11,7 @@ const TOP: f64 = 64.0;
 const PANEL: f64 = 132.0;
 const GAP: f64 = 44.0;
 /// Told apart by people who see few colours (Okabe & Ito 2008).
-const COLOURS: [&str; 8] =
-    ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b6b00", "#000000"];
+const COLOURS: [&str; 8] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b6b00", "#000000"];
 
 /// One panel: what is drawn of a version at a point, and between which values.
 struct Panel<'a> {
@@ -48,7 +47,9 @@ pub fn svg(run: &Run) -> String {
     let candidates = || all().filter(|version| run.versions.get(*version).is_some_and(|version| !version.baseline));
     let line = |version, dashed, of| Line { version, dashed, steps: false, of, band: None };
     let evidence = candidates()
-        .flat_map(|version| [line(version, false, &violated as &dyn Fn(&VersionPoint) -> Option<f64>), line(version, true, &met)])
+        .flat_map(|version| {
+            [line(version, false, &violated as &dyn Fn(&VersionPoint) -> Option<f64>), line(version, true, &met)]
+        })
         .collect();
     let percent = |values: &[f64]| values.iter().map(|value| (*value, format!("{value:.0}%"))).collect::<Vec<_>>();
     let share = || vec![(0.0, "0".to_owned()), (0.5, "½".to_owned()), (1.0, "acts".to_owned())];
@@ -70,7 +71,9 @@ pub fn svg(run: &Run) -> String {
             low: 0.0,
             high: 1.0,
             ticks: vec![(0.0, "0".to_owned()), (0.5, "0.5".to_owned()), (1.0, "1".to_owned())],
-            lines: all().map(|version| line(version, false, &probability as &dyn Fn(&VersionPoint) -> Option<f64>)).collect(),
+            lines: all()
+                .map(|version| line(version, false, &probability as &dyn Fn(&VersionPoint) -> Option<f64>))
+                .collect(),
         },
         Panel {
             title: "Belief: share of bad events, with its 95% interval",
@@ -95,7 +98,9 @@ pub fn svg(run: &Run) -> String {
             low: -0.5,
             high: 1.25,
             ticks: share(),
-            lines: all().map(|version| line(version, false, &beaten as &dyn Fn(&VersionPoint) -> Option<f64>)).collect(),
+            lines: all()
+                .map(|version| line(version, false, &beaten as &dyn Fn(&VersionPoint) -> Option<f64>))
+                .collect(),
         });
     }
     picture(run, &panels)
@@ -119,7 +124,8 @@ fn picture(run: &Run, panels: &[Panel<'_>]) -> String {
     );
     let until = if run.points.len() < 2 { run.duration_ms } else { run.ended_at_ms };
     let title = format!("{} · {} · seed {} · {}", run.experiment, run.policy, run.seed, conclusion(run));
-    let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"24\" font-size=\"16\" font-weight=\"600\">{}</text>", escaped(&title));
+    let _ =
+        writeln!(svg, "<text x=\"{LEFT}\" y=\"24\" font-size=\"16\" font-weight=\"600\">{}</text>", escaped(&title));
     let mut x = LEFT;
     for (version, colour) in run.versions.iter().zip(COLOURS.iter().cycle()) {
         let name = if version.baseline { format!("{} (baseline)", version.name) } else { version.name.clone() };
@@ -177,7 +183,8 @@ fn draw(svg: &mut String, run: &Run, panel: &Panel<'_>, top: f64, until: u64) {
         let mut path = String::new();
         let mut last: Option<f64> = None;
         for point in &run.points {
-            let value = point.versions.get(line.version).and_then(|version| (line.of)(version)).filter(|v| v.is_finite());
+            let value =
+                point.versions.get(line.version).and_then(|version| (line.of)(version)).filter(|v| v.is_finite());
             let Some(value) = value else { continue };
             let (x, y) = (across(point.at_ms, until), down(value));
             match last {

@@ -11,6 +11,7 @@ use weir_engine::spec::Experiment;
 
 pub use course::{Change, Drift, Leak};
 pub use read::{read, read_with};
+pub use read_parts::per_second;
 
 /// Milliseconds of one step of virtual time: reports are made as often, as in production by default.
 pub const TICK_MS: u64 = 1_000;

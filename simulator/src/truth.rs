@@ -52,9 +52,7 @@ impl Moment {
         let deadline_ms = scenario.experiment.deadline_ms as f64;
         let converts = average(behaviour.conversion * factors.conversion, |kind| kind.conversion);
         let amount = match (scenario.experiment.reward.as_ref().map(|reward| reward.kind), behaviour.amount) {
-            (Some(RewardKind::Real), Some(amount)) => {
-                amount.median * (0.5 * amount.sigma * amount.sigma).exp()
-            }
+            (Some(RewardKind::Real), Some(amount)) => amount.median * (0.5 * amount.sigma * amount.sigma).exp(),
             _ => 1.0,
         };
         let mut moment = Self { bad_event: 0.0, reward: 0.0, fails, answers, deadline_ms };

@@ -20,8 +20,8 @@ use weir_engine::state::{Outcome, Phase, State};
 use worker::Worker;
 
 mod watch;
-pub use watch::Watching;
 use watch::Watcher;
+pub use watch::Watching;
 
 /// How often truth is looked at where it changes, in steps of virtual time.
 const TRUTH_TICKS: u64 = 60;
@@ -121,15 +121,18 @@ impl<'s> World<'s> {
         let away = is_away(&faults.controller, now, 0, 1);
         for (index, worker) in (0..count).zip(&mut self.workers) {
             let cut = away || is_away(&faults.partitions, now, index, count);
-            if faults.deaths.iter().any(|death| {
-                (now..then).contains(&death.at_ms) && index < part(death.share, count)
-            }) {
+            if faults.deaths.iter().any(|death| (now..then).contains(&death.at_ms) && index < part(death.share, count))
+            {
                 // What was under way is lost with it; its unfinished bins never settle.
                 let next = Worker::new((!cut).then(|| self.plan.clone()), now);
                 self.controller.bury(std::mem::replace(worker, next).open);
             }
             worker.finish(now);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a Poisson draw of a mean within 1e6")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a Poisson draw of a mean within 1e6"
+            )]
             let arrived = arrivals.map_or(0, |arrivals| arrivals.sample(&mut self.random) as u64);
             self.demand.serve(&mut self.random, worker, now, arrived, &mut self.now_requests);
             self.controller.dropped(then, worker.report(then));

@@ -5,6 +5,7 @@ mod client;
 mod delete;
 mod get;
 mod output;
+mod power;
 mod progress;
 mod serve;
 mod show;
@@ -39,6 +40,8 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Rehearse an experiment in virtual time, without a server.
     Simulate(simulate::SimulateArgs),
+    /// Say how much traffic and how long an experiment needs, by simulation.
+    Power(power::PowerArgs),
 }
 
 impl Cli {
@@ -52,6 +55,7 @@ impl Cli {
             Command::Delete(args) => delete::run(args),
             Command::Validate(args) => validate::run(args),
             Command::Simulate(args) => simulate::run(args),
+            Command::Power(args) => power::run(args),
         };
         result.unwrap_or_else(|error| {
             eprintln!("weir: {error:#}");

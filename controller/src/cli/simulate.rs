@@ -129,12 +129,19 @@ fn one(run: &Run) -> String {
         conclusion(run),
         count(run.requests)
     );
-    let mut table = Table::new(&["VERSION", "REQUESTS", "SETTLED", "BAD EVENTS", "RATE", "REWARDED", "WEIGHT", "ROLLED BACK"]);
+    let mut table =
+        Table::new(&["VERSION", "REQUESTS", "SETTLED", "BAD EVENTS", "RATE", "REWARDED", "WEIGHT", "ROLLED BACK"]);
     for version in &run.versions {
         let settled = version.settled;
         #[expect(clippy::cast_precision_loss, reason = "a percentage for people")]
         let rate = |count: u64| percent(count as f64 / settled.assigned as f64);
-        let role = if version.baseline { " (baseline)" } else if version.bad { " (bad)" } else { "" };
+        let role = if version.baseline {
+            " (baseline)"
+        } else if version.bad {
+            " (bad)"
+        } else {
+            ""
+        };
         table.row(vec![
             format!("{}{role}", version.name),
             count(version.requests),

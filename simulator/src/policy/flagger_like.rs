@@ -94,7 +94,12 @@ impl Policy for FlaggerLike {
             Some(complaint) => {
                 self.failed += 1;
                 if self.failed >= self.threshold {
-                    return roll_back(experiment, state, view.now, format!("failed checks: {}; {complaint}", self.failed));
+                    return roll_back(
+                        experiment,
+                        state,
+                        view.now,
+                        format!("failed checks: {}; {complaint}", self.failed),
+                    );
                 }
                 hold(state, view.now)
             }

@@ -28,7 +28,7 @@ impl Weir {
     fn depth(&self, experiment: &Experiment) -> Depth {
         match experiment.strategy {
             Strategy::Bandit { .. } => Depth::Decision,
-            Strategy::Canary { .. } | Strategy::Ab { .. } if self.in_words => Depth::Decision,
+            Strategy::Canary { .. } if self.in_words => Depth::Decision,
             Strategy::Canary { .. } | Strategy::Ab { .. } => Depth::Evidence,
         }
     }

@@ -63,7 +63,8 @@ fn nowhere(message: impl Into<String>) -> Problem {
 
 fn read_text(text: &str, elsewhere: Option<&Experiment>, problems: &mut Vec<Problem>) -> Option<Scenario> {
     let documents = tree::parse(text, problems);
-    let (scenarios, experiments): (Vec<&Node>, Vec<&Node>) = documents.iter().partition(|document| is_scenario(document));
+    let (scenarios, experiments): (Vec<&Node>, Vec<&Node>) =
+        documents.iter().partition(|document| is_scenario(document));
     for extra in experiments.iter().skip(1) {
         Place::root(extra).problem(problems, "there is an experiment above already: a scenario has one");
     }
@@ -122,9 +123,8 @@ fn scenario(document: &Node, experiment: Option<&Experiment>, problems: &mut Vec
     let versions = versions(&fields, names.as_deref(), problems);
     let drift = fields.get("drift").map_or(Some(Vec::new()), |place| drifts(&place, problems));
     let users = fields.get("users").map_or(Some(None), |place| users(&place, problems).map(Some));
-    let workers = fields
-        .get("workers")
-        .map_or(Some(u64::from(DEFAULT_WORKERS)), |place| place.whole(1..=MOST_WORKERS, problems));
+    let workers =
+        fields.get("workers").map_or(Some(u64::from(DEFAULT_WORKERS)), |place| place.whole(1..=MOST_WORKERS, problems));
     let faults = fields.get("faults").map_or_else(|| Some(super::Faults::default()), |place| faults(&place, problems));
     let mut duration = |name: &str, usual: u64, least: u64, most: u64| {
         fields.get(name).map_or(Some(usual), |place| place.duration(least..=most, problems))
@@ -132,12 +132,10 @@ fn scenario(document: &Node, experiment: Option<&Experiment>, problems: &mut Vec
     let duration_ms = duration("duration", DEFAULT_DURATION_MS, 1_000, MOST_DURATION_MS);
     let interval_ms = duration("interval", super::TICK_MS, super::TICK_MS, 3_600_000);
     let seed = fields.get("seed").map_or(Some(1), |place| place.whole(0..=u64::MAX, problems));
-    let expect =
-        fields.get("expect").map_or(Some(None), |place| expect(&place, names.as_deref(), problems).map(Some));
+    let expect = fields.get("expect").map_or(Some(None), |place| expect(&place, names.as_deref(), problems).map(Some));
     let experiment = experiment?.clone();
     let users = users?.or_else(|| {
-        (experiment.unit != Unit::Request)
-            .then(|| Users { count: DEFAULT_USERS, tail: None, kinds: Vec::new() })
+        (experiment.unit != Unit::Request).then(|| Users { count: DEFAULT_USERS, tail: None, kinds: Vec::new() })
     });
     Some(Scenario {
         experiment,

@@ -1,9 +1,7 @@
 //! The parts of a scenario: what each of its fields may be.
 
 use super::course::DAY_MS;
-use super::{
-    Behaviour, Change, Death, Drift, Expect, Faults, Incident, Kind, Leak, LogNormal, Outage, Traffic, Users,
-};
+use super::{Behaviour, Change, Death, Drift, Expect, Faults, Incident, Kind, Leak, LogNormal, Outage, Traffic, Users};
 use crate::run::Ending;
 use weir_engine::document::Problem;
 use weir_engine::document::place::{Fields, Place, nearest, shown};
@@ -62,7 +60,7 @@ fn list_of<T>(
 
 /// Requests per second of a text such as `50/s`, `300/m`.
 #[must_use]
-pub(super) fn per_second(text: &str) -> Option<f64> {
+pub fn per_second(text: &str) -> Option<f64> {
     let (number, unit) = text.split_once('/')?;
     let number = number.trim();
     let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -82,7 +80,10 @@ fn rate(place: &Place<'_>, problems: &mut Problems) -> Option<f64> {
     if rate.is_none() {
         place.problem(
             problems,
-            format!("{} is not a rate: write `50/s`, `300/m` or `20/h`, more than 0 and at most a million a second", shown(text)),
+            format!(
+                "{} is not a rate: write `50/s`, `300/m` or `20/h`, more than 0 and at most a million a second",
+                shown(text)
+            ),
         );
     }
     rate
@@ -109,8 +110,7 @@ fn daily(place: &Place<'_>, problems: &mut Problems) -> Option<Drift> {
 }
 
 fn cycle_times(fields: &Fields<'_>, problems: &mut Problems) -> Option<(u64, u64)> {
-    let period =
-        fields.get("period").map_or(Some(DAY_MS), |place| place.duration(60_000..=MOST_TIME_MS, problems));
+    let period = fields.get("period").map_or(Some(DAY_MS), |place| place.duration(60_000..=MOST_TIME_MS, problems));
     let peak = time_of(fields, "peak", 14 * 3_600_000, problems);
     Some((period?, peak?))
 }
@@ -127,7 +127,8 @@ fn burst(place: &Place<'_>, problems: &mut Problems) -> Option<Change> {
 fn change(fields: &Fields<'_>, problems: &mut Problems) -> Option<Change> {
     let from = time_of(fields, "from", 0, problems);
     let until = time_of(fields, "until", MOST_TIME_MS, problems);
-    let every = fields.get("every").map_or(Some(None), |place| place.duration(1_000..=MOST_TIME_MS, problems).map(Some));
+    let every =
+        fields.get("every").map_or(Some(None), |place| place.duration(1_000..=MOST_TIME_MS, problems).map(Some));
     let (from_ms, until_ms, every_ms) = (from?, until?, every?);
     in_order(fields, from_ms, until_ms, problems)?;
     Some(Change { from_ms, until_ms, every_ms, factor: 1.0 })
@@ -148,8 +149,7 @@ pub(super) fn behaviour(place: &Place<'_>, problems: &mut Problems) -> Option<Be
     let usual = Behaviour::default();
     let errors = share_of(&fields, "errors", 0.0, problems);
     let latency = fields.get("latency").map_or(Some(usual.latency), |place| latencies(&place, problems));
-    let error_latency =
-        fields.get("errorLatency").map_or(Some(None), |place| latencies(&place, problems).map(Some));
+    let error_latency = fields.get("errorLatency").map_or(Some(None), |place| latencies(&place, problems).map(Some));
     let conversion = share_of(&fields, "conversion", 0.0, problems);
     let amount = fields.get("reward").map_or(Some(None), |place| amount(&place, problems).map(Some));
     let drift = fields.get("drift").map_or(Some(Vec::new()), |place| drifts(&place, problems));
@@ -237,11 +237,7 @@ fn incident(place: &Place<'_>, problems: &mut Problems) -> Option<Incident> {
     let change = change(&fields, problems);
     let [errors, latency, conversion] =
         ["errors", "latency", "conversion"].map(|name| factor_of(&fields, name, problems));
-    Some(Incident {
-        errors: Change { factor: errors?, ..change? },
-        latency: latency?,
-        conversion: conversion?,
-    })
+    Some(Incident { errors: Change { factor: errors?, ..change? }, latency: latency?, conversion: conversion? })
 }
 
 fn leak(place: &Place<'_>, problems: &mut Problems) -> Option<Leak> {
@@ -261,14 +257,16 @@ pub(super) fn users(place: &Place<'_>, problems: &mut Problems) -> Option<Users>
         .get("count")
         .map_or(Some(u64::from(super::DEFAULT_USERS)), |place| place.whole(1..=MOST_USERS, problems));
     let tail = fields.get("tail").map_or(Some(None), |place| place.number(0.1..=100.0, problems).map(Some));
-    let kinds = list_of(&fields, "kinds", "a list such as `[{share: 5%, errors: 20}]`", problems, |place, problems| {
-        let fields = place.fields(&["share", "errors", "latency", "conversion"], "`{share: 5%, errors: 20}`", problems)?;
-        let found = fields.require("share", "which share of the users they are, as `share: 5%`", problems);
-        let of_all = found.and_then(|place| share(&place, problems));
-        let [errors, latency, conversion] =
-            ["errors", "latency", "conversion"].map(|name| factor_of(&fields, name, problems));
-        Some(Kind { share: of_all?, errors: errors?, latency: latency?, conversion: conversion? })
-    })?;
+    let kinds =
+        list_of(&fields, "kinds", "a list such as `[{share: 5%, errors: 20}]`", problems, |place, problems| {
+            let fields =
+                place.fields(&["share", "errors", "latency", "conversion"], "`{share: 5%, errors: 20}`", problems)?;
+            let found = fields.require("share", "which share of the users they are, as `share: 5%`", problems);
+            let of_all = found.and_then(|place| share(&place, problems));
+            let [errors, latency, conversion] =
+                ["errors", "latency", "conversion"].map(|name| factor_of(&fields, name, problems));
+            Some(Kind { share: of_all?, errors: errors?, latency: latency?, conversion: conversion? })
+        })?;
     if kinds.iter().map(|kind| kind.share).sum::<f64>() > 1.0 {
         place.problem(problems, "the kinds are more than all users together: lower their shares");
         return None;
@@ -324,12 +322,11 @@ pub(super) fn expect(place: &Place<'_>, names: Option<&[&str]>, problems: &mut P
         index
     };
     let version = fields.get("version").map_or(Some(None), |place| index(&place, problems).map(Some));
-    let rolled_back = fields.get("rolledBack").map_or(Some(None), |place| {
-        list(&place, "a list of versions, as `[v2]`", problems, index).map(Some)
-    });
-    let [by, not_before] = ["by", "notBefore"].map(|name| {
-        fields.get(name).map_or(Some(None), |place| place.duration(0..=MOST_TIME_MS, problems).map(Some))
-    });
+    let rolled_back = fields
+        .get("rolledBack")
+        .map_or(Some(None), |place| list(&place, "a list of versions, as `[v2]`", problems, index).map(Some));
+    let [by, not_before] = ["by", "notBefore"]
+        .map(|name| fields.get(name).map_or(Some(None), |place| place.duration(0..=MOST_TIME_MS, problems).map(Some)));
     let holds = list_of(&fields, "holds", "a list such as `[{from: 1h, until: 2h}]`", problems, |place, problems| {
         let fields = place.fields(&["from", "until"], "`{from: 1h, until: 2h}`", problems)?;
         let from = time_of(&fields, "from", 0, problems);

@@ -16,8 +16,7 @@ kind: Scenario
 ";
 
 fn with(rest: &str) -> Result<Scenario, Vec<String>> {
-    read(&format!("{EXPERIMENT}{rest}"))
-        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    read(&format!("{EXPERIMENT}{rest}")).map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 
 #[test]
@@ -72,7 +71,8 @@ expect: {outcome: rolledBack, version: v1, rolledBack: [v2], by: 1h, notBefore: 
 
 #[test]
 fn everything_wrong_is_said_at_once_with_its_line_and_the_nearest_name() {
-    let problems = with("trafic: 50/s\nversions:\n  v3: {erors: 1%}\nfaults: {lostReports: 5, deaths: [{share: 1%}]}\n");
+    let problems =
+        with("trafic: 50/s\nversions:\n  v3: {erors: 1%}\nfaults: {lostReports: 5, deaths: [{share: 1%}]}\n");
     let problems = problems.unwrap_err();
     for (problem, expected) in problems.iter().zip([
         "11:1: unknown field `trafic`; did you mean `traffic`?",

@@ -1,8 +1,8 @@
 //! Demand: who sends a request, which version it gets (by the filter's own assigner), and what that version does with it.
 
+use super::draw::{Alias, exp};
 use super::plan::Published;
 use super::worker::Worker;
-use super::draw::{Alias, exp};
 use crate::random::{Random, happens, uniform};
 use crate::scenario::{LogNormal, Scenario, TICK_MS};
 use rand::Rng;
@@ -244,7 +244,11 @@ impl Shown {
     fn request(&self, random: &mut Random) -> Observation {
         let failed = happens(random, self.fails);
         let mixture = self.failures.as_ref().filter(|_| failed).unwrap_or(&self.answers);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; latencies are positive")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates; latencies are positive"
+        )]
         let age_nanos = draw(random, mixture) as u64;
         let reward = if !failed && happens(random, self.converts) {
             self.amount.map_or(1.0, |amount| sample(random, &amount))

@@ -9,13 +9,18 @@ pub(crate) struct Alias {
 
 impl Alias {
     /// Of weights that are positive and finite.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "indices of 32 bits, probabilities clamped")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "indices of 32 bits, probabilities clamped"
+    )]
     pub(crate) fn new(weights: &[f64]) -> Self {
         const WHOLE: f64 = 4_294_967_296.0;
         let total: f64 = weights.iter().sum();
         #[expect(clippy::cast_precision_loss, reason = "millions at most")]
         let mut scaled: Vec<f64> = weights.iter().map(|weight| weight / total * weights.len() as f64).collect();
-        let (mut small, mut large): (Vec<usize>, Vec<usize>) = (0..scaled.len()).partition(|at| scaled.get(*at) < Some(&1.0));
+        let (mut small, mut large): (Vec<usize>, Vec<usize>) =
+            (0..scaled.len()).partition(|at| scaled.get(*at) < Some(&1.0));
         let mut slots: Vec<(u32, u32)> = (0..weights.len()).map(|at| (u32::MAX, at as u32)).collect();
         while let (Some(less), Some(more)) = (small.pop(), large.last().copied()) {
             let own = scaled.get(less).copied().unwrap_or(1.0);

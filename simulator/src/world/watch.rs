@@ -107,7 +107,10 @@ fn point(assessment: &Assessment, at_ms: u64, requests: u64) -> Point {
         } else {
             Some(version.probability_feasible)
         },
-        errors: version.metric(MetricName::ErrorRate).and_then(|metric| metric.belief).and_then(|belief| belief.low.zip(belief.high)),
+        errors: version
+            .metric(MetricName::ErrorRate)
+            .and_then(|metric| metric.belief)
+            .and_then(|belief| belief.low.zip(belief.high)),
         violated: version.log_e_roll_back / version.roll_back_at,
         met: met(version),
         beaten: version.log_e_beaten.map(|log_e| log_e / (1.0 / assessment.alpha.promotion).ln()),

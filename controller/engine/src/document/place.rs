@@ -144,12 +144,7 @@ impl<'t> Place<'t> {
     }
 
     /// The items of a list.
-    pub fn items(
-        &self,
-        count: RangeInclusive<usize>,
-        asked: &str,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Vec<Self>> {
+    pub fn items(&self, count: RangeInclusive<usize>, asked: &str, problems: &mut Vec<Problem>) -> Option<Vec<Self>> {
         let Value::List(items) = &self.node.value else {
             self.unfit(problems, asked);
             return None;
