@@ -1,11 +1,12 @@
 //! The experiment document: reads what a user wrote (YAML or JSON) and says everything that is wrong with it at once.
 //!
 //! Pure: text in, experiments or problems out. `tree` turns text into located nodes, `place` reads one node and notes what
-//! is wrong with it, `quantity` knows shares, `experiment`, `traffic` and `strategy` know the fields. What a field means is
+//! is wrong with it, `quantity` knows shares, `experiment`, `versions`, `traffic`, `goals`, `strategy` and `lifecycle` know the fields. What a field means is
 //! [`crate::spec`]'s; what each field may be is written for users in `docs/experiment.md`.
 
 mod experiment;
 mod goals;
+mod lifecycle;
 pub mod place;
 pub mod quantity;
 mod strategy;
@@ -13,6 +14,7 @@ mod strategy;
 mod tests;
 mod traffic;
 pub mod tree;
+mod versions;
 
 use crate::spec::Experiment;
 
