@@ -68,7 +68,9 @@ fn computing_less_decides_the_same() {
 fn every_request_is_counted_once_and_lost_reports_lose_nothing() {
     let scenario = canary("traffic: 50/s\nduration: 10m\nfaults: {lostReports: 30%}\n");
     let run = run(&scenario, 1);
-    assert!(run.lost_reports > 500, "{}", run.lost_reports);
+    // A report of each of four workers every second, and every third is lost.
+    let reports = 4 * run.ended_at_ms / 1_000;
+    assert!((reports / 4..reports / 3).contains(&run.lost_reports), "{} of {reports}", run.lost_reports);
     assert_eq!(run.versions.iter().map(|version| version.requests).sum::<u64>(), run.requests);
     // What is not settled is of the last deadline, bin and report.
     let settled: u64 = run.versions.iter().map(|version| version.settled.assigned).sum();

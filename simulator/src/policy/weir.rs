@@ -44,7 +44,7 @@ impl Policy for Weir {
         let assessment = match self.last.take().filter(|_| !view.settled) {
             Some(mut known) => {
                 if view.stirred {
-                    refresh(&mut known, experiment, state, view.observations);
+                    refresh(&mut known, experiment, state, view.observations, depth);
                 }
                 known
             }
