@@ -13,6 +13,11 @@ const GAP: f64 = 44.0;
 /// Told apart by people who see few colours (Okabe & Ito 2008).
 const COLOURS: [&str; 8] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b6b00", "#000000"];
 
+/// A value of a version at a point.
+type Value<'a> = &'a dyn Fn(&VersionPoint) -> Option<f64>;
+/// An interval of it.
+type Interval<'a> = &'a dyn Fn(&VersionPoint) -> Option<(f64, f64)>;
+
 /// One panel: what is drawn of a version at a point, and between which values.
 struct Panel<'a> {
     title: &'a str,
@@ -28,8 +33,8 @@ struct Line<'a> {
     dashed: bool,
     /// Weights hold until they change: steps, not slopes.
     steps: bool,
-    of: &'a dyn Fn(&VersionPoint) -> Option<f64>,
-    band: Option<&'a dyn Fn(&VersionPoint) -> Option<(f64, f64)>>,
+    of: Value<'a>,
+    band: Option<Interval<'a>>,
 }
 
 /// The picture of a run that was watched with all its points.
@@ -47,9 +52,7 @@ pub fn svg(run: &Run) -> String {
     let candidates = || all().filter(|version| run.versions.get(*version).is_some_and(|version| !version.baseline));
     let line = |version, dashed, of| Line { version, dashed, steps: false, of, band: None };
     let evidence = candidates()
-        .flat_map(|version| {
-            [line(version, false, &violated as &dyn Fn(&VersionPoint) -> Option<f64>), line(version, true, &met)]
-        })
+        .flat_map(|version| [line(version, false, &violated as Value<'_>), line(version, true, &met)])
         .collect();
     let percent = |values: &[f64]| values.iter().map(|value| (*value, format!("{value:.0}%"))).collect::<Vec<_>>();
     let share = || vec![(0.0, "0".to_owned()), (0.5, "½".to_owned()), (1.0, "acts".to_owned())];
@@ -71,9 +74,7 @@ pub fn svg(run: &Run) -> String {
             low: 0.0,
             high: 1.0,
             ticks: vec![(0.0, "0".to_owned()), (0.5, "0.5".to_owned()), (1.0, "1".to_owned())],
-            lines: all()
-                .map(|version| line(version, false, &probability as &dyn Fn(&VersionPoint) -> Option<f64>))
-                .collect(),
+            lines: all().map(|version| line(version, false, &probability as Value<'_>)).collect(),
         },
         Panel {
             title: "Belief: share of bad events, with its 95% interval",
@@ -98,9 +99,7 @@ pub fn svg(run: &Run) -> String {
             low: -0.5,
             high: 1.25,
             ticks: share(),
-            lines: all()
-                .map(|version| line(version, false, &beaten as &dyn Fn(&VersionPoint) -> Option<f64>))
-                .collect(),
+            lines: all().map(|version| line(version, false, &beaten as Value<'_>)).collect(),
         });
     }
     picture(run, &panels)
@@ -224,7 +223,7 @@ fn area(
     svg: &mut String,
     points: &[Point],
     version: usize,
-    band: &dyn Fn(&VersionPoint) -> Option<(f64, f64)>,
+    band: Interval<'_>,
     until: u64,
     down: &dyn Fn(f64) -> f64,
     colour: &str,

@@ -1,6 +1,6 @@
 //! What the simulated world promises: the same bits for the same seed, the same decisions however little is computed, honest faults,
 //! and reconstructions that show what they were reconstructed for.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use weir_simulator::many;
 use weir_simulator::policy::{Name, Weir};
