@@ -132,7 +132,7 @@ fn check_decision(experiment: &Experiment, before: &State, action: Action, after
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn any_course_of_events_keeps_every_rule(
