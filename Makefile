@@ -1,7 +1,7 @@
 # One word per task; the work is in scripts/. Everything made stays in target/ and .weir/, and is safe to repeat.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup wasm demo test check e2e wasm-test bench calibrate fuzz fmt clean
+.PHONY: help setup wasm demo test check e2e wasm-test bench calibrate compare fuzz fmt clean
 .NOTPARALLEL:
 
 # Which Envoy: a version to fetch (others: 1.36.4), or a binary of your own with ENVOY=/path/to/envoy.
@@ -39,6 +39,9 @@ bench: ## Benchmarks: a table, and target/bench/results.json
 
 calibrate: ## How often the promises hold, by simulation (RUNS=10000 a case): the table in docs/error-contract.md
 	@scripts/calibrate.sh
+
+compare: ## Weir against other policies, by simulation (RUNS=1000 each): the tables in docs/comparison.md
+	@scripts/compare.sh
 
 fuzz: ## Looks for counts and texts that break the engine (FUZZ_SECONDS=60 a target)
 	@scripts/fuzz.sh

@@ -5,7 +5,6 @@
 //! order or delay matter drive the filter's recorder request by request.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod bounds;
 mod builders;
 mod case;
 pub mod cases;
@@ -16,7 +15,7 @@ mod runner;
 mod traffic;
 mod users;
 
-pub use bounds::{most_allowed, upper_bound};
 pub use case::{Case, Outcome, Question, Run};
-pub use report::{into_document, table};
+pub use report::table;
 pub use runner::{Result, run, run_all};
+pub use weir_simulator::bounds::{most_allowed, upper_bound};

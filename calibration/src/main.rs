@@ -5,7 +5,8 @@ use clap::Parser;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
-use weir_calibration::{Case, cases, into_document, run_all, table};
+use weir_calibration::{Case, cases, run_all, table};
+use weir_simulator::document::between_markers;
 
 /// Measures by simulation how often the promises of the error contract hold.
 ///
@@ -43,7 +44,8 @@ fn main() -> anyhow::Result<()> {
         None => println!("{table}"),
         Some(path) => {
             let document = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let document = into_document(&document, &table).with_context(|| path.display().to_string())?;
+            let document =
+                between_markers(&document, "calibration", &table).with_context(|| path.display().to_string())?;
             std::fs::write(&path, document).with_context(|| format!("cannot write {}", path.display()))?;
             eprintln!("{} has the new table", path.display());
         }

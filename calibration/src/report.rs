@@ -1,13 +1,9 @@
 //! The table that `docs/error-contract.md` shows, between its markers.
 
-use crate::bounds::upper_bound;
 use crate::case::{Case, Question};
 use crate::runner::Result;
-use anyhow::{Context, bail};
 use std::fmt::Write;
-
-const BEGIN: &str = "<!-- calibration: begin -->";
-const END: &str = "<!-- calibration: end -->";
+use weir_simulator::bounds::upper_bound;
 
 /// The table of all cases, as Markdown: one part per question.
 #[must_use]
@@ -81,32 +77,9 @@ fn thousands(number: u64) -> String {
     out
 }
 
-/// Replaces what is between the markers of a document by the table.
-///
-/// # Errors
-///
-/// When the document lacks a marker.
-pub fn into_document(document: &str, table: &str) -> anyhow::Result<String> {
-    let begin = document.find(BEGIN).with_context(|| format!("no line `{BEGIN}`"))? + BEGIN.len();
-    let end = document.find(END).with_context(|| format!("no line `{END}`"))?;
-    if end < begin {
-        bail!("`{END}` stands before `{BEGIN}`");
-    }
-    let (before, after) = (document.get(..begin).unwrap_or_default(), document.get(end..).unwrap_or_default());
-    Ok(format!("{before}\n{table}\n{after}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_is_between_the_markers_changes() {
-        let document = format!("a\n{BEGIN}\nold\n{END}\nb\n");
-        assert_eq!(into_document(&document, "new").unwrap(), format!("a\n{BEGIN}\nnew\n{END}\nb\n"));
-        assert!(into_document("nothing", "new").is_err());
-        assert!(into_document(&format!("{END}{BEGIN}"), "new").is_err());
-    }
 
     #[test]
     fn numbers_are_grouped() {

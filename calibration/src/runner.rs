@@ -1,8 +1,8 @@
 //! Runs cases many times, on every core. A result depends on the case and the number of runs only.
 
 use crate::case::{Case, Outcome};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use weir_simulator::parallel::map;
+use weir_simulator::random::salt;
 
 /// What the runs of a case showed.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,47 +39,20 @@ pub fn run(case: &Case, runs: u64) -> Result {
 /// Runs a case `runs` times, and says how many are done now and then.
 #[must_use]
 pub fn run_all(case: &Case, runs: u64, progress: &(dyn Fn(u64) + Sync)) -> Result {
-    let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
-    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let salt = salt(case.id);
-    let outcomes: Vec<Vec<(u64, Outcome)>> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..cores)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut found = Vec::new();
-                    loop {
-                        let at = next.fetch_add(1, Ordering::Relaxed);
-                        if at >= runs {
-                            return found;
-                        }
-                        found.push((at, (case.run)(salt.wrapping_add(at))));
-                        let finished = done.fetch_add(1, Ordering::Relaxed) + 1;
-                        if finished.is_multiple_of(64) || finished == runs {
-                            progress(finished);
-                        }
-                    }
-                })
-            })
-            .collect();
-        // A worker that panicked has lost runs, and a result without them would be a lie.
-        workers
-            .into_iter()
-            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    });
+    let now_and_then = |done: u64| {
+        if done.is_multiple_of(64) || done == runs {
+            progress(done);
+        }
+    };
+    let outcomes = map(runs, &now_and_then, |at| (case.run)(salt.wrapping_add(at)));
     let mut requests: Vec<u64> = outcomes
         .into_iter()
-        .flatten()
-        .filter_map(|(_, outcome)| match outcome {
+        .filter_map(|outcome| match outcome {
             Outcome::Claimed(requests) => Some(requests),
             Outcome::Never => None,
         })
         .collect();
     requests.sort_unstable();
     Result { runs, claimed: requests.len() as u64, requests }
-}
-
-/// FNV-1a: seeds of different cases have nothing to do with each other.
-fn salt(id: &str) -> u64 {
-    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

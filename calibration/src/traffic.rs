@@ -1,18 +1,9 @@
 //! Traffic as counts: how many requests each version got, how they ended, how long they took, what they earned.
 
-use rand::SeedableRng;
-use rand::rngs::Xoshiro256PlusPlus;
 use rand_distr::{Binomial, Distribution, LogNormal};
 use weir_core::report::Counts;
 use weir_engine::state::Epoch;
-
-/// The generator: the same numbers on every machine and in every release.
-pub(crate) type Random = Xoshiro256PlusPlus;
-
-/// The generator of one run of one case.
-pub(crate) fn seeded(seed: u64) -> Random {
-    Random::seed_from_u64(seed)
-}
+pub(crate) use weir_simulator::random::{Random, seeded};
 
 /// A time in a run: requests of all versions before the look that is being made.
 pub(crate) type At = u64;

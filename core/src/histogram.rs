@@ -74,9 +74,30 @@ impl Histogram {
 
     /// Adds another histogram's counts.
     pub fn merge(&mut self, other: &Self) {
-        for (bucket, count) in &other.buckets {
-            self.add(*bucket, *count);
+        if other.buckets.len().saturating_mul(8) < self.buckets.len() || !other.is_canonical() {
+            // Few into many: a search each.
+            return other.buckets.iter().for_each(|(bucket, count)| self.add(*bucket, *count));
         }
+        let mut merged = Vec::with_capacity(self.buckets.len().max(other.buckets.len()));
+        let (mut old, mut new) = (self.buckets.iter().copied().peekable(), other.buckets.iter().copied().peekable());
+        loop {
+            let next = match (old.peek(), new.peek()) {
+                (Some((a, x)), Some((b, y))) if a == b => {
+                    let both = (*a, x.saturating_add(*y));
+                    old.next();
+                    new.next();
+                    Some(both)
+                }
+                (Some((a, _)), Some((b, _))) if a < b => old.next(),
+                (_, Some(_)) => new.next(),
+                (_, None) => old.next(),
+            };
+            match next {
+                Some(next) => merged.push(next),
+                None => break,
+            }
+        }
+        self.buckets = merged;
     }
 
     /// How many latencies were counted.
@@ -147,6 +168,23 @@ mod tests {
             [(0, 0), (63, 63), (64, 64), (127, 127), (128, 128), (1_000, 317), (250_000, 826), (3_600_000_000, 1_707)];
         for (microseconds, bucket) in golden {
             assert_eq!(bucket_of(microseconds), bucket, "{microseconds} µs");
+        }
+    }
+
+    #[test]
+    fn merging_is_adding_each_bucket_however_many_there_are() {
+        let of = |step: usize, count: u16| {
+            let mut histogram = Histogram::default();
+            (0..count).step_by(step).for_each(|bucket| histogram.add(bucket, u64::from(bucket) + 1));
+            histogram
+        };
+        for (a, b) in [(of(2, 400), of(3, 900)), (of(3, 900), of(2, 40)), (of(1, 0), of(5, 99)), (of(7, 99), of(1, 0))]
+        {
+            let (mut merged, mut added) = (a.clone(), a);
+            merged.merge(&b);
+            b.buckets().iter().for_each(|(bucket, count)| added.add(*bucket, *count));
+            assert_eq!(merged, added);
+            assert!(merged.is_canonical());
         }
     }
 

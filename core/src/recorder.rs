@@ -111,11 +111,17 @@ impl Recorder {
         now_ms: u64,
     ) -> Option<Exposure> {
         let bin = floor_to(now_ms, experiment.bin_ms);
-        let known = self
-            .experiments
-            .get(&experiment.id)
-            .is_some_and(|recorded| recorded.groups.contains_key(&(bin, experiment.epoch)));
-        if !known && !self.make_room(experiment.versions.len(), now_ms) {
+        // Nearly every request: its bin has room already, and one look into each map finds it.
+        if let Some(recorded) = self.experiments.get_mut(&experiment.id)
+            && let Some(group) = recorded.groups.get_mut(&(bin, experiment.epoch))
+        {
+            recorded.bin_ms = experiment.bin_ms;
+            recorded.deadline_ms = recorded.deadline_ms.max(experiment.deadline_ms);
+            let more = group.assign(version, bucket)?;
+            self.buckets = self.buckets.saturating_add(more);
+            return Some(Exposure { experiment: Rc::clone(experiment), version, bin, bucket, life: self.life });
+        }
+        if !self.make_room(experiment.versions.len(), now_ms) {
             self.dropped = self.dropped.saturating_add(1);
             return None;
         }
@@ -134,11 +140,8 @@ impl Recorder {
             *cells = cells.saturating_add(experiment.versions.len());
             Group::new(experiment)
         });
-        let counts = group.counts.get_mut(version)?;
-        counts.assigned = counts.assigned.saturating_add(1);
-        if let Some(bucket) = bucket {
-            self.buckets = self.buckets.saturating_add(group.begin(version, bucket));
-        }
+        let more = group.assign(version, bucket)?;
+        self.buckets = self.buckets.saturating_add(more);
         Some(Exposure { experiment: Rc::clone(experiment), version, bin, bucket, life: self.life })
     }
 

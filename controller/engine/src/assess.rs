@@ -375,6 +375,7 @@ fn put_together<C: Cell>(
                 observations,
                 index,
                 tallies.get(experiment.baseline).unwrap_or(&Tally::default()),
+                depth,
             ),
             may_be_best: !state.is_out(index) && log_e_beaten.is_none_or(|log_e| log_e < gates::beaten_at(experiment)),
             why: String::new(),

@@ -5,6 +5,7 @@
 //! would show as many with probability at most 10⁻⁹ (Chernoff's bound). In flight is not failed. The edge is never below what
 //! the baseline shows itself, in the same unsettled bins: when all fails everywhere, that is not the candidate's doubt.
 
+use crate::assess::Depth;
 use crate::cells::{Cell, Tally};
 use crate::spec::{Bound, Experiment, Limit};
 use crate::state::{LATENCY_QUANTILES, Observations, State};
@@ -53,6 +54,7 @@ pub(crate) fn doubt<C: Cell>(
     observations: &Observations<C>,
     version: usize,
     settled_of_baseline: &Tally,
+    depth: Depth,
 ) -> Option<Doubt> {
     if version == experiment.baseline || !experiment.requests_are_units() {
         return None;
@@ -68,6 +70,12 @@ pub(crate) fn doubt<C: Cell>(
         sum
     };
     let here = unsettled(version, &|epoch| epoch > since);
+    let unsettled_before = unsettled(version, &|epoch| epoch <= since).assigned;
+    if depth != Depth::Complete && here.failed < LEAST_FAILURES {
+        // It cannot trip: what would be tolerated is for people, and costs most of a look.
+        let Tally { assigned: exposures, failed, .. } = here;
+        return Some(Doubt { exposures, failed, tolerated: 1.0, log_p: 0.0, trips_at: -TRIPS_AT, unsettled_before });
+    }
     let of_baseline = unsettled(experiment.baseline, &|epoch| epoch > since);
     // What is in flight is unknown of both.
     let now = upper(of_baseline.failed, of_baseline.completed.saturating_add(of_baseline.aborted));
@@ -90,7 +98,7 @@ pub(crate) fn doubt<C: Cell>(
         tolerated,
         log_p: log_tail(here.failed, here.assigned, tolerated),
         trips_at: -TRIPS_AT,
-        unsettled_before: unsettled(version, &|epoch| epoch <= since).assigned,
+        unsettled_before,
     })
 }
 

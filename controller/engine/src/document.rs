@@ -13,14 +13,14 @@ mod experiment;
 mod goals;
 mod latency;
 mod lifecycle;
-mod place;
-mod quantity;
+pub mod place;
+pub mod quantity;
 mod rules;
 mod strategy;
 #[cfg(test)]
 mod tests;
 mod traffic;
-mod tree;
+pub mod tree;
 mod versions;
 
 pub use analysis::{MAX_ANALYSIS_TEXT, ToAnalyze, read_analysis};
@@ -35,8 +35,8 @@ pub const KIND: &str = "Experiment";
 pub const MAX_TEXT: usize = 256 * 1024;
 /// Most problems that are told; more would help nobody.
 pub const MAX_PROBLEMS: usize = 100;
-/// The largest sensible document has a few hundred nodes.
-const BOUNDS: tree::Bounds = tree::Bounds { bytes: MAX_TEXT, nodes: 20_000 };
+/// How much of a text is read: the largest sensible document has a few hundred nodes.
+pub const BOUNDS: tree::Bounds = tree::Bounds { bytes: MAX_TEXT, nodes: 20_000 };
 
 /// What a document is read for: some fields say how traffic is handled, and counts need none of that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +95,11 @@ fn finish<T>(read: Option<T>, empty: bool, mut problems: Vec<Problem>) -> Result
             Err(problems)
         }
     }
+}
+
+/// Reads the experiment of one document of a text that holds others too. `None` only after noting why.
+pub fn read_one(document: &tree::Node, problems: &mut Vec<Problem>) -> Option<Experiment> {
+    experiment::read(document, Purpose::Run, problems)
 }
 
 /// A name tells experiments apart: the second of two would silently replace the first.

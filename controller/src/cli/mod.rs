@@ -9,9 +9,12 @@ mod get;
 mod insight;
 mod order;
 mod output;
+mod power;
+mod progress;
 mod replay;
 mod serve;
 mod show;
+mod simulate;
 mod validate;
 mod watch;
 
@@ -96,6 +99,10 @@ It stays, with its counts and its journal, until it is deleted.")]
     Validate(validate::ValidateArgs),
     /// Say what the counts of a file show, without a server.
     Analyze(analyze::AnalyzeArgs),
+    /// Rehearse an experiment in virtual time, without a server.
+    Simulate(simulate::SimulateArgs),
+    /// Say how much traffic and how long an experiment needs, by simulation.
+    Power(power::PowerArgs),
 }
 
 impl Cli {
@@ -119,6 +126,8 @@ impl Cli {
             Command::Delete(args) => delete::run(args),
             Command::Validate(args) => validate::run(args),
             Command::Analyze(args) => analyze::run(args),
+            Command::Simulate(args) => simulate::run(args),
+            Command::Power(args) => power::run(args),
         };
         result.unwrap_or_else(|error| {
             eprintln!("weir: {error:#}");

@@ -26,8 +26,15 @@ impl Group {
         Self { experiment: Rc::clone(experiment), reported: false, counts, in_flight: Vec::new() }
     }
 
+    /// Counts an exposure that has begun. Answers by how many buckets there are more; `None`: there is no such version.
+    pub(super) fn assign(&mut self, version: usize, bucket: Option<u16>) -> Option<usize> {
+        let counts = self.counts.get_mut(version)?;
+        counts.assigned = counts.assigned.saturating_add(1);
+        Some(bucket.map_or(0, |bucket| self.begin(version, bucket)))
+    }
+
     /// An exposure of a unit has begun. Answers by how many buckets there are more.
-    pub(super) fn begin(&mut self, version: usize, bucket: u16) -> usize {
+    fn begin(&mut self, version: usize, bucket: u16) -> usize {
         if self.in_flight.is_empty() {
             self.in_flight.resize_with(self.counts.len(), InFlight::default);
         }

@@ -4,12 +4,33 @@
 
 use super::{Observation, Outcome};
 use crate::report::{Counts, add_bucket, merge_buckets};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// The exposures of one cell that have not ended, by unit bucket: those who are left when the deadline has passed are
 /// overdue, and nothing else could say whose they were. At most one entry per bucket, however many requests.
 #[derive(Debug, Default)]
-pub(super) struct InFlight(BTreeMap<u16, u32>);
+pub(super) struct InFlight(HashMap<u16, u32, BuildHasherDefault<Spread>>);
+
+/// Spreads buckets over a table. They are hashes under a secret of the experiment's already: nobody chooses them.
+#[derive(Debug, Default)]
+pub(super) struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u16((*byte).into()));
+    }
+
+    fn write_u16(&mut self, bucket: u16) {
+        // Fibonacci hashing: the golden ratio's multiples fill the high bits, which tell entries apart.
+        self.0 = (self.0 ^ u64::from(bucket)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
 
 impl InFlight {
     /// An exposure of this bucket has begun.
@@ -20,10 +41,11 @@ impl InFlight {
 
     /// One has ended by its deadline.
     pub(super) fn end(&mut self, bucket: u16) {
-        if let Some(count) = self.0.get_mut(&bucket) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.0.remove(&bucket);
+        if let Entry::Occupied(mut place) = self.0.entry(bucket) {
+            if *place.get() <= 1 {
+                place.remove();
+            } else {
+                *place.get_mut() -= 1;
             }
         }
     }
@@ -38,7 +60,8 @@ impl InFlight {
         if self.0.is_empty() {
             return;
         }
-        let overdue: Vec<u16> = std::mem::take(&mut self.0).into_keys().collect();
+        let mut overdue: Vec<u16> = std::mem::take(&mut self.0).into_keys().collect();
+        overdue.sort_unstable();
         merge_buckets(&mut counts.failed_buckets, &overdue);
         if slow_us.is_some() {
             merge_buckets(&mut counts.slow_buckets, &overdue);

@@ -181,16 +181,7 @@ fn latency_bound(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Bound
 
 /// A number within 1 to [`MOST_RATIO`].
 fn ratio(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<f64> {
-    let text = place.text("a number such as `1.5`", problems)?;
-    // No signs, no infinities, no exponents: as people write it.
-    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    match text.parse::<f64>() {
-        Ok(ratio) if plain && (1.0..=MOST_RATIO).contains(&ratio) => Some(ratio),
-        _ => {
-            place.problem(problems, format!("{} is not a number within 1 to {MOST_RATIO}", shown(text)));
-            None
-        }
-    }
+    place.number(1.0..=MOST_RATIO, problems)
 }
 
 /// What to maximise or minimise.

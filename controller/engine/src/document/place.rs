@@ -11,14 +11,14 @@ use weir_core::plan::{MAX_NAME, MAX_VALUE, is_header_name};
 
 /// A node and its path.
 #[derive(Debug, Clone)]
-pub(super) struct Place<'t> {
+pub struct Place<'t> {
     node: &'t Node,
     path: String,
 }
 
 /// The fields of a mapping.
 #[derive(Debug, Clone)]
-pub(super) struct Fields<'t> {
+pub struct Fields<'t> {
     place: Place<'t>,
     entries: &'t [Entry],
     /// What unknown fields were probably meant to be: said once, they are not missing as well.
@@ -26,7 +26,7 @@ pub(super) struct Fields<'t> {
 }
 
 /// User text in a message: quoted, short, no control character.
-pub(super) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let short: String = text.chars().take(40).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(40).is_some() { format!("`{short}…`") } else { format!("`{short}`") }
 }
@@ -43,7 +43,7 @@ fn meant<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str
 }
 
 /// `; did you mean …?` with the nearest of the known names, or the list of them when none is near.
-pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
+pub fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
     match meant(name, known.clone()) {
         Some(known) => format!("; did you mean `{known}`?"),
         None => format!("; known here: {}", known.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
@@ -52,12 +52,12 @@ pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clo
 
 impl<'t> Place<'t> {
     /// The top of a document.
-    pub(super) fn root(node: &'t Node) -> Self {
+    pub fn root(node: &'t Node) -> Self {
         Self { node, path: String::new() }
     }
 
     /// Notes a problem here.
-    pub(super) fn problem(&self, problems: &mut Vec<Problem>, message: impl Into<String>) {
+    pub fn problem(&self, problems: &mut Vec<Problem>, message: impl Into<String>) {
         problems.push(self.node.at.problem(&self.path, message));
     }
 
@@ -76,7 +76,7 @@ impl<'t> Place<'t> {
     }
 
     /// The text, if it is text; notes nothing.
-    pub(super) fn as_text(&self) -> Option<&'t str> {
+    pub fn as_text(&self) -> Option<&'t str> {
         match &self.node.value {
             Value::Text(text) => Some(text),
             _ => None,
@@ -84,7 +84,7 @@ impl<'t> Place<'t> {
     }
 
     /// Text; `asked` says what should stand here, as in "a name".
-    pub(super) fn text(&self, asked: &str, problems: &mut Vec<Problem>) -> Option<&'t str> {
+    pub fn text(&self, asked: &str, problems: &mut Vec<Problem>) -> Option<&'t str> {
         let text = self.as_text();
         if text.is_none() {
             self.unfit(problems, asked);
@@ -93,7 +93,7 @@ impl<'t> Place<'t> {
     }
 
     /// The fields of a mapping, of which only those known are allowed.
-    pub(super) fn fields(&self, known: &[&str], asked: &str, problems: &mut Vec<Problem>) -> Option<Fields<'t>> {
+    pub fn fields(&self, known: &[&str], asked: &str, problems: &mut Vec<Problem>) -> Option<Fields<'t>> {
         let entries = self.entries(asked, problems)?;
         let mut guesses = Vec::new();
         for entry in entries {
@@ -107,7 +107,7 @@ impl<'t> Place<'t> {
     }
 
     /// The entries of a mapping with names of the user's own.
-    pub(super) fn entries(&self, asked: &str, problems: &mut Vec<Problem>) -> Option<&'t [Entry]> {
+    pub fn entries(&self, asked: &str, problems: &mut Vec<Problem>) -> Option<&'t [Entry]> {
         if let Value::Map(entries) = &self.node.value {
             return Some(entries);
         }
@@ -116,19 +116,19 @@ impl<'t> Place<'t> {
     }
 
     /// A field of this mapping, if it is one and has it; notes nothing.
-    pub(super) fn quiet(&self, name: &str) -> Option<Self> {
+    pub fn quiet(&self, name: &str) -> Option<Self> {
         let Value::Map(entries) = &self.node.value else { return None };
         entries.iter().find(|entry| entry.key == name).map(|entry| self.entry(entry))
     }
 
     /// The items of this list, if it is one; notes nothing.
-    pub(super) fn quiet_items(&self) -> Vec<Self> {
+    pub fn quiet_items(&self) -> Vec<Self> {
         let Value::List(items) = &self.node.value else { return Vec::new() };
         items.iter().enumerate().map(|(index, node)| Self { node, path: format!("{}[{index}]", self.path) }).collect()
     }
 
     /// Whether this is a list.
-    pub(super) fn is_list(&self) -> bool {
+    pub fn is_list(&self) -> bool {
         matches!(&self.node.value, Value::List(_))
     }
 
@@ -143,18 +143,13 @@ impl<'t> Place<'t> {
     }
 
     /// The place of an entry of this mapping.
-    pub(super) fn entry(&self, entry: &'t Entry) -> Self {
+    pub fn entry(&self, entry: &'t Entry) -> Self {
         let path = if self.path.is_empty() { entry.key.clone() } else { format!("{}.{}", self.path, entry.key) };
         Self { node: &entry.value, path }
     }
 
     /// The items of a list.
-    pub(super) fn items(
-        &self,
-        count: RangeInclusive<usize>,
-        asked: &str,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Vec<Self>> {
+    pub fn items(&self, count: RangeInclusive<usize>, asked: &str, problems: &mut Vec<Problem>) -> Option<Vec<Self>> {
         let Value::List(items) = &self.node.value else {
             self.unfit(problems, asked);
             return None;
@@ -168,7 +163,7 @@ impl<'t> Place<'t> {
     }
 
     /// Milliseconds of a duration within bounds.
-    pub(super) fn duration(&self, bounds: RangeInclusive<u64>, problems: &mut Vec<Problem>) -> Option<u64> {
+    pub fn duration(&self, bounds: RangeInclusive<u64>, problems: &mut Vec<Problem>) -> Option<u64> {
         let text = self.text("a duration such as `250ms` or `15s`", problems)?;
         match parse_milliseconds(text) {
             Ok(milliseconds) if bounds.contains(&milliseconds) => Some(milliseconds),
@@ -186,7 +181,7 @@ impl<'t> Place<'t> {
     }
 
     /// A share in multiples of `unit` billionths, within bounds (in billionths).
-    pub(super) fn share(&self, unit: u64, bounds: RangeInclusive<u64>, problems: &mut Vec<Problem>) -> Option<u32> {
+    pub fn share(&self, unit: u64, bounds: RangeInclusive<u64>, problems: &mut Vec<Problem>) -> Option<u32> {
         let value = self.billionths(problems)?;
         let text = self.as_text().unwrap_or_default();
         if !bounds.contains(&value) {
@@ -203,7 +198,7 @@ impl<'t> Place<'t> {
     }
 
     /// A rate within (0, most], or within (0, most) when `open`.
-    pub(super) fn rate(&self, most: u64, open: bool, problems: &mut Vec<Problem>) -> Option<f64> {
+    pub fn rate(&self, most: u64, open: bool, problems: &mut Vec<Problem>) -> Option<f64> {
         let value = self.billionths(problems)?;
         if value == 0 || value > most || (open && value == most) {
             let text = shown(self.as_text().unwrap_or_default());
@@ -228,7 +223,7 @@ impl<'t> Place<'t> {
     }
 
     /// A whole number within bounds.
-    pub(super) fn whole(&self, bounds: RangeInclusive<u64>, problems: &mut Vec<Problem>) -> Option<u64> {
+    pub fn whole(&self, bounds: RangeInclusive<u64>, problems: &mut Vec<Problem>) -> Option<u64> {
         let text = self.text("a whole number", problems)?;
         let (least, most) = bounds.clone().into_inner();
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -236,6 +231,20 @@ impl<'t> Place<'t> {
             Ok(number) if digits && bounds.contains(&number) => Some(number),
             _ => {
                 self.problem(problems, format!("{} is not a whole number within {least} to {most}", shown(text)));
+                None
+            }
+        }
+    }
+
+    /// A number within bounds, as people write it: digits and at most one point; no sign, no exponent.
+    pub fn number(&self, bounds: RangeInclusive<f64>, problems: &mut Vec<Problem>) -> Option<f64> {
+        let text = self.text("a number such as `1.5`", problems)?;
+        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        match text.parse::<f64>() {
+            Ok(number) if plain && bounds.contains(&number) => Some(number),
+            _ => {
+                let (least, most) = bounds.into_inner();
+                self.problem(problems, format!("{} is not a number within {least} to {most}", shown(text)));
                 None
             }
         }
@@ -257,7 +266,7 @@ impl<'t> Place<'t> {
     }
 
     /// `true` or `false`.
-    pub(super) fn truth(&self, problems: &mut Vec<Problem>) -> Option<bool> {
+    pub fn truth(&self, problems: &mut Vec<Problem>) -> Option<bool> {
         match self.as_text() {
             Some("true") => Some(true),
             Some("false") => Some(false),
@@ -269,7 +278,7 @@ impl<'t> Place<'t> {
     }
 
     /// One of several words.
-    pub(super) fn word<T: Copy>(&self, words: &[(&str, T)], problems: &mut Vec<Problem>) -> Option<T> {
+    pub fn word<T: Copy>(&self, words: &[(&str, T)], problems: &mut Vec<Problem>) -> Option<T> {
         let names: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
         let asked = match names.split_last() {
             Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
@@ -284,7 +293,7 @@ impl<'t> Place<'t> {
     }
 
     /// A name of 1 to [`MAX_NAME`] visible ASCII characters.
-    pub(super) fn name(&self, problems: &mut Vec<Problem>) -> Option<String> {
+    pub fn name(&self, problems: &mut Vec<Problem>) -> Option<String> {
         let text = self.text("a name", problems)?;
         if text.is_empty() || text.len() > MAX_NAME || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             let message =
@@ -333,22 +342,22 @@ pub(super) fn not_a_header_name(text: &str) -> String {
 
 impl<'t> Fields<'t> {
     /// The mapping itself.
-    pub(super) fn place(&self) -> &Place<'t> {
+    pub fn place(&self) -> &Place<'t> {
         &self.place
     }
 
     /// A field, if it is there.
-    pub(super) fn get(&self, name: &str) -> Option<Place<'t>> {
+    pub fn get(&self, name: &str) -> Option<Place<'t>> {
         self.entries.iter().find(|entry| entry.key == name).map(|entry| self.place.entry(entry))
     }
 
     /// Whether a field is there, or was meant to be: then it is not missing.
-    pub(super) fn mentions(&self, name: &str) -> bool {
+    pub fn mentions(&self, name: &str) -> bool {
         self.get(name).is_some() || self.meant.iter().any(|meant| meant == name)
     }
 
     /// A field that must be there; `write` says what to write.
-    pub(super) fn require(&self, name: &str, write: &str, problems: &mut Vec<Problem>) -> Option<Place<'t>> {
+    pub fn require(&self, name: &str, write: &str, problems: &mut Vec<Problem>) -> Option<Place<'t>> {
         let found = self.get(name);
         if !self.mentions(name) {
             self.place.problem(problems, format!("the field `{name}` is missing: write {write}"));

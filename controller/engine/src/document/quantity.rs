@@ -1,13 +1,13 @@
 //! Shares as people write them: `2%`, `0.02`. Exact decimal arithmetic, so that `0.01%` is a hundredth of a percent.
 
 /// The whole, in the unit of this module.
-pub(super) const WHOLE: u64 = 1_000_000_000;
+pub const WHOLE: u64 = 1_000_000_000;
 /// One percent.
-pub(super) const PERCENT: u64 = WHOLE / 100;
+pub const PERCENT: u64 = WHOLE / 100;
 /// One basis point: 0.01%.
-pub(super) const BASIS_POINT: u64 = WHOLE / 10_000;
+pub const BASIS_POINT: u64 = WHOLE / 10_000;
 /// One part per million: 0.0001%.
-pub(super) const PART_PER_MILLION: u64 = WHOLE / 1_000_000;
+pub const PART_PER_MILLION: u64 = WHOLE / 1_000_000;
 
 const HINT: &str = "write a percentage such as `2%`, or a fraction below 1 such as `0.02`";
 
@@ -17,7 +17,7 @@ const HINT: &str = "write a percentage such as `2%`, or a fraction below 1 such 
 ///
 /// # Errors
 /// What is wrong and what to write, as the rest of a sentence that begins with the text.
-pub(super) fn billionths(text: &str) -> Result<u64, String> {
+pub fn billionths(text: &str) -> Result<u64, String> {
     let not_a_share = || format!("is not a share: {HINT}");
     let (number, percent) = match text.strip_suffix('%') {
         Some(number) => (number.trim_end(), true),
@@ -59,7 +59,7 @@ fn shift(digits: u64, scale: i64) -> Result<u64, String> {
 }
 
 /// A share as a percentage, with as many digits as it needs.
-pub(super) fn percentage(billionths: u64) -> String {
+pub fn percentage(billionths: u64) -> String {
     let (whole, part) = (billionths / PERCENT, billionths % PERCENT);
     if part == 0 {
         return format!("{whole}%");

@@ -12,18 +12,20 @@ const MAX_FIELDS: usize = 1_000;
 
 /// How much is read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
+pub struct Bounds {
     /// Bytes of the text.
-    pub(super) bytes: usize,
+    pub bytes: usize,
     /// Nodes in it.
-    pub(super) nodes: usize,
+    pub nodes: usize,
 }
 
 /// A line and a column, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) line: usize,
-    pub(super) column: usize,
+pub struct Position {
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
 }
 
 impl Position {
@@ -32,21 +34,23 @@ impl Position {
     }
 
     /// A problem here.
-    pub(super) fn problem(self, path: &str, message: impl Into<String>) -> Problem {
+    pub fn problem(self, path: &str, message: impl Into<String>) -> Problem {
         Problem { line: self.line, column: self.column, path: path.to_owned(), message: message.into() }
     }
 }
 
 /// A value and where it stands.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) at: Position,
-    pub(super) value: Value,
+pub struct Node {
+    /// Where it begins.
+    pub at: Position,
+    /// It.
+    pub value: Value,
 }
 
 /// A value.
 #[derive(Debug)]
-pub(super) enum Value {
+pub enum Value {
     /// Text, as written.
     Text(String),
     /// Nothing: empty, `~` or `null`.
@@ -61,14 +65,17 @@ pub(super) enum Value {
 
 /// One field of a mapping.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) at: Position,
-    pub(super) value: Node,
+pub struct Entry {
+    /// Its name.
+    pub key: String,
+    /// Where the name stands.
+    pub at: Position,
+    /// What it has.
+    pub value: Node,
 }
 
 /// The documents of a text that are not empty. Notes what is not YAML, or YAML that is refused here.
-pub(super) fn parse(text: &str, bounds: Bounds, problems: &mut Vec<Problem>) -> Vec<Node> {
+pub fn parse(text: &str, bounds: Bounds, problems: &mut Vec<Problem>) -> Vec<Node> {
     let start = Position { line: 1, column: 1 };
     if text.len() > bounds.bytes {
         let message = format!("the text has {} bytes; at most {} are read", text.len(), bounds.bytes);

@@ -25,6 +25,14 @@ pub fn upper_bound(found: u64, runs: u64, confidence: f64) -> f64 {
     Beta::new(found as f64 + 1.0, (runs - found) as f64).map_or(1.0, |beta| beta.inverse_cdf(confidence))
 }
 
+/// The two-sided Clopper–Pearson interval for `found` of `runs`; everything for none.
+#[must_use]
+pub fn interval(found: u64, runs: u64, confidence: f64) -> (f64, f64) {
+    let one_sided = 0.5 * (1.0 + confidence);
+    let high = upper_bound(found, runs, one_sided);
+    (if found == 0 { 0.0 } else { 1.0 - upper_bound(runs - found, runs, one_sided) }, high)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +44,9 @@ mod tests {
         // scipy 1.17.1: beta.ppf(0.95, 13, 988) = 0.019369…; nothing found in 59 runs: 1 − 0.05^(1/59).
         assert!((upper_bound(0, 59, 0.95) - (1.0 - 0.05_f64.powf(1.0 / 59.0))).abs() < 1e-9);
         assert!((upper_bound(5, 5, 0.95) - 1.0).abs() < 1e-15);
+        // statsmodels 0.15.0: proportion_confint(3, 100, 0.05, "beta") = (0.006230, 0.085176).
+        let (low, high) = interval(3, 100, 0.95);
+        assert!((low - 0.006_230).abs() < 1e-6 && (high - 0.085_176).abs() < 1e-6, "{low} {high}");
+        assert_eq!((interval(0, 5, 0.95).0, interval(5, 5, 0.95).1, interval(0, 0, 0.95)), (0.0, 1.0, (0.0, 1.0)));
     }
 }

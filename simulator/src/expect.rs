@@ -1,0 +1,55 @@
+//! Compares what happened with what a scenario says must.
+
+use crate::run::{Ending, Run};
+use crate::scenario::{Expect, Scenario};
+use weir_core::duration::format_milliseconds;
+
+/// What is not as it was expected, in sentences; none: all is.
+#[must_use]
+pub fn broken(scenario: &Scenario, run: &Run) -> Vec<String> {
+    let Some(expect) = &scenario.expect else { return Vec::new() };
+    let Expect { outcome, version, rolled_back, by_ms, not_before_ms, holds } = expect;
+    let name = |version: usize| scenario.experiment.version_name(version);
+    let mut broken = Vec::new();
+    if let Some(outcome) = outcome.filter(|outcome| *outcome != run.ending) {
+        broken.push(format!("it ended {}, not {}", word(run.ending), word(outcome)));
+    }
+    if let Some(version) = version.filter(|version| *version != run.version) {
+        broken.push(format!("{} has the traffic, not {}", name(run.version), name(version)));
+    }
+    if let Some(expected) = rolled_back {
+        for (index, version) in run.versions.iter().enumerate() {
+            match (expected.contains(&index), version.rolled_back_at_ms) {
+                (true, None) => broken.push(format!("{} was not rolled back", version.name)),
+                (false, Some(at)) => {
+                    broken.push(format!("{} was rolled back after {}", version.name, format_milliseconds(at)));
+                }
+                _ => {}
+            }
+        }
+    }
+    let at = format_milliseconds(run.ended_at_ms);
+    if let Some(by) = by_ms.filter(|by| run.ending == Ending::Undecided || run.ended_at_ms > *by) {
+        broken.push(format!("it had not concluded by {} (but at {at})", format_milliseconds(by)));
+    }
+    if let Some(before) = not_before_ms.filter(|before| run.ended_at_ms < *before) {
+        broken.push(format!("it concluded at {at}, before {}", format_milliseconds(before)));
+    }
+    for (from, until) in holds {
+        let moved = run
+            .decisions
+            .iter()
+            .find(|decision| decision.action.moves_traffic() && (*from..*until).contains(&decision.at_ms));
+        if let Some(moved) = moved {
+            let at = format_milliseconds(moved.at_ms);
+            broken.push(format!("weights moved at {at}: {}", moved.reasons.join(" ")));
+        }
+    }
+    broken
+}
+
+/// An ending as scenarios name it.
+#[must_use]
+pub fn word(ending: Ending) -> &'static str {
+    Ending::WORDS.iter().find(|(_, known)| *known == ending).map_or("", |(word, _)| word)
+}

@@ -1,0 +1,154 @@
+//! The controller's side of reports: what a watermark has passed settles, the rest stays open, by the rule of its ingest. A worker
+//! that vanished leaves its unfinished bins out whole.
+
+use super::worker::Worker;
+use std::collections::BTreeMap;
+use weir_core::report::{Counts, ReportedExperiment};
+use weir_engine::cells::{Cell, Tally};
+use weir_engine::health::{Health, QUIET_MS, SILENCE_MS};
+use weir_engine::spec::Experiment;
+use weir_engine::state::{EpochCounts, Observations};
+
+/// A worker is live when it reported within so many milliseconds, as in the controller.
+const LIVE_MS: u64 = 120_000;
+
+/// What is open of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Open {
+    /// Cells whose bin is not final yet, by bin, epoch and version.
+    cells: BTreeMap<(u64, u32, usize), Counts>,
+    pub(crate) last_seen: u64,
+}
+
+/// Settled and open counts.
+#[derive(Debug)]
+pub(crate) struct Controller {
+    names: Vec<String>,
+    observations: Observations,
+    /// What was reported per version as it came, for policies that look at a metrics server.
+    seen: Option<Vec<Counts>>,
+    /// Whether counts changed since the last look.
+    stirred: bool,
+    /// Whether any settled since.
+    settled: bool,
+    /// What was open of workers that died.
+    buried: Vec<Open>,
+    /// When exposures found no room last, and how many then.
+    dropped: Option<(u64, u64)>,
+}
+
+impl Controller {
+    pub(crate) fn new(experiment: &Experiment, sees: bool) -> Self {
+        let names: Vec<String> = experiment.versions.iter().map(|version| version.name.clone()).collect();
+        Self {
+            seen: sees.then(|| vec![Counts::default(); names.len()]),
+            names,
+            observations: Observations::default(),
+            stirred: false,
+            settled: false,
+            buried: Vec::new(),
+            dropped: None,
+        }
+    }
+
+    pub(crate) fn observations(&self) -> &Observations {
+        &self.observations
+    }
+
+    pub(crate) fn seen(&self) -> &[Counts] {
+        self.seen.as_deref().unwrap_or_default()
+    }
+
+    /// A worker died: nobody will finish its bins.
+    pub(crate) fn bury(&mut self, open: Open) {
+        self.buried.push(open);
+    }
+
+    /// Exposures of a worker found no room.
+    pub(crate) fn dropped(&mut self, now: u64, count: u64) {
+        if count > 0 {
+            self.dropped = Some((now, count));
+        }
+    }
+
+    /// What is known of telemetry.
+    pub(crate) fn health(&mut self, workers: &[Worker], now: u64) -> Health {
+        self.buried.retain(|open| now.saturating_sub(open.last_seen) < SILENCE_MS);
+        let all = || workers.iter().map(|worker| &worker.open).chain(&self.buried).filter(|open| open.last_seen > 0);
+        let age = |open: &Open| now.saturating_sub(open.last_seen);
+        let count = |found: &dyn Fn(&Open) -> bool| all().filter(|open| found(open)).count() as u64;
+        Health {
+            live: count(&|open| age(open) < QUIET_MS),
+            silent: count(&|open| (QUIET_MS..SILENCE_MS).contains(&age(open)) && !open.cells.is_empty()),
+            newest_report_ms: all().map(age).min(),
+            dropped: self.dropped.filter(|(at, _)| now.saturating_sub(*at) < QUIET_MS).map_or(0, |(_, count)| count),
+            ..Health::default()
+        }
+    }
+
+    /// What has settled of a version.
+    pub(crate) fn settled_of(&self, version: usize) -> Tally {
+        let mut total = Tally::default();
+        for counts in self.observations.epochs.values().filter_map(|counts| counts.settled.get(version)) {
+            total.merge(&counts.tally());
+        }
+        total
+    }
+
+    /// Takes a report of a worker.
+    pub(crate) fn take(&mut self, open: &mut Open, report: ReportedExperiment, now: u64) {
+        open.last_seen = now;
+        self.stirred = true;
+        for cell in report.cells {
+            let Some(version) = self.names.iter().position(|name| *name == cell.version) else { continue };
+            if let Some(seen) = self.seen.as_mut().and_then(|seen| seen.get_mut(version)) {
+                seen.merge(&cell.counts);
+            }
+            match open.cells.entry((cell.bin, cell.epoch, version)) {
+                std::collections::btree_map::Entry::Vacant(place) => {
+                    place.insert(cell.counts);
+                }
+                std::collections::btree_map::Entry::Occupied(mut place) => place.get_mut().merge(&cell.counts),
+            }
+        }
+        let later = open.cells.split_off(&(report.watermark, 0, 0));
+        for ((_, epoch, version), counts) in std::mem::replace(&mut open.cells, later) {
+            self.settled = true;
+            if let Some(total) = self.of_epoch(epoch).settled.get_mut(version) {
+                total.merge(&counts);
+            }
+        }
+    }
+
+    fn of_epoch(&mut self, epoch: u32) -> &mut EpochCounts {
+        let none = || vec![Counts::default(); self.names.len()];
+        self.observations.epochs.entry(epoch).or_insert_with(|| EpochCounts { settled: none(), unsettled: none() })
+    }
+
+    /// Sums what is open of live workers; answers whether anything changed since the last look, and whether anything settled.
+    pub(crate) fn open_counts(&mut self, workers: &[Worker], now: u64) -> (bool, bool) {
+        let settled = std::mem::take(&mut self.settled);
+        if !std::mem::take(&mut self.stirred) {
+            return (false, false);
+        }
+        for counts in self.observations.epochs.values_mut() {
+            counts.unsettled.fill_with(Counts::default);
+        }
+        for Open { cells, last_seen } in workers.iter().map(|worker| &worker.open) {
+            if now.saturating_sub(*last_seen) >= LIVE_MS {
+                continue;
+            }
+            for ((_, epoch, version), counts) in cells {
+                // How many, not how long: nothing that decides looks at latencies that are not settled.
+                if let Some(total) = self.of_epoch(*epoch).unsettled.get_mut(*version) {
+                    total.assigned += counts.assigned;
+                    total.completed += counts.completed;
+                    total.failed += counts.failed;
+                    total.aborted += counts.aborted;
+                    total.rewarded += counts.rewarded;
+                }
+            }
+        }
+        (true, settled)
+    }
+}
