@@ -90,10 +90,12 @@ pub fn step_towards(
             },
         )
         .collect();
-    let farthest = wanted.iter().zip(current).map(|(to, from)| (to - f64::from(*from)).abs()).fold(0.0, f64::max);
+    // Who may have no traffic loses it at once, not by steps.
+    let from: Vec<f64> =
+        current.iter().zip(open).map(|(weight, open)| if *open { f64::from(*weight) } else { 0.0 }).collect();
+    let farthest = wanted.iter().zip(&from).map(|(to, from)| (to - from).abs()).fold(0.0, f64::max);
     let part = if farthest > f64::from(max_step) { f64::from(max_step) / farthest } else { 1.0 };
-    let moved: Vec<f64> =
-        wanted.iter().zip(current).map(|(to, from)| f64::from(*from) + part * (to - f64::from(*from))).collect();
+    let moved: Vec<f64> = wanted.iter().zip(&from).map(|(to, from)| from + part * (to - from)).collect();
     round_to(&moved, LATTICE, &floors, baseline)
 }
 
@@ -182,6 +184,8 @@ mod tests {
     fn a_version_that_is_closed_gets_nothing_and_a_hopeless_target_changes_nothing() {
         let weights = step_towards(&[5_000, 5_000, 0], &[0.2, 0.2, 0.6], &[true, true, false], 500, 2_000, 0);
         assert_eq!(weights, [5_000, 5_000, 0]);
+        let weights = step_towards(&[1_000, 6_000, 3_000], &[0.1, 0.0, 0.9], &[true, false, true], 0, 100, 0);
+        assert_eq!((weights[1], weights.iter().sum::<u32>()), (0, TOTAL_WEIGHT), "at once, however small the step");
         assert_eq!(step_towards(&[9_000, 1_000], &[0.0, f64::NAN], &[true, true], 0, 100, 0), [9_000, 1_000]);
     }
 

@@ -255,7 +255,7 @@ fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let chosen = |name| std::env::var_os(name).is_some();
     ProptestConfig {
-        cases: if chosen("PROPTEST_CASES") { default.cases } else { 96 },
+        cases: if chosen("PROPTEST_CASES") { default.cases } else { 48 },
         rng_seed: if chosen("PROPTEST_RNG_SEED") { default.rng_seed } else { RngSeed::Fixed(7) },
         failure_persistence: None,
         ..default
