@@ -1,0 +1,85 @@
+//! `weir simulate` and `weir power` as people and programs use them.
+#![expect(clippy::expect_used, reason = "helpers of tests: to panic is to fail")]
+
+use std::process::{Command, Output};
+
+const EXPERIMENT: &str = "apiVersion: weir.dev/v1alpha1
+kind: Experiment
+metadata: {name: checkout}
+spec:
+  service: checkout
+  versions: [{name: v1, baseline: true}, {name: v2}]
+  guardrails: [{name: errors, errorRate: {ratio: 1, margin: 0.5%}}]
+";
+const SCENARIO: &str = "apiVersion: weir.dev/v1alpha1
+kind: Scenario
+traffic: 50/s
+duration: 30m
+versions: {v2: {errors: 50%}}
+";
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn with(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).expect("a file");
+        }
+        Self(folder)
+    }
+
+    fn weir(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .args(arguments)
+            .current_dir(self.0.path())
+            .output()
+            .expect("`weir` runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (status.code(), text(stdout), text(stderr))
+    }
+}
+
+#[test]
+fn a_run_is_told_and_drawn() {
+    let folder = Folder::with(&[("a.yaml", &format!("{EXPERIMENT}---\n{SCENARIO}"))]);
+    let (code, out, err) = folder.weir(&["simulate", "a.yaml", "--plot", "a.svg"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("rolled back to v1 after") && out.contains("v2 (bad)"), "{out}");
+    let picture = std::fs::read_to_string(folder.0.path().join("a.svg")).expect("the picture");
+    assert!(picture.starts_with("<svg"));
+    // The same seed: the same run.
+    assert_eq!(folder.weir(&["simulate", "a.yaml", "--plot", "a.svg"]).1, out);
+}
+
+#[test]
+fn many_runs_are_a_distribution_for_programs_too() {
+    let folder = Folder::with(&[("e.yaml", EXPERIMENT), ("s.yaml", SCENARIO)]);
+    let arguments = ["simulate", "s.yaml", "--experiment", "e.yaml", "--runs", "5", "--output", "json"];
+    let (code, out, _) = folder.weir(&arguments);
+    let answer: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &answer["runs"], &answer["bad"][0]), (Some(0), &5.into(), &"v2".into()));
+    assert_eq!(answer["missed"]["count"], 0);
+}
+
+#[test]
+fn an_expectation_that_fails_is_an_error_and_so_is_a_misspelt_field() {
+    let text = format!("{EXPERIMENT}---\n{SCENARIO}expect: {{outcome: promoted}}\n");
+    let folder = Folder::with(&[("a.yaml", &text), ("b.yaml", &text.replace("traffic", "trafic"))]);
+    let (code, out, _) = folder.weir(&["simulate", "a.yaml"]);
+    assert_eq!(code, Some(1));
+    assert!(out.contains("not as expected: it ended rolledBack, not promoted"), "{out}");
+    let (code, _, err) = folder.weir(&["simulate", "b.yaml"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("b.yaml:11:1: unknown field `trafic`; did you mean `traffic`?"), "{err}");
+}
+
+#[test]
+fn power_answers_for_several_effects() {
+    let folder = Folder::with(&[("e.yaml", EXPERIMENT)]);
+    let arguments =
+        ["power", "-f", "e.yaml", "--rate", "100/s", "--candidate-errors", "0%,50%", "--runs", "5", "--duration", "2h"];
+    let (code, out, err) = folder.weir(&arguments);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("errors 0%") && out.contains("errors 50.0%") && out.contains("ROLLED BACK"), "{out}");
+}
