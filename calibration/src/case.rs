@@ -7,7 +7,8 @@ pub enum Question {
     FalseRollBack,
     /// How often is something claimed in a version's favour that is not so?
     FalsePromotion,
-    /// How often are exposures said not to follow the weights, although they do?
+    /// How often are exposures said not to follow the weights, although they do; how often does the breaker pause a version that
+    /// keeps its limits?
     FalseAlarm,
     /// How many requests until what is so is seen?
     Power,

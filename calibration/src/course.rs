@@ -2,6 +2,7 @@
 
 use crate::case::Outcome;
 use crate::traffic::{At, Traffic, seeded};
+use std::collections::VecDeque;
 use weir_core::report::Counts;
 use weir_engine::assess::{Assessment, Assessor, Depth};
 use weir_engine::decide::{begin_epoch, decide, is_due, remember};
@@ -63,6 +64,62 @@ pub(crate) fn on_evidence(
         }
     }
     Outcome::Never
+}
+
+/// Runs a course in which the last so many looks' exposures have not settled, whatever would be decided, until the breaker would pause
+/// a version. Outcomes are known at once: the worst for a version that fails fast.
+pub(crate) fn on_doubt(
+    experiment: &Experiment,
+    course: Course,
+    unsettled: usize,
+    mut traffic: impl Traffic,
+    seed: u64,
+) -> Outcome {
+    let mut random = seeded(seed);
+    let mut state = State::begin(experiment, 0);
+    let (mut observations, mut assessor) = (Observations::default(), Assessor::default());
+    let mut open: VecDeque<(u32, Vec<Counts>)> = VecDeque::new();
+    let (mut at, mut now) = (0, 0);
+    while at < course.horizon {
+        let Some(epoch) = state.epoch() else { break };
+        let mut counts = vec![Counts::default(); epoch.weights.len()];
+        traffic.serve(&mut random, at, course.step, epoch, &mut counts);
+        open.push_back((epoch.epoch, counts));
+        at += course.step;
+        now += LOOK_MS;
+        if open.len() > unsettled
+            && let Some((epoch, counts)) = open.pop_front()
+        {
+            add(&mut of_epoch(&mut observations, epoch, counts.len()).settled, &counts);
+        }
+        for counts in observations.epochs.values_mut() {
+            counts.unsettled.fill(Counts::default());
+        }
+        for (epoch, counts) in &open {
+            add(&mut of_epoch(&mut observations, *epoch, counts.len()).unsettled, counts);
+        }
+        let assessment = assessor.assess(experiment, &state, &observations, Depth::Evidence);
+        if assessment.versions.iter().any(|version| version.doubt.is_some_and(|doubt| doubt.trips())) {
+            return Outcome::Claimed(at);
+        }
+        state = remember(&state, &assessment);
+        if is_due(&state, &assessment, now) {
+            let weights = state.weights().to_vec();
+            begin_epoch(&mut state, weights, &assessment, now);
+        }
+    }
+    Outcome::Never
+}
+
+fn of_epoch(observations: &mut Observations, epoch: u32, versions: usize) -> &mut EpochCounts {
+    observations.epochs.entry(epoch).or_insert_with(|| EpochCounts {
+        settled: vec![Counts::default(); versions],
+        unsettled: vec![Counts::default(); versions],
+    })
+}
+
+fn add(into: &mut [Counts], counts: &[Counts]) {
+    into.iter_mut().zip(counts).for_each(|(into, counts)| into.merge(counts));
 }
 
 /// How an experiment that decides for itself went on.

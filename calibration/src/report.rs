@@ -16,7 +16,7 @@ pub fn table(results: &[(&Case, Result)]) -> String {
     for (question, title, head) in [
         (Question::FalseRollBack, "Rolled back although it keeps its limits", FALSE),
         (Question::FalsePromotion, "Claimed in a version's favour although it is not so", FALSE),
-        (Question::FalseAlarm, "Said not to follow the weights although they do", FALSE),
+        (Question::FalseAlarm, "Warned of, or paused by the breaker, although nothing is wrong", FALSE),
         (Question::Power, "Requests until it is seen", POWER),
     ] {
         let mut of_question = results.iter().filter(|(case, _)| case.question == question).peekable();

@@ -37,7 +37,7 @@ fn what_is_not_so_is_rarely_claimed_in_a_versions_favour() {
 }
 
 #[test]
-fn exposures_that_follow_the_weights_are_rarely_called_a_mismatch() {
+fn warnings_and_the_breaker_are_rarely_wrong() {
     no_case_claims_too_often(Question::FalseAlarm);
 }
 

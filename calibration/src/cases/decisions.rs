@@ -1,14 +1,16 @@
-//! Experiments that decide for themselves, as the controller runs them: ladders and bandits, to their end.
+//! Experiments that decide for themselves, as the controller runs them: ladders and bandits, to their end; and the breaker.
 
 use super::{case, per_version};
 use crate::builders::{Goals, experiment};
 use crate::case::{Case, Outcome, Question};
-use crate::course::{Course, Decided, on_decisions};
+use crate::course::{Course, Decided, on_decisions, on_doubt};
 use crate::traffic::{Earning, Requests};
 use weir_engine::assess::Depth;
 use weir_engine::spec::{Experiment, RewardKind, Rule, Strategy};
 
 const PROMISE: Option<f64> = Some(0.05);
+/// What the breaker is built for: it rarely pauses a healthy version.
+const RARELY: Option<f64> = Some(0.001);
 
 /// A canary on the usual ladder.
 fn canary() -> Experiment {
@@ -45,7 +47,42 @@ pub(super) fn cases() -> Vec<Case> {
             })
         }
     };
+    // 100 requests a second, of which 26 seconds have not settled.
+    let paused = |id, question, setting: &str, promise, fails: fn(u64, usize) -> f64| {
+        let goals = experiment(2).error_guardrail(1.0, 0.003);
+        case(id, question, "breaker", setting, promise, move |seed| {
+            on_doubt(&goals, Course { horizon: 100_000, ..Course::USUAL }, 13, Requests::failing(fails), seed)
+        })
+    };
     vec![
+        paused(
+            "breaker-equal",
+            Question::FalseAlarm,
+            "equal versions at 0.3% errors, margin 0.3 points: paused by the breaker, 100,000 requests",
+            RARELY,
+            |_, _| 0.003,
+        ),
+        paused(
+            "breaker-edge",
+            Question::FalseAlarm,
+            "a candidate exactly at its limit, 0.3% → 0.6%: paused by the breaker, 100,000 requests",
+            RARELY,
+            |_, version| per_version(&[0.003, 0.006], version),
+        ),
+        paused(
+            "breaker-bursts",
+            Question::FalseAlarm,
+            "equal versions whose errors come in bursts of 200 requests, 20% in every hundredth: paused by the breaker",
+            RARELY,
+            |at, _| if (at / 200).is_multiple_of(100) { 0.2 } else { 0.001 },
+        ),
+        paused(
+            "breaker-outage",
+            Question::Power,
+            "a candidate breaks after 20,000 requests (0.3% → 30%): paused by the breaker (count from the beginning)",
+            None,
+            |at, version| if at >= 20_000 && version == 1 { 0.3 } else { 0.003 },
+        ),
         ladder(
             "canary-equal",
             Question::FalseRollBack,

@@ -71,7 +71,7 @@ pub enum Refusal {
     #[error("what waited for approval is no longer warranted: {0}")]
     NoLonger(String),
     /// There is no such version.
-    #[error("{name} has {count} versions, and none with index {version}")]
+    #[error("{name} has {count} versions and none with index {version}: choose one of them")]
     NoVersion {
         /// The experiment's.
         name: String,
@@ -93,7 +93,7 @@ pub enum Refusal {
         count: usize,
     },
     /// The version is out.
-    #[error("{0} was rolled back: it gets no traffic in this experiment; apply another experiment to try it again")]
+    #[error("{0} is rolled back: it gets no traffic in this experiment; apply another experiment to try it again")]
     Out(String),
     /// The baseline cannot be rolled back.
     #[error("{0} is the baseline, where traffic goes back to: promote another version instead")]
@@ -152,7 +152,13 @@ impl Order<'_> {
         found.ok_or_else(|| Refusal::NoVersion { name: self.name(), count, version })
     }
 
-    /// The next state, with what this look had the evidence for, and the clock stopped.
+    /// Whether a candidate was rolled back, or is about to be: a violation may be known that no look has acted on yet.
+    fn is_banned(&self, version: usize) -> bool {
+        let known = self.assessment.versions.get(version).is_some_and(decide::is_violated);
+        version != self.experiment.baseline && (known || self.state.is_out(version))
+    }
+
+    /// The next state, with what this look had the evidence for; nothing waits for approval any more.
     fn next(&self) -> State {
         let mut next = decide::remember(self.state, self.assessment);
         next.awaited = None;
@@ -239,10 +245,7 @@ impl Order<'_> {
             return Err(Refusal::Weights { given: weights.len(), sum, count });
         }
         let mut next = self.next();
-        let banned = weights
-            .iter()
-            .enumerate()
-            .find(|(version, weight)| **weight > 0 && *version != self.experiment.baseline && next.is_out(*version));
+        let banned = weights.iter().enumerate().find(|(version, weight)| **weight > 0 && self.is_banned(*version));
         if let Some((version, _)) = banned {
             return Err(Refusal::Out(self.version(version)?.to_owned()));
         }
@@ -260,7 +263,7 @@ impl Order<'_> {
         self.refuse_pending()?;
         let name = self.version(version)?.to_owned();
         let mut next = self.next();
-        if version != self.experiment.baseline && next.is_out(version) {
+        if self.is_banned(version) {
             return Err(Refusal::Out(name));
         }
         decide::conclude(&mut next, Outcome::Promoted, version, self.now);

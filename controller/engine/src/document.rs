@@ -1,9 +1,9 @@
 //! The experiment document: reads what a user wrote (YAML or JSON) and says everything that is wrong with it at once.
 //!
 //! Pure: text in, experiments or problems out. `tree` turns text into located nodes, `place` reads one node and notes what
-//! is wrong with it, `quantity` knows shares, `decimal` other numbers, `experiment`, `traffic` and `strategy` know the fields of
-//! an experiment, `analysis`, `counts` and `latency` those of counts. What a field means is [`crate::spec`]'s; what each field may
-//! be is written for users in `docs/experiment.md` and `docs/analyze.md`.
+//! is wrong with it, `quantity` knows shares, `decimal` other numbers, `experiment`, `versions`, `traffic`, `goals`, `strategy` and
+//! `lifecycle` know the fields of an experiment, `analysis`, `counts` and `latency` those of counts. What a field means is
+//! [`crate::spec`]'s; what each field may be is written for users in `docs/experiment.md` and `docs/analyze.md`.
 
 mod analysis;
 mod counts;
@@ -11,6 +11,7 @@ mod decimal;
 mod experiment;
 mod goals;
 mod latency;
+mod lifecycle;
 mod place;
 mod quantity;
 mod strategy;
@@ -18,6 +19,7 @@ mod strategy;
 mod tests;
 mod traffic;
 mod tree;
+mod versions;
 
 pub use analysis::{MAX_ANALYSIS_TEXT, ToAnalyze, read_analysis};
 

@@ -48,7 +48,8 @@ impl Traffic {
         for planned_version in &planned.versions {
             let version = planned_version.name.as_str();
             let assigned = requests * u64::from(planned_version.weight) / u64::from(whole);
-            let failed = if self.bad && version == "v2" { assigned / 3 } else { u64::from(self.random.below(500) < assigned) };
+            let failed =
+                if self.bad && version == "v2" { assigned / 3 } else { u64::from(self.random.below(500) < assigned) };
             let mut counts: Counts = counts(assigned, assigned - failed);
             counts.completed = assigned;
             counts.failed = failed;

@@ -1,9 +1,9 @@
 //! Where a person has the last word: what is wanted becomes a proposal, which stands until it is approved or wanted no longer.
 
-use super::{Action, Look, ladder, winner};
+use super::{Action, Look, is_violated, ladder, winner};
 use crate::assess::Assessment;
 use crate::spec::{Experiment, Strategy};
-use crate::state::{Proposal, State, Step, Verdict};
+use crate::state::{Proposal, State, Step};
 
 impl Look<'_> {
     /// Proposes a step, or waits with the one that is proposed already: what is approved is what was shown.
@@ -34,18 +34,15 @@ pub(crate) fn no_longer(
     assessment: &Assessment,
     step: &Step,
 ) -> Option<String> {
-    let broken = assessment.versions.iter().filter(|version| !version.baseline && !version.out).find(|version| {
-        version.log_e_roll_back >= version.roll_back_at
-            || version.gates.iter().any(|gate| gate.verdict == Verdict::Violated)
-    });
-    if let Some(version) = broken {
+    let candidates = || assessment.versions.iter().filter(|version| !version.baseline && !version.out);
+    if let Some(version) = candidates().find(|version| is_violated(version)) {
         return Some(format!("{} breaks its limits", version.name));
     }
     match step {
         Step::Promotion { version } => (winner::winner(experiment, state, assessment) != Some(*version))
             .then(|| format!("the evidence does not name {} any more", experiment.version_name(*version))),
         Step::Weights { .. } if matches!(experiment.strategy, Strategy::Canary { .. }) => {
-            assessment.versions.iter().filter(|version| !version.baseline && !version.out).find_map(ladder::doubt)
+            candidates().find_map(ladder::doubt)
         }
         Step::Weights { .. } => None,
     }

@@ -14,11 +14,11 @@ pub(crate) use approval::no_longer;
 pub(crate) use ladder::part as part_of_ladder;
 pub(crate) use reasons::broken;
 
-use crate::assess::Assessment;
+use crate::assess::{Assessment, VersionAssessment};
 use crate::health::Health;
 use crate::policy;
 use crate::spec::{Experiment, OnTimeout, Strategy};
-use crate::state::{Cause, Epoch, Outcome, Phase, State, Step};
+use crate::state::{Cause, Epoch, Outcome, Phase, State, Step, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// A new epoch begins after this many settled exposures in the current one …
@@ -358,6 +358,12 @@ pub fn edited(wanted: &Experiment, state: &State, now: u64) -> State {
         next.epochs.push(Epoch { epoch: last.epoch.saturating_add(1), began_at, weights, ..last.clone() });
     }
     next
+}
+
+/// Whether the evidence is there that a version breaks its limits.
+pub(crate) fn is_violated(version: &VersionAssessment) -> bool {
+    version.log_e_roll_back >= version.roll_back_at
+        || version.gates.iter().any(|gate| gate.verdict == Verdict::Violated)
 }
 
 /// Whether no candidate is in any more.

@@ -241,6 +241,21 @@ impl<'t> Place<'t> {
         }
     }
 
+    /// A whole number, perhaps negative, within bounds.
+    pub(super) fn integer(&self, bounds: RangeInclusive<i32>, problems: &mut Vec<Problem>) -> Option<i32> {
+        let text = self.text("a whole number", problems)?;
+        let (least, most) = bounds.clone().into_inner();
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            Ok(number) if plain && bounds.contains(&number) => Some(number),
+            _ => {
+                self.problem(problems, format!("{} is not a whole number within {least} to {most}", shown(text)));
+                None
+            }
+        }
+    }
+
     /// `true` or `false`.
     pub(super) fn truth(&self, problems: &mut Vec<Problem>) -> Option<bool> {
         match self.as_text() {
@@ -255,7 +270,11 @@ impl<'t> Place<'t> {
 
     /// One of several words.
     pub(super) fn word<T: Copy>(&self, words: &[(&str, T)], problems: &mut Vec<Problem>) -> Option<T> {
-        let asked = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(" or ");
+        let names: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+        let asked = match names.split_last() {
+            Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+            _ => names.concat(),
+        };
         let text = self.text(&asked, problems)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {

@@ -12,6 +12,8 @@ const DEFAULT_FLOOR: u32 = 500;
 const DEFAULT_MAX_STEP: u32 = 2_000;
 /// After how long a count weighs half in a bandit's beliefs, unless the document says otherwise: a day has all hours in it.
 const DEFAULT_HALF_LIFE_MS: u64 = 86_400_000;
+const LEAST_HALF_LIFE_MS: u64 = 60_000;
+const MOST_HALF_LIFE_MS: u64 = 90 * DEFAULT_HALF_LIFE_MS;
 /// A canary's ladder, unless the document says otherwise.
 const DEFAULT_STEPS: [u32; 4] = [100, 500, 2_500, 5_000];
 /// Most rungs of a ladder.
@@ -124,7 +126,8 @@ pub(super) fn read(
 }
 
 fn bandit(place: &Place<'_>, versions: Versions<'_>, problems: &mut Vec<Problem>) -> Option<Strategy> {
-    let fields = place.fields(&["floor", "maxStep"], "`{floor: 5%, maxStep: 20%}` or `{}`", problems)?;
+    let known = ["rule", "floor", "maxStep", "halfLife"];
+    let fields = place.fields(&known, "`{floor: 5%, maxStep: 20%}` or `{}`", problems)?;
     let Strategy::Bandit { rule, floor: usual_floor, max_step: usual_step, half_life_ms } = usual_bandit(versions)
     else {
         return None;
@@ -149,7 +152,18 @@ fn bandit(place: &Place<'_>, versions: Versions<'_>, problems: &mut Vec<Problem>
     // Weights lie on a lattice of 1%: a smaller step would never leave where it stands.
     let max_step =
         fields.get("maxStep").map_or(Some(usual_step), |place| place.share(BASIS_POINT, PERCENT..=WHOLE, problems));
-    Some(Strategy::Bandit { rule, floor: floor?, max_step: max_step?, half_life_ms })
+    let rules = [("thompson", Rule::Thompson), ("topTwo", Rule::TopTwo), ("uniform", Rule::Uniform)];
+    let rule = fields.get("rule").map_or(Some(rule), |place| place.word(&rules, problems));
+    let half_life_ms = fields.get("halfLife").map_or(Some(half_life_ms), |place| half_life(&place, problems));
+    Some(Strategy::Bandit { rule: rule?, floor: floor?, max_step: max_step?, half_life_ms: half_life_ms? })
+}
+
+/// A duration, or `never`.
+fn half_life(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Option<u64>> {
+    if place.as_text() == Some("never") {
+        return Some(None);
+    }
+    place.duration(LEAST_HALF_LIFE_MS..=MOST_HALF_LIFE_MS, problems).map(Some)
 }
 
 fn canary(place: &Place<'_>, versions: Versions<'_>, problems: &mut Vec<Problem>) -> Option<Strategy> {

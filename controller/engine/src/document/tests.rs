@@ -4,7 +4,7 @@ mod counts;
 mod messages;
 
 use super::{MAX_TEXT, Problem, read};
-use crate::spec::{Alpha, Direction, Experiment, Limit, Rule, Strategy};
+use crate::spec::{Alpha, Approvals, Direction, Experiment, Limit, OnTimeout, Rule, Strategy};
 use weir_core::plan::{FailureRules, Header, HeaderMatch, Match, Measure, PathMatch, RewardSource, Unit};
 
 const CHECKOUT: &str = "\
@@ -183,6 +183,23 @@ fn the_strategy_has_short_forms_and_defaults_that_fit_the_number_of_versions() {
     assert_eq!(strategy("strategy: {canary: {steps: [0.01%, 99%]}}"), Strategy::Canary { steps: vec![1, 9_900] });
     let three = rewarded("strategy: canary").replace("    - name: v2\n", "    - name: v2\n    - name: v3\n");
     assert_eq!(one(&three).strategy, Strategy::Canary { steps: vec![100, 500, 2_500] });
+}
+
+#[test]
+fn a_bandit_has_a_rule_and_a_half_life() {
+    let strategy = |lines: &str| one(&rewarded(lines)).strategy;
+    let bandit = |rule, half_life_ms| Strategy::Bandit { rule, floor: 500, max_step: 2_000, half_life_ms };
+    assert_eq!(strategy("strategy: {bandit: {rule: topTwo, halfLife: 6h}}"), bandit(Rule::TopTwo, Some(21_600_000)));
+    assert_eq!(strategy("strategy: {bandit: {rule: uniform, halfLife: never}}"), bandit(Rule::Uniform, None));
+}
+
+#[test]
+fn people_approve_where_the_document_says_so_and_time_ends_as_it_says() {
+    let usual = one(LEAST);
+    assert_eq!((usual.approvals, usual.on_timeout, usual.priority), (Approvals::default(), OnTimeout::RollBack, 0));
+    let asked = one(&with("approvals: {start: true, promotion: true}\nonTimeout: pause\npriority: -7"));
+    assert_eq!(asked.approvals, Approvals { start: true, step: false, promotion: true });
+    assert_eq!((asked.on_timeout, asked.priority), (OnTimeout::Pause, -7));
 }
 
 #[test]

@@ -39,6 +39,18 @@ const BAD: &[(&str, &str)] = &[
         "strategy: {canary: {steps: [1.005%]}}",
         "14:31: spec.strategy.canary.steps[0]: `1.005%` is finer than the smallest step, 0.01%",
     ),
+    (
+        "reward: {responseHeader: x-r, direction: maximize}\nstrategy: {bandit: {rule: greedy}}",
+        "15:29: spec.strategy.bandit.rule: expected `thompson`, `topTwo` or `uniform`, found `greedy`",
+    ),
+    (
+        "reward: {responseHeader: x-r, direction: maximize}\nstrategy: {bandit: {halfLife: 1s}}",
+        "15:33: spec.strategy.bandit.halfLife: `1s` is not within 1m to 90d",
+    ),
+    (
+        "reward: {responseHeader: x-r, direction: maximize}\nstrategy: {bandit: {halflife: 6h}}",
+        "15:23: spec.strategy.bandit: unknown field `halflife`; did you mean `halfLife`?",
+    ),
     ("alpha: 0", "14:10: spec.alpha: `0` must be more than 0% and at most 50%"),
     ("alpha: {rollback: 0.1}", "14:11: spec.alpha: unknown field `rollback`; did you mean `rollBack`?"),
     (
@@ -56,6 +68,12 @@ const BAD: &[(&str, &str)] = &[
         "maxDuration: 1m\nbin: 1h",
         "14:16: spec.maxDuration: `maxDuration` ends before the first bin settles: make it longer than `deadline` and `bin` together",
     ),
+    ("onTimeout: rollback", "14:14: spec.onTimeout: expected `rollBack` or `pause`, found `rollback`"),
+    ("approvals: true", "14:14: spec.approvals: expected `{promotion: true}`, found `true`"),
+    ("approvals: {steps: true}", "14:15: spec.approvals: unknown field `steps`; did you mean `step`?"),
+    ("approvals: {promotion: yes}", "14:26: spec.approvals.promotion: expected `true` or `false`, found `yes`"),
+    ("priority: 1001", "14:13: spec.priority: `1001` is not a whole number within -1000 to 1000"),
+    ("priority: 1.5", "14:13: spec.priority: `1.5` is not a whole number within -1000 to 1000"),
     ("minExposures: 0", "14:17: spec.minExposures: `0` is not a whole number within 1 to 1000000000"),
     ("minExposures: 1e3", "14:17: spec.minExposures: `1e3` is not a whole number within 1 to 1000000000"),
     ("measure: body", "14:12: spec.measure: expected `end` or `headers`, found `body`"),
@@ -131,7 +149,7 @@ const BAD: &[(&str, &str)] = &[
     ("guardrail: []", "14:3: spec: unknown field `guardrail`; did you mean `guardrails`?"),
     (
         "limits: []",
-        "14:3: spec: unknown field `limits`; known here: `service`, `match`, `unit`, `versions`, `strategy`, `objectives`, `guardrails`, `reward`, `alpha`, `deadline`, `bin`, `minExposures`, `maxDuration`, `measure`, `failure`, `override`",
+        "14:3: spec: unknown field `limits`; known here: `service`, `match`, `unit`, `versions`, `strategy`, `objectives`, `guardrails`, `reward`, `alpha`, `deadline`, `bin`, `minExposures`, `maxDuration`, `onTimeout`, `approvals`, `priority`, `measure`, `failure`, `override`",
     ),
     (
         "guardrails: [{name: more, errorRate: {ratio: 1}}]",
