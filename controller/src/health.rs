@@ -55,3 +55,132 @@ fn is_behind(mirror: &Mirror, worker: &Worker, now: u64) -> bool {
     let due = at.saturating_add(PLAN_MS.max(worker.said.gap.saturating_mul(SILENT_GAPS)));
     !worker.said.plan.is_empty() && worker.said.plan != *revision && now >= due && worker.last_seen >= due
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keeper::Command;
+    use crate::testing::{Bench, START, cell, counts, experiment, report};
+    use weir_core::report::Report;
+    use weir_engine::health::{QUIET_MS, STEP_MS};
+
+    /// A keeper with one experiment, and its id.
+    fn bench() -> (Bench, String) {
+        let mut bench = Bench::new();
+        let id = bench.apply(experiment("shop"));
+        (bench, id)
+    }
+
+    fn known(bench: &mut Bench) -> Health {
+        bench.ask(Command::Snapshot).unwrap().remove(0).health
+    }
+
+    /// A worker's report of the plan in force; with an unfinished bin if `open`.
+    fn say(bench: &mut Bench, worker: u32, sequence: u64, id: &str, open: bool, change: impl FnOnce(&mut Report)) {
+        let cells = if open { vec![cell("v1", START, counts(5, 5))] } else { Vec::new() };
+        let mut report = Report { plan: bench.plan().revision, ..report(worker, sequence, id, START, cells) };
+        change(&mut report);
+        bench.ask(|reply| Command::Report(Box::new(report), reply)).unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_worker_that_falls_silent_with_unfinished_counts_is_silent_until_it_is_taken_for_gone() {
+        let (mut bench, id) = bench();
+        say(&mut bench, 1, 1, &id, true, |_| ());
+        say(&mut bench, 2, 1, &id, false, |_| ());
+        assert_eq!((known(&mut bench).live, known(&mut bench).silent), (2, 0));
+        let patience = SILENT_MS + 3_000;
+        bench.set_time(START + patience - 1);
+        assert_eq!(known(&mut bench).silent, 0);
+        bench.set_time(START + patience);
+        let health = known(&mut bench);
+        assert_eq!((health.live, health.silent), (1, 1), "who had finished is idle, not silent");
+        assert!(health.faults().iter().any(|fault| fault.contains("fell silent")), "{:?}", health.faults());
+        bench.set_time(START + patience + SILENCE_MS);
+        assert_eq!(known(&mut bench).silent, 0);
+    }
+
+    #[test]
+    fn a_worker_that_reports_seldom_is_not_silent_sooner() {
+        let (mut bench, id) = bench();
+        say(&mut bench, 1, 1, &id, true, |_| ());
+        bench.set_time(START + 20_000);
+        say(&mut bench, 1, 2, &id, false, |_| ());
+        bench.set_time(START + 20_000 + 59_000);
+        assert_eq!(known(&mut bench).silent, 0, "it reports every 20 s");
+        bench.set_time(START + 20_000 + 63_000);
+        assert_eq!(known(&mut bench).silent, 1);
+    }
+
+    #[test]
+    fn silence_while_the_controller_was_away_is_nobodys_fault() {
+        let (mut bench, id) = bench();
+        say(&mut bench, 1, 1, &id, true, |_| ());
+        bench.set_time(START + 600_000);
+        bench.restart();
+        let health = known(&mut bench);
+        assert_eq!((health.silent, health.newest_report_ms), (0, Some(0)));
+        bench.set_time(START + 600_000 + QUIET_MS);
+        assert!(known(&mut bench).faults().iter().any(|fault| fault.contains("no proxy has reported for 30 s")));
+    }
+
+    #[test]
+    fn before_any_worker_is_known_nothing_is_wrong() {
+        let (mut bench, _) = bench();
+        bench.set_time(START + 3_600_000);
+        assert_eq!(known(&mut bench), Health::default());
+    }
+
+    #[test]
+    fn a_stale_plan_and_one_that_is_behind_are_counted_until_the_worker_has_the_plan_in_force() {
+        let (mut bench, id) = bench();
+        say(&mut bench, 1, 1, &id, false, |report| report.stale = true);
+        assert_eq!(known(&mut bench).stale, 1);
+        say(&mut bench, 1, 2, &id, false, |report| report.plan = "old".to_owned());
+        assert_eq!((known(&mut bench).stale, known(&mut bench).behind), (0, 0), "the plan is new");
+        bench.set_time(START + PLAN_MS);
+        assert_eq!(known(&mut bench).behind, 0, "it has not reported since it should have it");
+        say(&mut bench, 1, 3, &id, false, |report| report.plan = "old".to_owned());
+        assert_eq!(known(&mut bench).behind, 0, "it reports seldom: the plan may be on its way");
+        bench.set_time(START + PLAN_MS + 1_000);
+        say(&mut bench, 1, 4, &id, false, |report| report.plan = "old".to_owned());
+        assert_eq!(known(&mut bench).behind, 1);
+        say(&mut bench, 1, 5, &id, false, |_| ());
+        assert_eq!(known(&mut bench).behind, 0);
+    }
+
+    #[test]
+    fn what_was_not_recorded_matters_for_a_while() {
+        let (mut bench, id) = bench();
+        say(&mut bench, 1, 1, &id, false, |report| report.dropped = 7);
+        say(&mut bench, 1, 2, &id, false, |report| report.dropped = 5);
+        assert_eq!(known(&mut bench).dropped, 12);
+        bench.set_time(START + LATELY_MS);
+        assert_eq!(known(&mut bench).dropped, 0);
+    }
+
+    #[test]
+    fn clocks_that_run_ahead_matter_where_a_tenth_of_the_workers_has_one() {
+        let (mut bench, id) = bench();
+        let ahead = |report: &mut Report| {
+            report.experiments[0].cells = vec![cell("v1", START + 60_000, counts(1, 1))];
+        };
+        say(&mut bench, 1, 1, &id, false, ahead);
+        assert_eq!(known(&mut bench).clock_step_ms, 60_000);
+        (2..=10).for_each(|worker| say(&mut bench, worker, 1, &id, false, |_| ()));
+        assert!(known(&mut bench).clock_step_ms < STEP_MS, "one of ten");
+        say(&mut bench, 2, 2, &id, false, ahead);
+        assert_eq!(known(&mut bench).clock_step_ms, 60_000, "two of ten");
+    }
+
+    #[test]
+    fn what_is_wrong_holds_the_weights_and_is_told_and_journaled() {
+        let (mut bench, id) = bench();
+        say(&mut bench, 1, 1, &id, true, |report| report.dropped = 7);
+        bench.look();
+        let last = bench.journal("shop").pop().expect("an entry").entry;
+        assert!(last.trace.reasons[0].contains("7 exposures were not recorded"), "{:?}", last.trace.reasons);
+        let weir_engine::journal::Event::Look { health, .. } = last.event else { panic!("{last:?}") };
+        assert_eq!(health.dropped, 7);
+    }
+}

@@ -90,6 +90,10 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
+    fn ok(&self) -> bool {
+        self.code == Some(0)
+    }
+
     fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -321,4 +325,47 @@ fn a_watch_outlives_a_server_that_restarts_and_ends_when_the_experiment_has_conc
     assert!(lines[0].contains(" · running · v1 99%, v2 1%"), "{ran:?}");
     assert!(lines[1].starts_with("after 1 m 30 s · promoted v2 · v2 100%"), "{ran:?}");
     assert!(ran.err.contains("answered 503: Shutting down; still trying"), "{ran:?}");
+}
+
+#[test]
+fn people_command_an_experiment_and_its_journal_is_explained_and_replayed() {
+    let serve = Serve::start(&["--decision-interval", "100ms"]);
+    serve.write("checkout.yaml", DOCUMENT);
+    assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
+    let ran = |arguments: &[&str]| {
+        let mut command = serve.command(arguments);
+        Ran::from(command.env("WEIR_ACTOR", "ada@laptop").output().expect("`weir` runs"))
+    };
+    let no_reason = ran(&["pause", "checkout"]);
+    assert!(!no_reason.ok() && no_reason.err.contains("--reason"), "{no_reason:?}");
+    let paused = ran(&["pause", "checkout", "--reason", "a meeting"]);
+    assert!(paused.ok() && paused.out.starts_with("experiment checkout: pause\n"), "{paused:?}");
+    let again = ran(&["pause", "checkout", "--reason", "a meeting"]);
+    assert!(!again.ok() && again.err.contains("paused already"), "{again:?}");
+    let wrong = ran(&["set-weights", "checkout", "v1=50%", "--reason", "x"]);
+    assert!(!wrong.ok() && wrong.err.contains("50.00% in all"), "{wrong:?}");
+    assert!(ran(&["set-weights", "checkout", "v1=70%", "v2=30%", "--reason", "a load test"]).ok());
+    let shown = ran(&["get", "checkout"]).out;
+    assert!(shown.contains("paused, weights by hand") && shown.contains("ada@laptop (as they say)"), "{shown}");
+    assert!(ran(&["resume", "checkout", "--reason", "done"]).ok());
+    let promoted = ran(&["promote", "checkout", "v2", "--reason", "the launch"]);
+    assert!(promoted.ok(), "{promoted:?}");
+
+    let told = ran(&["explain", "checkout"]);
+    for part in ["checkout is a canary release of v2", "It was paused by hand. “a meeting”", "v2 was promoted by hand"]
+    {
+        assert!(told.ok() && told.out.contains(part), "{part}: {told:?}");
+    }
+    let replayed = ran(&["replay", "checkout"]);
+    assert!(replayed.ok() && replayed.out.contains("all equal"), "{replayed:?}");
+    let offline = ran(&["replay", "checkout", "--ledger", "weir.db"]);
+    assert!(offline.ok() && offline.out == replayed.out, "{offline:?} {replayed:?}");
+    serve.write("steps.yaml", &DOCUMENT.replace("minExposures: 100", "strategy: {canary: {steps: [1%, 20%]}}"));
+    let with = ran(&["replay", "checkout", "--with", "steps.yaml"]);
+    assert!(with.ok() && with.out.contains("this is counterfactual"), "{with:?}");
+    serve.write("alien.yaml", &DOCUMENT.replace("minExposures: 100", "deadline: 3s"));
+    let alien = ran(&["replay", "checkout", "--with", "alien.yaml"]);
+    assert!(!alien.ok() && alien.err.contains("spec.deadline"), "{alien:?}");
+    let nobody = ran(&["replay", "nobody", "--ledger", "weir.db"]);
+    assert!(!nobody.ok() && nobody.err.contains("no experiment `nobody`"), "{nobody:?}");
 }

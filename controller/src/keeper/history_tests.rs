@@ -124,11 +124,11 @@ fn random_life(seed: u64, experiment: Experiment) -> (u64, BTreeMap<&'static str
                 // It may have concluded.
                 let _ = bench.try_apply(vec![edited], false);
             }
-            37 => drop(bench.order("shop", WantedCommand::Pause)),
-            38 => {
-                drop(bench.order("shop", WantedCommand::Resume).or_else(|_| bench.order("shop", WantedCommand::Start)))
-            }
-            _ if traffic.random.below(3) == 0 => drop(bench.order("shop", WantedCommand::Approve)),
+            37 => drop(bench.order("shop", WantedCommand::Pause {})),
+            38 => drop(
+                bench.order("shop", WantedCommand::Resume {}).or_else(|_| bench.order("shop", WantedCommand::Start {})),
+            ),
+            _ if traffic.random.below(3) == 0 => drop(bench.order("shop", WantedCommand::Approve {})),
             _ => {
                 let weights = [("v1".to_owned(), 7_000), ("v2".to_owned(), 3_000)].into();
                 drop(bench.order("shop", WantedCommand::SetWeights { weights }));
@@ -262,8 +262,8 @@ fn commands_are_carried_out_recorded_with_who_and_why_and_refused_in_so_many_wor
     waiting.approvals.start = true;
     bench.apply(waiting);
     let pending = OrderError::Refused(Refusal::Pending("shop".to_owned()));
-    assert_eq!(bench.order("shop", WantedCommand::Pause), Err(pending));
-    assert_eq!(bench.order("other", WantedCommand::Pause), Err(OrderError::Unknown("other".to_owned())));
+    assert_eq!(bench.order("shop", WantedCommand::Pause {}), Err(pending));
+    assert_eq!(bench.order("other", WantedCommand::Pause {}), Err(OrderError::Unknown("other".to_owned())));
     let error = bench.order("shop", WantedCommand::Promote { version: "v9".to_owned() }).unwrap_err();
     assert!(error.to_string().contains("v9") && error.to_string().contains("v1, v2"), "{error}");
     assert_eq!(bench.journal("shop").len(), 1, "what was refused has no entry");
@@ -272,11 +272,11 @@ fn commands_are_carried_out_recorded_with_who_and_why_and_refused_in_so_many_wor
         let versions = &bench.plan().experiments[0].versions;
         versions.iter().map(|version| version.weight).collect::<Vec<_>>()
     };
-    bench.order("shop", WantedCommand::Start).unwrap();
+    bench.order("shop", WantedCommand::Start {}).unwrap();
     assert_eq!(weights(&bench), [9_500, 500]);
     bench.order("shop", by_hand(8_000, 2_000)).unwrap();
     assert_eq!(weights(&bench), [8_000, 2_000]);
-    bench.order("shop", WantedCommand::Resume).unwrap();
+    bench.order("shop", WantedCommand::Resume {}).unwrap();
     assert_eq!(weights(&bench), [9_500, 500]);
     let told = bench.order("shop", WantedCommand::RollBack { version: None }).unwrap();
     assert_eq!(weights(&bench), [1, 0], "concluded: all of it on the baseline");
@@ -311,7 +311,7 @@ fn what_is_approved_is_what_was_shown() {
     let said: Vec<_> = decisions.iter().map(|row| &row.told.decision.reasons).collect();
     let since = since.unwrap_or_else(|| panic!("it asks for nothing: {said:?}"));
     let mut approve = |shown: u64| {
-        let wanted = Wanted { awaited_since: Some(shown), ..wanted(WantedCommand::Approve) };
+        let wanted = Wanted { awaited_since: Some(shown), ..wanted(WantedCommand::Approve {}) };
         bench.ask(|reply| Command::Order(Box::new(wanted), reply)).unwrap()
     };
     assert_eq!(approve(since - 1), Err(OrderError::OtherAwaited { shown: since - 1, now: since }));

@@ -24,14 +24,14 @@ pub(crate) struct Wanted {
     pub(crate) awaited_since: Option<u64>,
 }
 
-/// A command as people write it: versions by name.
+/// A command as people write it: versions by name. Those with nothing of their own have braces, so that a field too many is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "command", deny_unknown_fields)]
 pub(crate) enum WantedCommand {
-    Start,
-    Pause,
-    Resume,
-    Approve,
+    Start {},
+    Pause {},
+    Resume {},
+    Approve {},
     SetWeights {
         /// In basis points; who is not named gets none.
         weights: BTreeMap<String, u32>,
@@ -43,7 +43,7 @@ pub(crate) enum WantedCommand {
         #[serde(default)]
         version: Option<String>,
     },
-    Stop,
+    Stop {},
 }
 
 /// Why a command is not carried out; nothing has changed.
@@ -72,10 +72,10 @@ impl WantedCommand {
             })
         };
         Ok(match self {
-            Self::Start => Command::Start,
-            Self::Pause => Command::Pause,
-            Self::Resume => Command::Resume,
-            Self::Approve => Command::Approve,
+            Self::Start {} => Command::Start,
+            Self::Pause {} => Command::Pause,
+            Self::Resume {} => Command::Resume,
+            Self::Approve {} => Command::Approve,
             Self::SetWeights { weights } => {
                 for name in weights.keys() {
                     index(name)?;
@@ -85,7 +85,7 @@ impl WantedCommand {
             }
             Self::Promote { version } => Command::Promote { version: index(version)? },
             Self::RollBack { version } => Command::RollBack { version: version.as_ref().map(index).transpose()? },
-            Self::Stop => Command::Stop,
+            Self::Stop {} => Command::Stop,
         })
     }
 }

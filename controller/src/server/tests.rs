@@ -283,3 +283,72 @@ async fn the_server_ends_in_order_while_a_poll_is_held() {
     assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 304"), "{rest}");
     assert!(TcpStream::connect(address).await.is_err());
 }
+
+#[tokio::test]
+async fn a_command_needs_an_operator_and_a_reason_and_is_recorded_with_who_gave_it() {
+    let api = Api::start(&["operator:ada=o", "viewer=v"]);
+    let created = api.call("POST", "/v1/experiments", "o", document("shop")).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let path = "/v1/experiments/shop/commands";
+    let pause = r#"{"command": "pause", "reason": "a meeting"}"#;
+    assert_eq!(api.call("POST", path, "v", pause).await.checked_status(), 403);
+    assert_eq!(api.call("POST", path, "", pause).await.checked_status(), 401);
+    for (body, status, said) in [
+        ("{", 400, "not JSON"),
+        (r#"{"command": "pause"}"#, 422, "say why"),
+        (r#"{"command": "pause", "reason": "  "}"#, 422, "say why"),
+        (r#"{"command": "paws", "reason": "x"}"#, 422, "unknown variant `paws`"),
+        (r#"{"command": "pause", "reason": "x", "version": "v2"}"#, 422, "version"),
+        (r#"{"command": "promote", "reason": "x"}"#, 422, "missing field `version`"),
+        (r#"{"command": "promote", "reason": "x", "version": "v9"}"#, 422, "it has v1, v2"),
+        (r#"{"command": "setWeights", "reason": "x", "weights": {"v1": 1}}"#, 422, "sum to 1"),
+        (r#"{"command": "approve", "reason": "x"}"#, 409, "nothing of shop waits"),
+        (r#"{"command": "resume", "reason": "x"}"#, 409, "not paused"),
+    ] {
+        let answer = api.call("POST", path, "o", body).await;
+        assert_eq!(answer.checked_status(), status, "{body}: {answer:?}");
+        assert!(String::from_utf8_lossy(&answer.body).contains(said), "{body}: {answer:?}");
+    }
+    assert_eq!(api.call("POST", "/v1/experiments/none/commands", "o", pause).await.checked_status(), 404);
+    let paused = api.call("POST", path, "o", pause).await;
+    assert_eq!((paused.status, &paused.json()["action"]), (200, &Value::from("pause")), "{paused:?}");
+    let shown = api.call("GET", "/v1/experiments/shop", "v", "").await.json();
+    assert_eq!(shown["phase"], "paused");
+    assert_eq!(shown["lastChange"]["ordered"]["by"]["who"], "ada");
+    assert_eq!(shown["lastChange"]["ordered"]["reason"], "a meeting");
+}
+
+#[tokio::test]
+async fn a_journal_comes_in_pages_and_a_story_is_told() {
+    let api = Api::start(&[]);
+    api.apply().await;
+    for command in ["pause", "resume", "pause"] {
+        let body = format!(r#"{{"command": "{command}", "reason": "because"}}"#);
+        assert_eq!(api.call("POST", "/v1/experiments/shop/commands", "", body).await.status, 200);
+    }
+    let mut numbers = Vec::new();
+    let mut after = 0;
+    loop {
+        let path = format!("/v1/experiments/shop/journal?after={after}&limit=2");
+        let page = api.call("GET", &path, "", "").await.json();
+        let entries = page["entries"].as_array().unwrap();
+        numbers.extend(entries.iter().map(|entry| entry["number"].as_u64().unwrap()));
+        if entries.is_empty() {
+            assert_eq!(page["next"], after);
+            break;
+        }
+        after = page["next"].as_u64().unwrap();
+    }
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    assert_eq!(api.call("GET", "/v1/experiments/shop/journal?from=1", "", "").await.checked_status(), 400);
+    assert_eq!(api.call("GET", "/v1/experiments/none/journal", "", "").await.checked_status(), 404);
+    let story = api.call("GET", "/v1/experiments/shop/explanation", "", "").await.json();
+    let told: Vec<&str> =
+        story["story"].as_array().unwrap().iter().map(|part| part["what"].as_str().unwrap()).collect();
+    assert_eq!(
+        told[1..],
+        ["It was paused by hand. “because”", "It was resumed by hand. “because”", "It was paused by hand. “because”"]
+    );
+    assert!(story["stands"][0].as_str().unwrap().contains("It is paused"), "{story}");
+    assert_eq!(api.call("GET", "/v1/experiments/none/explanation", "", "").await.checked_status(), 404);
+}

@@ -1,0 +1,228 @@
+//! A controller that is killed at random instants comes back to the same state and plan: nothing is counted twice or lost, no
+//! command is carried out twice, and its journal replays to the bit.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use weir_tests::wait::PATIENCE;
+use weir_tests::{Controller, client, eventually};
+
+const EXPERIMENT: &str = "
+apiVersion: weir.dev/v1alpha1
+kind: Experiment
+metadata: {name: shop}
+spec:
+  service: shop
+  versions: [{name: v1, baseline: true}, {name: v2}]
+  strategy: {canary: {steps: [5%, 20%, 50%]}}
+  objectives: [{name: errors, errorRate: {max: 5%}}]
+  minExposures: 500
+  deadline: 200ms
+  bin: 200ms
+";
+
+/// Crashes.
+const CRASHES: u32 = 20;
+
+/// SplitMix64 (Steele, Lea & Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+fn now() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+/// One worker: counts by the plan, and sends each report until it is acknowledged, as filters do.
+struct Worker {
+    address: SocketAddr,
+    incarnation: String,
+    sent: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Worker {
+    async fn run(self, seed: u64) {
+        let mut random = Random(seed);
+        let mut sequence = 0;
+        // The plan that is used until there is another.
+        let mut plan = Value::Null;
+        while !self.stop.load(Ordering::Relaxed) {
+            if let Some(new) = get(self.address, "/v1/plan").await {
+                plan = new;
+            }
+            let Some(experiment) = plan["experiments"].get(0).cloned() else { continue };
+            sequence += 1;
+            let requests = 50 + random.below(100);
+            let bin = now() / 200 * 200;
+            let versions = experiment["versions"].as_array().unwrap();
+            let whole: u64 = versions.iter().map(|version| version["weight"].as_u64().unwrap()).sum();
+            let mut cells = Vec::new();
+            if experiment["status"] == "running" {
+                for version in versions {
+                    let assigned = requests * version["weight"].as_u64().unwrap() / whole;
+                    if assigned > 0 {
+                        cells.push(json!({
+                            "epoch": experiment["epoch"], "version": version["name"], "bin": bin,
+                            "counts": {"assigned": assigned, "completed": assigned, "latency": [[300, assigned]]},
+                        }));
+                        self.sent.fetch_add(assigned, Ordering::Relaxed);
+                    }
+                }
+            }
+            let report = json!({
+                "format": 1, "node": "n", "incarnation": self.incarnation, "sequence": sequence, "plan": plan["revision"],
+                "experiments": [{"id": experiment["id"], "watermark": bin - 600, "cells": cells}],
+            });
+            let body = report.to_string().into_bytes();
+            loop {
+                let json = [("content-type", "application/json")];
+                let answer = client::call(self.address, "POST", "/v1/reports", &json, body.clone()).await;
+                match answer {
+                    Ok(reply) if reply.status == 200 => break,
+                    Ok(reply) if reply.status.is_client_error() => panic!("refused: {}", reply.text()),
+                    _ => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+async fn get(address: SocketAddr, path: &str) -> Option<Value> {
+    let reply = client::call(address, "GET", path, &[], Vec::new()).await.ok()?;
+    (reply.status == 200).then(|| serde_json::from_slice(&reply.body).ok()).flatten()
+}
+
+/// Gives commands and edits with a reason of their own each; which were said to be carried out.
+async fn people(address: SocketAddr, stop: Arc<AtomicBool>, seed: u64) -> BTreeMap<String, bool> {
+    let mut random = Random(seed);
+    let mut given = BTreeMap::new();
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        number += 1;
+        let reason = format!("reason {number}");
+        let command = match random.below(5) {
+            0 => json!({"command": "pause", "reason": reason}),
+            1 | 2 => json!({"command": "resume", "reason": reason}),
+            3 => json!({"command": "setWeights", "weights": {"v1": 7_000, "v2": 3_000}, "reason": reason}),
+            _ => {
+                let edited = EXPERIMENT.replace("500", &(400 + random.below(100)).to_string());
+                let _ = client::call(address, "POST", "/v1/experiments", &[], edited.into_bytes()).await;
+                continue;
+            }
+        };
+        let headers = [("content-type", "application/json")];
+        let path = "/v1/experiments/shop/commands";
+        let answer = client::call(address, "POST", path, &headers, command.to_string().into_bytes()).await;
+        match answer {
+            Ok(reply) if reply.status == 200 => drop(given.insert(reason, true)),
+            // Refused outright, or nobody knows.
+            Ok(reply) if reply.status.is_client_error() => {}
+            _ => drop(given.insert(reason, false)),
+        }
+        tokio::time::sleep(Duration::from_millis(20 + random.below(80))).await;
+    }
+    given
+}
+
+/// Plan, state and settled counts, as the API shows them.
+async fn standing(controller: &Controller) -> Option<(Value, Value)> {
+    let plan = controller.get("/v1/plan").await?;
+    let view = controller.get("/v1/experiments/shop").await?;
+    Some((plan, view["state"].clone()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_killed_at_any_instant_counts_everything_once_and_replays() {
+    let mut controller = Controller::start_with(&["--decision-interval", "100ms"]).await;
+    controller.apply(EXPERIMENT);
+    let address = controller.address();
+    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let mut workers = tokio::task::JoinSet::new();
+    for worker in 1..=3_u64 {
+        let incarnation = format!("{worker:032x}");
+        let worker_task = Worker { address, incarnation, sent: Arc::clone(&sent), stop: Arc::clone(&stop) };
+        workers.spawn(worker_task.run(worker));
+    }
+    let people = tokio::spawn(people(address, Arc::clone(&stop), 99));
+    let mut random = Random(7);
+    for _ in 0..CRASHES {
+        tokio::time::sleep(Duration::from_millis(random.below(400))).await;
+        controller.kill();
+        controller.resume().await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stop.store(true, Ordering::Relaxed);
+    while let Some(ended) = workers.join_next().await {
+        ended.expect("no report is refused");
+    }
+    let given = people.await.expect("people do not panic");
+
+    let sent = sent.load(Ordering::Relaxed);
+    let counted = eventually(PATIENCE, "all is assessed", async || {
+        let view = controller.get("/v1/experiments/shop").await?;
+        let versions = view["assessment"]["versions"].as_array()?;
+        let live: u64 = versions.iter().map(|version| version["live"]["assigned"].as_u64().unwrap()).sum();
+        (live >= sent).then_some(live)
+    })
+    .await;
+    assert_eq!(counted, sent, "each exposure is counted once");
+
+    // Nobody reports any more: what stands now must stand after a crash.
+    let _ = controller.weir(&["pause", "shop", "--reason", "the end"]);
+    let before = standing(&controller).await.expect("an answer");
+    controller.kill();
+    let offline = controller.weir(&["replay", "shop", "--ledger", controller.ledger().to_str().unwrap()]);
+    assert!(
+        offline.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&offline.stdout),
+        String::from_utf8_lossy(&offline.stderr)
+    );
+    controller.resume().await;
+    let after = eventually(PATIENCE, "it answers", async || standing(&controller).await).await;
+    assert_eq!(after.0, before.0, "the plan");
+    assert_eq!(after.1, before.1, "the state");
+
+    let replayed = controller.weir(&["replay", "shop", "--output", "json"]);
+    let said: Value = serde_json::from_slice(&replayed.stdout).expect("JSON");
+    assert!(replayed.status.success() && said["equal"] == true, "{said}");
+    assert!(said["decisions"].as_u64().unwrap() > 20, "{said}");
+
+    let mut carried_out = BTreeMap::new();
+    let mut after = 0;
+    loop {
+        let page = controller.get(&format!("/v1/experiments/shop/journal?after={after}")).await.expect("a page");
+        let entries = page["entries"].as_array().unwrap();
+        if entries.is_empty() {
+            break;
+        }
+        for reason in entries.iter().filter_map(|entry| entry["event"]["command"]["order"]["reason"].as_str()) {
+            *carried_out.entry(reason.to_owned()).or_insert(0) += 1;
+        }
+        after = page["next"].as_u64().unwrap();
+    }
+    assert!(given.values().filter(|done| **done).count() > 5, "{given:?}");
+    for (reason, acknowledged) in &given {
+        let times = carried_out.get(reason).copied().unwrap_or(0);
+        assert!(times <= 1 && (times == 1 || !acknowledged), "{reason}: {times} times, acknowledged: {acknowledged}");
+    }
+}
