@@ -153,8 +153,12 @@ fn an_experiment_is_shown_in_depth_once_it_is_assessed() {
 #[test]
 fn documents_come_from_several_files_and_from_the_standard_input() {
     let serve = Serve::start(&[]);
-    serve.write("a.yaml", &DOCUMENT.replace("checkout", "a"));
-    serve.write("b.yaml", &format!("{}---\n{}", DOCUMENT.replace("checkout", "b"), DOCUMENT.replace("checkout", "c")));
+    // Each for requests of its own, or they would be refused together.
+    let of = |name: &str| {
+        DOCUMENT.replace("checkout", name).replace("spec:\n", &format!("spec:\n  match: {{hosts: [{name}.example]}}\n"))
+    };
+    serve.write("a.yaml", &of("a"));
+    serve.write("b.yaml", &format!("{}---\n{}", of("b"), of("c")));
     let ran = serve.run(&["apply", "-f", "a.yaml", "-f", "b.yaml"]);
     assert_eq!(ran.out, "experiment a created\nexperiment b created\nexperiment c created\n", "{ran:?}");
     let mut child = serve
@@ -163,7 +167,7 @@ fn documents_come_from_several_files_and_from_the_standard_input() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("`weir apply`");
-    child.stdin.take().expect("its input").write_all(DOCUMENT.as_bytes()).expect("the document");
+    child.stdin.take().expect("its input").write_all(of("checkout").as_bytes()).expect("the document");
     let ran = Ran::from(child.wait_with_output().expect("an end"));
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "experiment checkout created\n"), "{ran:?}");
 }
