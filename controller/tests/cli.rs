@@ -137,8 +137,13 @@ fn an_experiment_is_created_shown_changed_and_deleted() {
 #[test]
 fn documents_come_from_several_files_and_from_the_standard_input() {
     let serve = Serve::start(&[]);
-    serve.write("a.yaml", &DOCUMENT.replace("checkout", "a"));
-    serve.write("b.yaml", &format!("{}---\n{}", DOCUMENT.replace("checkout", "b"), DOCUMENT.replace("checkout", "c")));
+    // Each for requests of its own.
+    let named = |name: &str| {
+        let service = format!("service: shop\n  match: {{hosts: [{name}.example]}}");
+        DOCUMENT.replace("checkout", name).replace("service: shop", &service)
+    };
+    serve.write("a.yaml", &named("a"));
+    serve.write("b.yaml", &format!("{}---\n{}", named("b"), named("c")));
     let ran = serve.run(&["apply", "-f", "a.yaml", "-f", "b.yaml"]);
     assert_eq!(ran.out, "experiment a created\nexperiment b created\nexperiment c created\n", "{ran:?}");
     let mut child = serve
@@ -147,7 +152,7 @@ fn documents_come_from_several_files_and_from_the_standard_input() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("`weir apply`");
-    child.stdin.take().expect("its input").write_all(DOCUMENT.as_bytes()).expect("the document");
+    child.stdin.take().expect("its input").write_all(named("checkout").as_bytes()).expect("the document");
     let ran = Ran::from(child.wait_with_output().expect("an end"));
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "experiment checkout created\n"), "{ran:?}");
 }
