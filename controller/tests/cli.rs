@@ -153,12 +153,13 @@ fn an_experiment_is_shown_in_depth_once_it_is_assessed() {
 #[test]
 fn documents_come_from_several_files_and_from_the_standard_input() {
     let serve = Serve::start(&[]);
-    // Each for requests of its own, or they would be refused together.
-    let of = |name: &str| {
-        DOCUMENT.replace("checkout", name).replace("spec:\n", &format!("spec:\n  match: {{hosts: [{name}.example]}}\n"))
+    // Each for requests of its own.
+    let named = |name: &str| {
+        let service = format!("service: shop\n  match: {{hosts: [{name}.example]}}");
+        DOCUMENT.replace("checkout", name).replace("service: shop", &service)
     };
-    serve.write("a.yaml", &of("a"));
-    serve.write("b.yaml", &format!("{}---\n{}", of("b"), of("c")));
+    serve.write("a.yaml", &named("a"));
+    serve.write("b.yaml", &format!("{}---\n{}", named("b"), named("c")));
     let ran = serve.run(&["apply", "-f", "a.yaml", "-f", "b.yaml"]);
     assert_eq!(ran.out, "experiment a created\nexperiment b created\nexperiment c created\n", "{ran:?}");
     let mut child = serve
@@ -167,7 +168,11 @@ fn documents_come_from_several_files_and_from_the_standard_input() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("`weir apply`");
+<<<<<<< HEAD
     child.stdin.take().expect("its input").write_all(of("checkout").as_bytes()).expect("the document");
+=======
+    child.stdin.take().expect("its input").write_all(named("checkout").as_bytes()).expect("the document");
+>>>>>>> journal4
     let ran = Ran::from(child.wait_with_output().expect("an end"));
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "experiment checkout created\n"), "{ran:?}");
 }

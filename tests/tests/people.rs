@@ -140,7 +140,8 @@ async fn rolled_back_by_hand_at_once_and_for_good() {
 async fn a_proxy_that_stands_still_holds_the_weights_and_is_said_to_be_silent() {
     let mut bench = Bench::new(&EXPERIMENT.replace("approvals: {start: true, step: true, promotion: true}", "")).await;
     bench.until_v2_has(0.2).await;
-    let before = bench.view().await.expect("an answer");
+    let counted = |view: &Value| view["assessment"]["versions"][0]["live"]["assigned"].as_u64().is_some_and(|n| n > 0);
+    let before = bench.traffic_until("something is counted", counted).await;
     signal(bench.envoy.id(), libc::SIGSTOP);
     // Twice as long as it takes to notice.
     let view = eventually(Duration::from_secs(60), "silence is noticed", async || {

@@ -270,6 +270,7 @@ fn fingerprint<C: Cell>(epoch: &Epoch, counts: Option<&EpochCounts<C>>) -> u64 {
         {
             take(count);
         }
+        take(cell.latencies_known());
         take(latency.sum.to_bits());
         take(reward.sum.to_bits());
         take(reward.squares.to_bits());
@@ -294,7 +295,7 @@ fn put_together<C: Cell>(
 ) -> Assessment {
     let Look { experiment, state, stretches, fold } = *look;
     let count = experiment.versions.len();
-    let totals: Vec<Total> = (0..count).map(|version| Total::of(observations, version)).collect();
+    let totals: Vec<Total> = (0..count).map(|version| Total::of(stretches, observations, version)).collect();
     let tallies: Vec<Tally> = totals.iter().map(|total| total.settled).collect();
     let beliefs = match depth {
         Depth::Evidence => Beliefs::none(count),
@@ -337,8 +338,6 @@ fn put_together<C: Cell>(
         let gates =
             said.get(index).map(|said| gates::of(experiment, state, index, said, &total.settled)).unwrap_or_default();
         let log_e_beaten = beaten(experiment, state, fold, &real, index);
-        let mut live = total.settled;
-        live.merge(&total.unsettled);
         let metric = |name: MetricName| metrics.iter().find(|metric: &&Metric| metric.name == name);
         let with_baseline =
             metric(MetricName::RewardRate).or_else(|| metric(MetricName::RewardMean)).and_then(|metric| {
@@ -351,7 +350,7 @@ fn put_together<C: Cell>(
             weight: state.epoch().map_or(0, |epoch| epoch.basis_points(index)),
             out: state.is_out(index),
             settled: total.settled,
-            live,
+            live: total.live,
             settled_at_these_weights: stretches
                 .iter()
                 .rev()
@@ -444,24 +443,25 @@ fn usable_epochs<'a, C: Cell>(
 /// Counts of a version over all epochs.
 #[derive(Debug, Clone, Copy, Default)]
 struct Total {
+    /// Of the epochs that may be used.
     settled: Tally,
-    unsettled: Tally,
     latency: Moments,
     reward: Moments,
+    /// With what is not settled yet, of every epoch.
+    live: Tally,
 }
 
 impl Total {
-    fn of<C: Cell>(observations: &Observations<C>, version: usize) -> Self {
+    fn of<C: Cell>(stretches: &[Stretch<'_, C>], observations: &Observations<C>, version: usize) -> Self {
         let mut total = Self::default();
-        for counts in observations.epochs.values() {
-            if let Some(cell) = counts.settled.get(version) {
-                total.settled.merge(&cell.tally());
-                total.latency.merge(&cell.latency());
-                total.reward.merge(&cell.reward());
-            }
-            if let Some(cell) = counts.unsettled.get(version) {
-                total.unsettled.merge(&cell.tally());
-            }
+        for cell in stretches.iter().filter_map(|stretch| stretch.cell(version)) {
+            total.settled.merge(&cell.tally());
+            total.latency.merge(&cell.latency());
+            total.reward.merge(&cell.reward());
+        }
+        total.live = total.settled;
+        for open in observations.epochs.values().filter_map(|counts| counts.unsettled.get(version)) {
+            total.live.merge(&open.tally());
         }
         total
     }
@@ -505,6 +505,10 @@ fn winner(experiment: &Experiment, versions: &[VersionAssessment], beats_all: im
         // One candidate (the document's rule): safe is all that was asked of it.
         let candidate = versions.iter().position(|version| !version.baseline && !version.out)?;
         return versions.get(candidate).filter(|version| enough && version.meets_every_gate()).map(|_| candidate);
+    }
+    // The baseline has nobody to beat then, and stays without winning.
+    if versions.iter().all(|version| version.out || version.baseline) {
+        return None;
     }
     let kept = |version: &VersionAssessment| {
         version.baseline || version.meets_every_gate() || version.gates.iter().all(|gate| !gate.covered)
@@ -632,7 +636,10 @@ fn standing(experiment: &Experiment, version: &VersionAssessment) -> String {
 fn conclusion(experiment: &Experiment, versions: &[VersionAssessment], winner: Option<usize>, broken: bool) -> String {
     if let Some(version) = winner.and_then(|winner| versions.get(winner)) {
         let kept = if version.meets_every_gate() { ", and it meets every limit that evidence covers" } else { "" };
-        let why = if experiment.reward.is_some() {
+        let alone = versions.iter().all(|other| other.out || other.name == version.name);
+        let why = if experiment.reward.is_some() && alone {
+            format!("no other version is in{kept}")
+        } else if experiment.reward.is_some() {
             format!("it has beaten every other version that is in{kept}")
         } else {
             "it meets every limit that evidence covers, and nothing else was asked of the candidate".to_owned()

@@ -117,6 +117,10 @@ pub trait Cell {
     fn latency(&self) -> Moments;
     /// Rewards, over all exposures.
     fn reward(&self) -> Moments;
+    /// A number that grows whenever latencies do while everything above stays: for those who count them apart.
+    fn latencies_known(&self) -> u64 {
+        0
+    }
     /// Unit buckets that showed a bad event, a slow exposure, a reward.
     fn unit_buckets(&self) -> UnitBuckets<'_>;
     /// Which of their edges its buckets hold.

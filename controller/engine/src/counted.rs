@@ -81,6 +81,10 @@ impl Cell for Counted {
         Moments { count: self.tally.assigned, ..self.reward }
     }
 
+    fn latencies_known(&self) -> u64 {
+        self.known_latencies()
+    }
+
     fn unit_buckets(&self) -> UnitBuckets<'_> {
         match &self.units {
             CountedUnits::Buckets { bad, slow, rewarded } => UnitBuckets { bad, slow, rewarded },

@@ -78,13 +78,12 @@ pub(crate) fn look<C: Cell>(state: &State, epochs: &[&Epoch], observations: &Obs
 /// of weights does no harm if w_a/w_b stays, or if neither w_a/w_c nor w_b/w_c rises for any third c that had units. It depends on
 /// weights alone, so that stopping there chooses nothing by outcomes.
 fn joined_unevenly(epochs: &[Epoch], a: usize, b: usize) -> Option<u32> {
-    // Of an analysis they may be any 32 bits: products and the tolerance need more than 64.
+    // Of an analysis they may be any 32 bits: products need more than 64.
     let weight = |epoch: &Epoch, version: usize| u128::from(epoch.weights.get(version).copied().unwrap_or(0));
+    let mut moved = 0.0;
     epochs.iter().zip(epochs.iter().skip(1)).find_map(|(before, after)| {
         let ((a_before, b_before), (a_after, b_after)) =
             ((weight(before, a), weight(before, b)), (weight(after, a), weight(after, b)));
-        let (stays, moved) = (a_before * b_after, a_after * b_before);
-        let ratio_stays = stays.abs_diff(moved) * RATIO_TOLERANCE <= stays.max(moved);
         let joins = |c: usize| {
             let (before, after) = (weight(before, c), weight(after, c));
             c != a
@@ -92,13 +91,20 @@ fn joined_unevenly(epochs: &[Epoch], a: usize, b: usize) -> Option<u32> {
                 && before > 0
                 && (a_after * before > a_before * after || b_after * before > b_before * after)
         };
-        (!ratio_stays && (0..before.weights.len()).any(joins)).then_some(after.epoch)
+        if (0..before.weights.len()).any(joins) {
+            let (here, there) = (a_before * b_after, a_after * b_before);
+            #[expect(clippy::cast_precision_loss, reason = "a part of a whole")]
+            let part = here.abs_diff(there) as f64 / here.max(there).max(1) as f64;
+            moved += part;
+        }
+        (moved > RATIO_TOLERANCE).then_some(after.epoch)
     })
 }
 
-/// A ratio of weights stays if it changes by no more than one part in so many: weights are whole numbers, and a third of what a version
-/// leaves behind is none. So small an unevenness moves an e-value over all buckets by less than a quarter.
-const RATIO_TOLERANCE: u128 = 1_000;
+/// By how much a ratio of weights may change in all, as parts of it, while units of third versions join the pair: weights are whole
+/// numbers, and what a version leaves behind seldom divides. Even with every bucket closed so small an excess shifts the first events
+/// by less than a sixth of their standard deviation (½·√16,384·0.25%).
+const RATIO_TOLERANCE: f64 = 0.002_5;
 
 /// From which latency on, in microseconds, an exposure of a version is slow for its unit bucket; `None` where nobody asks.
 pub(crate) fn slow_us(experiment: &Experiment, epoch: &Epoch, version: usize) -> Option<u64> {
@@ -143,6 +149,17 @@ mod tests {
         let large = [[4_000_000_000, 3_999_999_999, 4_000_000_000], [3, 3, 4], [4_000_000_000, 3_999_999_999, 1]];
         assert_eq!(uneven_from(&large, 0, 1), None);
         assert_eq!(uneven_from(&[large[0], [4_000_000_000, 4_000_000, 1]], 0, 1), Some(2));
+    }
+
+    #[test]
+    fn what_is_tolerated_is_tolerated_once_not_in_every_epoch() {
+        // The second grows by a thousandth in each epoch, all of it from the third.
+        let drift: Vec<[u32; 3]> =
+            (0..20).map(|step| [3_000_000, 3_000_000 + 3_000 * step, 4_000_000 - 3_000 * step]).collect();
+        assert_eq!(uneven_from(&drift, 0, 1), Some(4));
+        assert_eq!(uneven_from(&drift[..3], 0, 1), None);
+        // Two of whom one is small: what the third leaves does not divide, and is off by a quarter of a percent.
+        assert_eq!(uneven_from(&[[5_000, 107, 4_893], [9_790, 210, 0]], 0, 1), None);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(crate) struct PromoteArgs {
     #[command(flatten)]
     common: Common,
     /// The version that gets all traffic.
-    #[arg(value_name = "VERSION")]
+    #[arg(id = "of", value_name = "VERSION")]
     version: String,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct RollBackArgs {
     #[command(flatten)]
     common: Common,
     /// The version that gets no more traffic; every candidate without it, which ends the experiment.
-    #[arg(value_name = "VERSION")]
+    #[arg(id = "of", value_name = "VERSION")]
     version: Option<String>,
 }
 
