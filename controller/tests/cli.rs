@@ -168,11 +168,7 @@ fn documents_come_from_several_files_and_from_the_standard_input() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("`weir apply`");
-<<<<<<< HEAD
-    child.stdin.take().expect("its input").write_all(of("checkout").as_bytes()).expect("the document");
-=======
     child.stdin.take().expect("its input").write_all(named("checkout").as_bytes()).expect("the document");
->>>>>>> journal4
     let ran = Ran::from(child.wait_with_output().expect("an end"));
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "experiment checkout created\n"), "{ran:?}");
 }
