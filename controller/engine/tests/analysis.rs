@@ -5,6 +5,7 @@
     clippy::panic,
     reason = "a test may panic, also in its helpers"
 )]
+#![allow(clippy::cast_sign_loss, reason = "shares of counts")]
 
 use proptest::prelude::*;
 use weir_core::report::Counts;

@@ -2,6 +2,7 @@
 //! contradict each other too. Nothing panics, nothing is NaN or infinite, nothing depends on names, order or memory.
 #![cfg(not(target_arch = "wasm32"))] // The golden numbers show that Wasm computes the same.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing helper fails its test")]
+#![allow(clippy::cast_sign_loss, reason = "shares of counts")]
 
 mod support;
 
