@@ -50,9 +50,12 @@ pub(super) fn cases() -> Vec<Case> {
     // 100 requests a second, of which 26 seconds have not settled.
     let paused = |id, question, setting: &str, promise, fails: fn(u64, usize) -> f64| {
         let goals = experiment(2).error_guardrail(1.0, 0.003);
-        case(id, question, "breaker", setting, promise, move |seed| {
-            on_doubt(&goals, Course { horizon: 100_000, ..Course::USUAL }, 13, Requests::failing(fails), seed)
-        })
+        Case {
+            short_runs: 40,
+            ..case(id, question, "breaker", setting, promise, move |seed| {
+                on_doubt(&goals, Course { horizon: 100_000, ..Course::USUAL }, 13, Requests::failing(fails), seed)
+            })
+        }
     };
     vec![
         paused(
