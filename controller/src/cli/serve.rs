@@ -31,7 +31,7 @@ pub(crate) struct ServeArgs {
     /// A token and its role: proxy (plan and reports), viewer (reads) or operator (reads and changes). May be repeated
     #[arg(long, value_name = "ROLE[:NAME]=TOKEN", env = "WEIR_TOKENS", value_delimiter = ',', hide_env_values = true)]
     token: Vec<String>,
-    /// A file of tokens, one ROLE[:NAME]=TOKEN a line
+    /// A file of tokens, one a line, as with --token
     #[arg(long, value_name = "FILE", env = "WEIR_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// Let everybody who can reach the address do everything

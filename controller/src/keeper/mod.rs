@@ -3,6 +3,7 @@
 //! Whatever waits is done in one transaction (group commit), and nobody is answered before it is durable. When a
 //! transaction fails nothing of it happened: the mirror is read again from the ledger and everybody hears of it.
 
+mod applying;
 mod commands;
 #[cfg(test)]
 mod history_tests;
@@ -11,7 +12,8 @@ mod orders;
 mod tests;
 mod views;
 
-pub(crate) use commands::{Applied, ApplyError, Change, Judged, Snapshot};
+pub(crate) use applying::{Applied, ApplyError, Change};
+pub(crate) use commands::{Judged, Snapshot};
 pub(crate) use orders::{OrderError, Wanted, WantedCommand};
 pub(crate) use views::ExperimentView;
 

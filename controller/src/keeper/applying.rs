@@ -1,0 +1,193 @@
+//! Documents applied and experiments deleted: all of a document or nothing, journaled with who did it. Inside a batch's transaction.
+
+use super::Keeper;
+use crate::apply::{self, Conflict, Edit};
+use crate::ledger::{ExperimentRow, LedgerError};
+use crate::mirror::Live;
+use crate::publish::make;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use weir_core::plan::{InvalidPlan, PlannedExperiment};
+use weir_engine::journal::{Actor, Entry, Event, Trace, trace};
+use weir_engine::overlap::{Overlap, rank, refuse_overlap};
+use weir_engine::planning::planned;
+use weir_engine::spec::Experiment;
+use weir_engine::state::State;
+
+/// What was done for one experiment of a document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Applied {
+    pub(crate) name: String,
+    /// Absent in a dry run that would create it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
+    pub(crate) result: Change,
+}
+
+/// How an experiment changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Change {
+    Created,
+    Changed,
+    Unchanged,
+}
+
+/// Why documents are not applied; nothing of them is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ApplyError {
+    #[error("{name}: {conflict}")]
+    Conflict { name: String, conflict: Conflict },
+    #[error("{0}: is there twice")]
+    Twice(String),
+    #[error("{0}")]
+    Overlap(Overlap),
+    #[error("together with the other experiments it makes no valid plan: {0}")]
+    Plan(InvalidPlan),
+    #[error("the operating system gave no randomness for an id")]
+    Random,
+}
+
+impl Keeper {
+    pub(super) fn apply(
+        &mut self,
+        document: &str,
+        wanted: Vec<Experiment>,
+        dry_run: bool,
+        by: &Actor,
+    ) -> Result<Result<Vec<Applied>, ApplyError>, LedgerError> {
+        let now = self.clock.now();
+        let (changes, plan) = match self.plan_changes(wanted, document, now) {
+            Ok(changes) => changes,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut applied = Vec::new();
+        for (row, change) in changes {
+            let created = change == Change::Created;
+            let id = (!(dry_run && created)).then(|| row.id.clone());
+            applied.push(Applied { name: row.spec.name.clone(), id, result: change });
+            if dry_run || change == Change::Unchanged {
+                continue;
+            }
+            self.write()?;
+            tracing::info!(experiment = row.id, ?change, "experiment applied");
+            let id = row.id.clone();
+            let experiment = Box::new(row.spec.clone());
+            let by = by.clone();
+            let entry = if created {
+                let entry = Entry { at: now, event: Event::Begin { experiment, by }, trace: trace(None, &row.state) };
+                self.ledger.insert_experiment(&row)?;
+                self.mirror.insert(Live::new(row, None, None));
+                entry
+            } else {
+                self.ledger.update_experiment(&row)?;
+                let Some(live) = self.mirror.experiments.get_mut(&row.id) else { continue };
+                let trace = trace(Some(&live.state), &row.state);
+                live.document = row.document;
+                live.spec = Arc::new(row.spec);
+                live.state = row.state;
+                live.generation += 1;
+                live.stirred = true;
+                live.reusable = None;
+                Entry { at: now, event: Event::Edit { experiment, by }, trace }
+            };
+            self.journal(&id, &entry, None)?;
+        }
+        if !dry_run {
+            self.plan = Some(plan);
+        }
+        Ok(Ok(applied))
+    }
+
+    /// What applying would do, and the plan it would make. Changes nothing.
+    fn plan_changes(
+        &self,
+        wanted: Vec<Experiment>,
+        document: &str,
+        now: u64,
+    ) -> Result<(Vec<(ExperimentRow, Change)>, crate::publish::Published), ApplyError> {
+        let mut names = BTreeSet::new();
+        let mut entries: Vec<_> = self.mirror.in_order().into_iter().map(ranked).collect();
+        let mut changes = Vec::new();
+        let latest = self.mirror.experiments.values().map(|live| live.created_at).max().unwrap_or(0);
+        // Times of creation order the plan, so no two are the same.
+        let times = now.max(latest.saturating_add(1))..;
+        for (created_at, spec) in times.zip(wanted) {
+            if !names.insert(spec.name.clone()) {
+                return Err(ApplyError::Twice(spec.name));
+            }
+            let Some(live) = self.mirror.named(&spec.name) else {
+                let id = new_id(&spec.name)?;
+                let state = State::begin(&spec, now);
+                entries.push((rank(&spec, created_at), planned(&spec, &id, &state)));
+                self.check_overlap(&spec, &changes)?;
+                changes.push((
+                    ExperimentRow { id, document: document.to_owned(), spec, state, created_at },
+                    Change::Created,
+                ));
+                continue;
+            };
+            let edit = apply::edit(&live.spec, &live.state, &spec, now)
+                .map_err(|conflict| ApplyError::Conflict { name: spec.name.clone(), conflict })?;
+            let (state, change) = match edit {
+                Edit::Unchanged => (live.state.clone(), Change::Unchanged),
+                Edit::Changed(state) => {
+                    self.check_overlap(&spec, &changes)?;
+                    (*state, Change::Changed)
+                }
+            };
+            if let Some(entry) = entries.iter_mut().find(|(_, entry)| entry.id == live.id) {
+                *entry = (rank(&spec, live.created_at), planned(&spec, &live.id, &state));
+            }
+            let row = ExperimentRow {
+                id: live.id.clone(),
+                document: document.to_owned(),
+                spec,
+                state,
+                created_at: live.created_at,
+            };
+            changes.push((row, change));
+        }
+        // As [`Mirror::in_order`] will have it.
+        entries.sort_by(|(rank, entry), (other, of_other)| (rank, &entry.id).cmp(&(other, &of_other.id)));
+        Ok((changes, make(entries.into_iter().map(|(_, entry)| entry).collect()).map_err(ApplyError::Plan)?))
+    }
+
+    /// Refuses an experiment that could match the requests of another, as that is or is about to be, unless their priorities
+    /// say who has them.
+    fn check_overlap(&self, spec: &Experiment, changes: &[(ExperimentRow, Change)]) -> Result<(), ApplyError> {
+        let about_to = changes.iter().map(|(row, _)| &row.spec);
+        let changed = |name: &str| changes.iter().any(|(row, _)| row.spec.name == name);
+        let others = self.mirror.experiments.values().map(|live| &*live.spec).filter(|other| !changed(&other.name));
+        for other in about_to.chain(others).filter(|other| other.name != spec.name) {
+            refuse_overlap(other, spec).map_err(ApplyError::Overlap)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn delete(&mut self, name: &str, by: Actor) -> Result<Option<String>, LedgerError> {
+        let Some(id) = self.mirror.named(name).map(|live| live.id.clone()) else { return Ok(None) };
+        self.write()?;
+        let at = self.clock.now();
+        self.journal(&id, &Entry { at, event: Event::Delete { by }, trace: Trace::default() }, None)?;
+        self.ledger.delete_experiment(&id, at)?;
+        self.mirror.remove(&id);
+        self.republish();
+        tracing::info!(experiment = id, "experiment deleted");
+        Ok(Some(id))
+    }
+}
+
+/// The plan's entry of an experiment, and its place.
+fn ranked(live: &Live) -> ((i64, u64), PlannedExperiment) {
+    (rank(&live.spec, live.created_at), planned(&live.spec, &live.id, &live.state))
+}
+
+/// The name and 64 random bits: unique for ever.
+fn new_id(name: &str) -> Result<String, ApplyError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|_| ApplyError::Random)?;
+    Ok(format!("{name}-{:016x}", u64::from_be_bytes(bytes)))
+}
