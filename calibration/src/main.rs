@@ -5,7 +5,7 @@ use clap::Parser;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
-use weir_calibration::{Case, cases, run_all, table};
+use weir_calibration::{Case, cases, refuted, run_all, table};
 use weir_simulator::document::between_markers;
 
 /// Measures by simulation how often the promises of the error contract hold.
@@ -49,6 +49,10 @@ fn main() -> anyhow::Result<()> {
             std::fs::write(&path, document).with_context(|| format!("cannot write {}", path.display()))?;
             eprintln!("{} has the new table", path.display());
         }
+    }
+    let refuted: Vec<String> = results.iter().filter_map(|(case, result)| refuted(case, result)).collect();
+    if !refuted.is_empty() {
+        bail!("promises that these runs refute (one seed in a million does so by chance):\n{}", refuted.join("\n"));
     }
     Ok(())
 }

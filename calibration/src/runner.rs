@@ -1,6 +1,7 @@
 //! Runs cases many times, on every core. A result depends on the case and the number of runs only.
 
-use crate::case::{Case, Outcome};
+use crate::case::{Case, Outcome, Question};
+use weir_simulator::bounds::most_allowed;
 use weir_simulator::parallel::map;
 use weir_simulator::random::salt;
 
@@ -28,6 +29,28 @@ impl Result {
         let rank = (q * self.runs as f64).ceil() as usize;
         self.requests.get(rank.max(1) - 1).copied()
     }
+}
+
+/// One seed in so many breaks a bound that holds.
+pub const RARITY: f64 = 1e-6;
+
+/// What a result says against its case's promise, in a sentence; `None` if nothing.
+///
+/// False claims are held against the exact binomial bound at [`RARITY`]; a median that was asked for against the order statistic that lies
+/// below it with all but that probability (by its normal approximation).
+#[must_use]
+pub fn refuted(case: &Case, result: &Result) -> Option<String> {
+    let promise = case.promise?;
+    let (runs, claimed) = (result.runs, result.claimed);
+    if case.question != Question::Power {
+        let allowed = most_allowed(runs, promise, RARITY);
+        return (claimed > allowed).then(|| format!("{}: {claimed} of {runs}, at most {allowed} allowed", case.id));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "runs are thousands")]
+    let below = (0.5 - 4.75 * 0.5 / (runs as f64).sqrt()).max(0.0);
+    #[expect(clippy::cast_precision_loss, reason = "requests of one run")]
+    let late = result.quantile(below).is_none_or(|requests| requests as f64 > promise);
+    late.then(|| format!("{}: a median of {:?} requests, {promise} asked", case.id, result.quantile(0.5)))
 }
 
 /// Runs a case `runs` times.

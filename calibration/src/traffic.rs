@@ -40,10 +40,11 @@ pub(crate) enum Earning {
     Nothing,
     /// A conversion with this probability.
     Conversion(fn(At, usize) -> f64),
-    /// With the probability, a log-normal amount of median one and that standard deviation of the logarithm.
+    /// With the probability, a log-normal amount of that standard deviation of the logarithm; its median by version.
     Amount {
         buys: f64,
         sigma: f64,
+        median: fn(usize) -> f64,
     },
 }
 
@@ -69,8 +70,8 @@ impl Traffic for Requests {
             match self.reward {
                 Earning::Nothing => {}
                 Earning::Conversion(rate) => counts.rewarded += binomial(random, n, rate(at, version)),
-                Earning::Amount { buys, sigma } => {
-                    let Ok(amount) = LogNormal::new(0.0, sigma) else { continue };
+                Earning::Amount { buys, sigma, median } => {
+                    let Ok(amount) = LogNormal::new(median(version).ln(), sigma) else { continue };
                     for _ in 0..binomial(random, n, buys) {
                         let earned: f64 = amount.sample(random);
                         counts.rewarded += 1;
@@ -117,4 +118,19 @@ fn split(random: &mut Random, requests: u64, epoch: &Epoch) -> Vec<u64> {
 pub(crate) fn binomial(random: &mut Random, n: u64, p: f64) -> u64 {
     // NaN is no probability either.
     Binomial::new(n, p.clamp(0.0, 1.0)).map_or(0, |binomial| binomial.sample(random))
+}
+
+/// Requests of which some go where the weights do not send them.
+pub(crate) struct Astray {
+    /// What there is of requests.
+    pub(crate) requests: Requests,
+    /// The weights that are followed.
+    pub(crate) weights: Vec<u32>,
+}
+
+impl Traffic for Astray {
+    fn serve(&mut self, random: &mut Random, at: At, requests: u64, epoch: &Epoch, cells: &mut [Counts]) {
+        let followed = Epoch { weights: self.weights.clone(), ..epoch.clone() };
+        self.requests.serve(random, at, requests, &followed, cells);
+    }
 }

@@ -307,8 +307,10 @@ pub(crate) fn commanded(experiment: &Experiment, command: &Command) -> String {
 fn beliefs(experiment: &Experiment, assessment: &Assessment) -> Vec<String> {
     let believed = assessment.versions.iter().filter(|version| version.settled.assigned > 0).map(|version| {
         let mut parts = Vec::new();
-        if !(experiment.objectives.is_empty() && experiment.guardrails.is_empty()) {
-            parts.push(format!("keeps its limits with probability {:.2}", version.probability_feasible));
+        if !(experiment.objectives.is_empty() && experiment.guardrails.is_empty())
+            && let Some(feasible) = version.probability_feasible
+        {
+            parts.push(format!("keeps its limits with probability {feasible:.2}"));
         }
         if let Some(best) = version.probability_best_and_feasible {
             parts.push(format!("is the best of those that do with probability {best:.2}"));

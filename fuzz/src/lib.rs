@@ -191,8 +191,12 @@ pub fn check(experiment: &Experiment, state: &State, observations: &Observations
     let probability = |p: f64| assert!((0.0..=1.0).contains(&p), "{p} in {stored}");
     assessment.probability_none_feasible.into_iter().for_each(probability);
     for version in &assessment.versions {
-        probability(version.probability_feasible);
-        for p in [version.probability_best, version.probability_best_and_feasible, version.probability_beats_baseline] {
+        for p in [
+            version.probability_feasible,
+            version.probability_best,
+            version.probability_best_and_feasible,
+            version.probability_beats_baseline,
+        ] {
             p.into_iter().for_each(probability);
         }
         for gate in &version.gates {

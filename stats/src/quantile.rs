@@ -28,14 +28,22 @@ pub struct Bucket {
 #[must_use]
 pub fn quantile(buckets: &[Bucket], q: f64) -> Option<(f64, f64)> {
     let sorted = Sorted::new(buckets);
-    if sorted.total == 0 || q.is_nan() {
-        return None;
+    sorted.holding(sorted.rank(q)?)
+}
+
+/// Where the `q`-quantile of the values lies if those of its bucket lie evenly in it: an estimate, within the edges that
+/// [`quantile`] gives, and their middle for a bucket's only value. The lower edge of a bucket without an upper one: it is that or
+/// more. The same conditions.
+#[must_use]
+pub fn quantile_estimate(buckets: &[Bucket], q: f64) -> Option<f64> {
+    let sorted = Sorted::new(buckets);
+    let (bucket, place) = sorted.at(sorted.rank(q)?)?;
+    if bucket.upper.is_infinite() {
+        return Some(bucket.lower);
     }
-    // A product that should be whole may come out an ulp above it, and would name the next value.
-    let rank = (q.clamp(0.0, 1.0) * sorted.total as f64 * (1.0 - 4.0 * f64::EPSILON)).ceil();
-    #[expect(clippy::cast_sign_loss, reason = "never negative; saturates")]
-    let rank = (rank as u64).clamp(1, sorted.total);
-    sorted.holding(rank)
+    // The k-th of n lies in the middle of the k-th of n equal parts.
+    let share = (place as f64 - 0.5) / bucket.count as f64;
+    Some(bucket.lower + share * (bucket.upper - bucket.lower))
 }
 
 /// Bounds that hold the `q`-quantile of the *distribution* with probability at least `mass`, whatever the distribution is,
@@ -148,17 +156,34 @@ impl Sorted {
         Self { buckets, total }
     }
 
-    /// Edges of the bucket with the `rank`-th smallest value, counted from one.
-    fn holding(&self, rank: u64) -> Option<(f64, f64)> {
+    /// Which value is the `q`-quantile, counted from one.
+    fn rank(&self, q: f64) -> Option<u64> {
+        if self.total == 0 || q.is_nan() {
+            return None;
+        }
+        // A product that should be whole may come out an ulp above it, and would name the next value.
+        let rank = (q.clamp(0.0, 1.0) * self.total as f64 * (1.0 - 4.0 * f64::EPSILON)).ceil();
+        #[expect(clippy::cast_sign_loss, reason = "never negative; saturates")]
+        Some((rank as u64).clamp(1, self.total))
+    }
+
+    /// The bucket with the `rank`-th smallest value, and which of its values that is; both counted from one.
+    fn at(&self, rank: u64) -> Option<(&Bucket, u64)> {
         if rank == 0 || rank > self.total {
             return None;
         }
         let mut before = 0_u64;
         let bucket = self.buckets.iter().find(|bucket| {
-            before = before.saturating_add(bucket.count);
-            before >= rank
+            let here = before.saturating_add(bucket.count) >= rank;
+            before = if here { before } else { before.saturating_add(bucket.count) };
+            here
         })?;
-        Some((bucket.lower, bucket.upper))
+        Some((bucket, rank - before))
+    }
+
+    /// Edges of the bucket with the `rank`-th smallest value, counted from one.
+    fn holding(&self, rank: u64) -> Option<(f64, f64)> {
+        self.at(rank).map(|(bucket, _)| (bucket.lower, bucket.upper))
     }
 }
 
@@ -179,6 +204,23 @@ mod tests {
         assert_eq!(quantile(&singles(10), 1.0), Some((9.0, 10.0)));
         assert_eq!(quantile(&[], 0.5), None);
         assert_eq!(quantile(&singles(3), f64::NAN), None);
+    }
+
+    #[test]
+    fn an_estimate_lies_in_its_bucket_where_its_rank_puts_it() {
+        let coarse = [
+            Bucket { lower: 0.0, upper: 100.0, count: 10 },
+            Bucket { lower: 100.0, upper: 500.0, count: 4 },
+            Bucket { lower: 500.0, upper: f64::INFINITY, count: 6 },
+        ];
+        assert_eq!(quantile_estimate(&coarse, 0.05), Some(5.0));
+        assert_eq!(quantile_estimate(&coarse, 0.5), Some(95.0));
+        assert_eq!(quantile_estimate(&coarse, 0.7), Some(450.0));
+        assert_eq!(quantile_estimate(&coarse, 0.99), Some(500.0));
+        assert_eq!(quantile_estimate(&singles(9), 0.5), Some(4.5));
+        let exact = [Bucket { lower: 7.0, upper: 7.0, count: 3 }];
+        assert_eq!(quantile_estimate(&exact, 0.9), Some(7.0));
+        assert_eq!(quantile_estimate(&[], 0.5), None);
     }
 
     #[test]

@@ -120,10 +120,10 @@ pub(super) fn cases() -> Vec<Case> {
         rewarded(
             "bandit-third-promoted",
             Question::FalsePromotion,
-            "the best and its twin convert at 12%, a third at 10%, under a bandit: the third is promoted",
+            "the best and its twin convert at 12%, a third at 11.7%, under a bandit: the third is promoted",
             PROMISE,
             |_, _| 0.005,
-            |_, version| per_version(&[0.12, 0.12, 0.1], version),
+            |_, version| per_version(&[0.12, 0.12, 0.117], version),
             |decided| decided.promotes(2),
         ),
         rewarded(

@@ -8,7 +8,7 @@ use crate::cases::false_roll_back::SIGMA;
 use crate::course::{Course, beaten, met, on_evidence};
 use crate::traffic::{At, Earning, Latency, Requests};
 use crate::users::{Activity, Habit, Users};
-use weir_engine::spec::{Experiment, RewardKind};
+use weir_engine::spec::{Direction, Experiment, Reward, RewardKind};
 
 const PROMOTION: Option<f64> = Some(0.05);
 const CANDIDATE: usize = 1;
@@ -121,6 +121,24 @@ fn limits() -> Vec<Case> {
         Case {
             short_runs: 100,
             ..at_boundary(
+                "met-latency-steady",
+                "C",
+                "exactly 1.5 times as slow, ratio 1.5",
+                experiment(2).latency_guardrail(1.5),
+                usual,
+                Requests {
+                    fails: |_, _| 0.0,
+                    latency: Some(|_, version| Latency {
+                        median_us: 80_000.0 * per_version(&[1.0, 1.5], version),
+                        sigma: SIGMA,
+                    }),
+                    reward: Earning::Nothing,
+                },
+            )
+        },
+        Case {
+            short_runs: 100,
+            ..at_boundary(
                 "met-latency-objective",
                 "D",
                 "1% of exposures slower than the limit for 99%",
@@ -166,6 +184,18 @@ fn rewards() -> Vec<Case> {
             Earning::Conversion(|at, _| 0.1 * swing(at)),
         ),
         as_good(
+            "best-two-minimized",
+            "G, J",
+            "two versions that are rewarded alike, 30%, where fewer is better, on the ramp",
+            {
+                let mut goals = binary(2);
+                goals.reward = goals.reward.map(|reward| Reward { direction: Direction::Minimize, ..reward });
+                goals
+            },
+            ramped(),
+            Earning::Conversion(|_, _| 0.3),
+        ),
+        as_good(
             "best-five",
             "G, J",
             "five versions that convert alike, 10% ± 90%, each leading the traffic in turn",
@@ -179,7 +209,7 @@ fn rewards() -> Vec<Case> {
             "baskets of equal log-normal size (σ = 1), 5% buy",
             experiment(2).reward(RewardKind::Real),
             usual,
-            Earning::Amount { buys: 0.05, sigma: 1.0 },
+            Earning::Amount { buys: 0.05, sigma: 1.0, median: |_| 1.0 },
         ),
         as_good(
             "amounts-ramp",
@@ -187,7 +217,7 @@ fn rewards() -> Vec<Case> {
             "the same on the ramp",
             experiment(2).reward(RewardKind::Real),
             ramped(),
-            Earning::Amount { buys: 0.05, sigma: 1.0 },
+            Earning::Amount { buys: 0.05, sigma: 1.0, median: |_| 1.0 },
         ),
         small_arm("amounts-5", "two equal versions at 95 and 5%, baskets of log-normal size (σ = 1), 30% buy", 1.0),
         small_arm("amounts-5-skewed", "the same with σ = 2", 2.0),
@@ -228,7 +258,8 @@ fn rewards() -> Vec<Case> {
 fn small_arm(id: &'static str, setting: &str, sigma: f64) -> Case {
     let goals = experiment(2).reward(RewardKind::Real);
     let course = Course { weights: Some(|_| vec![9_500, 500]), horizon: 40_000, ..Course::USUAL };
-    let traffic = Requests { fails: |_, _| 0.0, latency: None, reward: Earning::Amount { buys: 0.3, sigma } };
+    let traffic =
+        Requests { fails: |_, _| 0.0, latency: None, reward: Earning::Amount { buys: 0.3, sigma, median: |_| 1.0 } };
     Case {
         short_runs: 100,
         ..case(id, Question::FalsePromotion, "H (asymptotic)", setting, PROMOTION, move |seed| {

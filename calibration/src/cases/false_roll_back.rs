@@ -141,6 +141,14 @@ fn errors() -> Vec<Case> {
             Requests::failing(|_, _| 0.003),
         ),
         about(
+            "margin-equal-1",
+            "B",
+            "equal versions at 1% errors, margin 0.3 points",
+            margin(),
+            usual,
+            Requests::failing(|_, _| 0.01),
+        ),
+        about(
             "margin-boundary",
             "B",
             "0.3% against 0.6% errors, margin 0.3 points: at the boundary",
@@ -312,7 +320,23 @@ fn telemetry() -> Vec<Case> {
         })
     };
     vec![
-        in_time("delay", "1% errors each: instant in the candidate, after 14.9 s in the baseline", DELAYED),
+        in_time(
+            "delay",
+            "1% errors each: instant in the candidate, after 14.9 s in the baseline (deadline 15 s)",
+            DELAYED,
+        ),
+        in_time(
+            "delay-overdue",
+            "1% bad each: instant failures in the candidate, requests of 16 s in the baseline, of which 15 s are the deadline",
+            Fleet {
+                behaviour: |random, version| match (random.random_bool(0.01), version) {
+                    (true, 0) => (false, 16_000),
+                    (true, _) => (true, 2),
+                    (false, _) => (false, random.random_range(5..80)),
+                },
+                ..DELAYED
+            },
+        ),
         in_time(
             "delay-late-lost",
             "the same; reports late by 10 s on average, and half of the workers die",

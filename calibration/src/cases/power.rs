@@ -2,10 +2,11 @@
 
 use super::{case, per_version, split};
 use crate::builders::{Goals, experiment};
-use crate::case::{Case, Question};
+use crate::case::{Case, Outcome, Question};
 use crate::cases::false_roll_back::SIGMA;
-use crate::course::{Course, met, on_evidence, violated, wins};
-use crate::traffic::{Earning, Latency, Requests};
+use crate::course::{Course, met, mismatch, on_evidence, violated, wins};
+use crate::traffic::{Astray, Earning, Latency, Requests};
+use crate::users::{Activity, Habit, Users};
 use weir_engine::spec::{Experiment, RewardKind};
 
 const CANDIDATE: usize = 1;
@@ -157,6 +158,29 @@ pub(super) fn cases() -> Vec<Case> {
             Requests::failing(EQUAL),
         ),
     ];
+    cases.push(shown(
+        "power-met-latency",
+        "C",
+        "equal latencies (p99 256 ms) shown to keep ratio 1.5",
+        experiment(2).latency_guardrail(1.5),
+        Requests {
+            fails: |_, _| 0.0,
+            latency: Some(|_, _| Latency { median_us: 80_000.0, sigma: SIGMA }),
+            reward: Earning::Nothing,
+        },
+    ));
+    cases.extend(of_users_and_amounts());
+    cases.push(case(
+        "power-mismatch",
+        Question::Power,
+        "E",
+        "requests that should be split 50/50 come 52/48",
+        None,
+        |seed| {
+            let traffic = Astray { requests: Requests::failing(EQUAL), weights: vec![5_200, 4_800] };
+            on_evidence(&experiment(2), Course { horizon: 60_000, ..Course::USUAL }, traffic, seed, mismatch)
+        },
+    ));
     let goals = experiment(2).reward(RewardKind::Binary);
     cases.push(Case {
         short_runs: 60,
@@ -170,4 +194,64 @@ pub(super) fn cases() -> Vec<Case> {
         )
     });
     cases
+}
+
+/// Users of whom every tenth fails now and then; three times as often with the candidate, and half as often rewarded with the baseline.
+fn habit(nature: u64, version: usize) -> Habit {
+    let unlucky = nature.is_multiple_of(10);
+    Habit {
+        fails: if unlucky { per_version(&[0.02, 0.06], version) } else { 0.000_2 },
+        slow: 0.0,
+        converts: if nature % 11 == 2 {
+            per_version(&[0.05, 0.1], version)
+        } else {
+            per_version(&[0.005, 0.01], version)
+        },
+    }
+}
+
+fn of_users_and_amounts() -> Vec<Case> {
+    let course = Course { horizon: 100_000, step: 500, ..Course::USUAL };
+    let limited = experiment(2).error_guardrail(1.0, 0.0).of_users();
+    let rewarded = experiment(2).reward(RewardKind::Binary).of_users();
+    let amounts = experiment(2).reward(RewardKind::Real);
+    let baskets = Requests {
+        fails: |_, _| 0.0,
+        latency: None,
+        reward: Earning::Amount { buys: 0.05, sigma: 1.0, median: |version| per_version(&[1.0, 1.3], version) },
+    };
+    let users = |goals: &Experiment, seed| Users::new(goals, seed, Activity::HeavyTailed, habit);
+    let cases = vec![
+        case(
+            "power-users",
+            Question::Power,
+            "F",
+            "heavy-tailed users, every tenth of whom fails in 2% of requests, or in 6% with the candidate, ratio 1",
+            None,
+            move |seed| {
+                users(&limited, seed)
+                    .map_or(Outcome::Never, |users| on_evidence(&limited, course, users, seed, violated(CANDIDATE)))
+            },
+        ),
+        case(
+            "power-users-rewards",
+            Question::Power,
+            "F, J",
+            "heavy-tailed users who convert twice as often with the candidate: it wins",
+            None,
+            move |seed| {
+                Users::new(&rewarded, seed, Activity::HeavyTailed, habit)
+                    .map_or(Outcome::Never, |users| on_evidence(&rewarded, course, users, seed, wins(CANDIDATE)))
+            },
+        ),
+        case(
+            "power-amounts",
+            Question::Power,
+            "H",
+            "5% buy, baskets (log-normal, σ = 1) 30% larger: the candidate wins",
+            None,
+            move |seed| on_evidence(&amounts, course, baskets, seed, wins(CANDIDATE)),
+        ),
+    ];
+    cases.into_iter().map(|case| Case { short_runs: 60, ..case }).collect()
 }

@@ -5,10 +5,11 @@
 //! variances look by look. Unlike production it moves no weights: those are in the data.
 
 use crate::assess::{Assessment, Assessor, Depth};
-use crate::budget::AlphaSpent;
+use crate::budget::{AlphaSpent, Highest};
 use crate::cells::{Cell, Slow, Threshold, slow, unknown};
 use crate::decide::{begin_epoch, broken, remember};
 use crate::evidence::Stretch;
+use crate::metrics::{Metric, MetricName};
 use crate::spec::{Bound, Experiment, Limit, RewardKind};
 use crate::state::{
     Epoch, EpochCounts, FIRST_CENTRE, FIRST_LATENCY_GRID, LATENCY_QUANTILES, Observations, State, Verdict,
@@ -123,6 +124,7 @@ pub fn analyze<C: Cell>(experiment: &Experiment, epochs: Vec<CountedEpoch<C>>) -
         assessor: Assessor::default(),
         last: None,
         winner: None,
+        highest: Highest::default(),
         looks: Vec::with_capacity(epochs.len()),
     };
     epochs.into_iter().for_each(|epoch| walk.look(epoch));
@@ -138,6 +140,7 @@ struct Walk<'a, C> {
     last: Option<Assessment>,
     /// The first winner, and after which epoch.
     winner: Option<(String, u32)>,
+    highest: Highest,
     looks: Vec<Look>,
 }
 
@@ -151,6 +154,7 @@ impl<C: Cell> Walk<'_, C> {
         let mut found = Vec::new();
         let assessment = loop {
             let assessment = self.assessor.assess(self.experiment, &self.state, &self.observations, Depth::Evidence);
+            self.highest.look(&assessment);
             if !self.remember(&assessment, &mut found) {
                 break assessment;
             }
@@ -270,7 +274,7 @@ impl<C: Cell> Walk<'_, C> {
         Analysis {
             experiment: self.experiment.name.clone(),
             answer,
-            alpha_spent: AlphaSpent::of(&assessment, winner.as_deref()),
+            alpha_spent: AlphaSpent::of(&assessment, winner.as_deref()).after(&self.highest),
             winner,
             conclusion,
             looks: self.looks,
@@ -306,27 +310,53 @@ fn notes<C: Cell>(
     if limited && all().all(|(_, cell)| cell.latencies().next().is_none()) {
         notes.push("No latency is known: belief says nothing of limits on latency.".to_owned());
     }
+    notes.extend(moved(&stretches, assessment));
     // Where users are the unit no count of requests is evidence.
-    if !experiment.requests_are_units() {
-        return notes;
-    }
-    if let Some(first) = stretches.first()
-        && first.exposures().saturating_mul(2) >= assessment.settled_exposures.max(1)
+    let requests = experiment.requests_are_units();
+    if requests
+        && let Some(first) = stretches.first()
+        && first.exposures().saturating_mul(2) > assessment.settled_exposures
     {
-        notes.extend(first_epoch(experiment, first.epoch, assessment));
+        let latencies = all().any(|(_, cell)| cell.latencies().next().is_some());
+        notes.extend(first_epoch(experiment, first.epoch, assessment, latencies));
     }
     for (limit, version) in versions().flat_map(|version| latency_limits(experiment).map(move |limit| (limit, version)))
     {
         let (index, version) = version;
         let mut doubt = Doubt::default();
         cells(index).for_each(|(stretch, cell)| doubt.add(experiment, &limit, index, stretch, cell));
-        notes.extend(doubt.note(&version.name, limit.name()));
+        notes.extend(doubt.note(&version.name, limit.name(), requests));
     }
     notes
 }
 
+/// Where what was observed lies outside of its own 95% belief, because weights moved.
+fn moved<C: Cell>(stretches: &[Stretch<'_, C>], assessment: &Assessment) -> Option<String> {
+    let mut weights = stretches.iter().filter(|stretch| stretch.exposures() > 0).map(|stretch| &stretch.epoch.weights);
+    let first = weights.next()?;
+    if weights.all(|other| other == first) {
+        return None;
+    }
+    let outside = |metric: &Metric| {
+        let quantile = matches!(metric.name, MetricName::LatencyP50 | MetricName::LatencyP99);
+        let belief = metric.belief.unwrap_or_default();
+        let (below, above) =
+            (belief.low.map(|low| metric.observed < low), belief.high.map(|high| metric.observed > high));
+        !quantile && (below == Some(true) || above == Some(true))
+    };
+    let versions = assessment.versions.iter().filter(|version| version.metrics.iter().any(outside));
+    let names: Vec<&str> = versions.map(|version| version.name.as_str()).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "Weights moved: what is observed of {} adds up all its exposures, while belief weighs each epoch by all versions' traffic, \
+             for only that compares like with like; so the one may lie outside of the other.",
+            names.join(", ")
+        )
+    })
+}
+
 /// What the first epoch cannot tell as well as later ones, where most of what was counted is in it.
-fn first_epoch(experiment: &Experiment, epoch: &Epoch, assessment: &Assessment) -> Vec<String> {
+fn first_epoch(experiment: &Experiment, epoch: &Epoch, assessment: &Assessment, latencies: bool) -> Vec<String> {
     let mut notes = Vec::new();
     let binary = experiment.reward.as_ref().is_some_and(|reward| reward.kind == RewardKind::Binary);
     let open = assessment.versions.iter().filter(|version| version.may_be_best).count() > 1;
@@ -342,7 +372,8 @@ fn first_epoch(experiment: &Experiment, epoch: &Epoch, assessment: &Assessment) 
         let gates = assessment.versions.iter().flat_map(|version| &version.gates);
         gates.filter(|gate| gate.name == name).any(|gate| gate.verdict == Verdict::NotEnoughEvidence)
     };
-    if epoch.latency_grid == FIRST_LATENCY_GRID {
+    // Without a latency no choice of latencies would tell anything.
+    if latencies && epoch.latency_grid == FIRST_LATENCY_GRID {
         let latency = experiment.guardrails.iter().filter(|guardrail| matches!(guardrail.bound, Bound::Latency { .. }));
         notes.extend(latency.filter(|guardrail| undecided(&guardrail.name)).map(|guardrail| {
             format!(
@@ -425,18 +456,20 @@ impl Doubt {
         }
     }
 
-    fn note(&self, version: &str, limit: &str) -> Option<String> {
+    /// `evidence`: whether there is any from these counts.
+    fn note(&self, version: &str, limit: &str, evidence: bool) -> Option<String> {
         let count = words::count;
         if self.unknown > 0 {
-            return Some(format!(
+            return evidence.then(|| format!(
                 "How long {} of the exposures of {version} took is not known: they count against every claim about {limit}.",
                 count(self.unknown)
             ));
         }
         (self.divided > 0 && self.divided.saturating_mul(NOTEWORTHY) >= self.possible).then(|| {
+            let against = if evidence { "they count against every claim about it, and " } else { "" };
             format!(
-                "{} exposures of {version} are in buckets that {limit} divides, and count against every claim about it: \
-                 narrower buckets, or an edge at the limit, would tell more.",
+                "{} exposures of {version} are in buckets that {limit} divides: {against}belief takes half of them as slow, and may be far \
+                 off; narrower buckets, or an edge at the limit, would tell more.",
                 count(self.divided)
             )
         })

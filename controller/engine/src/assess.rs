@@ -59,6 +59,17 @@ pub(crate) struct Carry {
     pub(crate) units: Vec<PairUnits>,
     pub(crate) frozen: Vec<Frozen>,
     pub(crate) latency_grid: Vec<u64>,
+    /// Of more than two versions, evidence that one has a better reward than another.
+    pub(crate) better: Vec<Better>,
+}
+
+/// Evidence that one version has a better reward than another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Better {
+    pub(crate) version: usize,
+    pub(crate) than: usize,
+    /// Natural log of the e-value.
+    pub(crate) log_e: f64,
 }
 
 /// The test that exposures follow the weights (card E).
@@ -101,8 +112,9 @@ pub struct VersionAssessment {
     pub probability_best_and_feasible: Option<f64>,
     /// Belief: what is lost per exposure, on average, by settling for it: expected best reward less its own.
     pub expected_loss: Option<f64>,
-    /// Belief: probability that it keeps its limits, as far as errors and latency were measured; 1 if there are none.
-    pub probability_feasible: f64,
+    /// Belief: probability that it keeps its limits, as far as errors and latency were measured. None where nothing can be believed of
+    /// any limit; then it counts as 1 in [`Self::probability_best_and_feasible`] and in decisions.
+    pub probability_feasible: Option<f64>,
     /// Evidence on each objective, then on each guardrail.
     pub gates: Vec<Gate>,
     /// Evidence that it breaks its limits, over all of them: natural log of the mean e-value.
@@ -132,6 +144,12 @@ impl VersionAssessment {
     pub fn meets_every_gate(&self) -> bool {
         let mut covered = self.gates.iter().filter(|gate| gate.covered).peekable();
         covered.peek().is_some() && covered.all(|gate| gate.verdict == Verdict::Met)
+    }
+
+    /// The limits that evidence covers and has not shown to be met, by name.
+    pub(crate) fn unmet(&self) -> Vec<&str> {
+        let unmet = self.gates.iter().filter(|gate| gate.covered && gate.verdict != Verdict::Met);
+        unmet.map(|gate| gate.name.as_str()).collect()
     }
 }
 
@@ -360,7 +378,7 @@ fn put_together<C: Cell>(
             probability_best: beliefs.best.get(index).copied().flatten(),
             probability_best_and_feasible: beliefs.best_and_feasible.get(index).copied().flatten(),
             expected_loss: beliefs.expected_loss.get(index).copied().flatten(),
-            probability_feasible: beliefs.feasible.get(index).copied().unwrap_or(1.0),
+            probability_feasible: beliefs.feasible.get(index).copied().flatten(),
             log_e_roll_back: finite(gates::log_mean(
                 gates.iter().filter(|gate| gate.covered).map(|gate| gate.log_e_violated),
             )),
@@ -408,6 +426,7 @@ fn put_together<C: Cell>(
             units,
             frozen: real.frozen(),
             latency_grid: latency_grid(experiment, state, fold.baseline_latencies()),
+            better: all_better(experiment, fold, &real),
         }),
     }
 }
@@ -485,6 +504,17 @@ fn beaten(experiment: &Experiment, state: &State, fold: &Fold, real: &RealReward
 /// ln E(b > k): evidence that `b` has a better reward than `k`; 0 where there is none.
 fn better(fold: &Fold, real: &RealRewards, b: usize, k: usize) -> f64 {
     fold.log_e_better(b, k).or_else(|| real.log_e_better(b, k)).unwrap_or(0.0)
+}
+
+/// Every pair of more than two versions: of two, the one's being beaten is the other's being better.
+fn all_better(experiment: &Experiment, fold: &Fold, real: &RealRewards) -> Vec<Better> {
+    let versions = experiment.versions.len();
+    if versions < 3 || experiment.reward.is_none() {
+        return Vec::new();
+    }
+    let pairs = (0..versions).flat_map(|b| (0..versions).filter(move |k| *k != b).map(move |k| (b, k)));
+    let log_e = |b, k| fold.log_e_better(b, k).or_else(|| real.log_e_better(b, k)).map(finite);
+    pairs.filter_map(|(b, k)| Some(Better { version: b, than: k, log_e: log_e(b, k)? })).collect()
 }
 
 /// Whether `b` itself has beaten every other version that is in: E(b > k) ≥ (K − 1)/α_P each. Then the best of those that are in is
@@ -636,6 +666,13 @@ fn standing(experiment: &Experiment, version: &VersionAssessment) -> String {
 fn conclusion(experiment: &Experiment, versions: &[VersionAssessment], winner: Option<usize>, broken: bool) -> String {
     if let Some(version) = winner.and_then(|winner| versions.get(winner)) {
         let kept = if version.meets_every_gate() { ", and it meets every limit that evidence covers" } else { "" };
+        // Only a baseline may win so: it runs already.
+        let open = match version.unmet().as_slice() {
+            [] => String::new(),
+            unmet => {
+                format!(" {} has not shown that it meets {}; a baseline need not.", version.name, unmet.join(", "))
+            }
+        };
         let alone = versions.iter().all(|other| other.out || other.name == version.name);
         let why = if experiment.reward.is_some() && alone {
             format!("no other version is in{kept}")
@@ -650,7 +687,7 @@ fn conclusion(experiment: &Experiment, versions: &[VersionAssessment], winner: O
             Some(RewardKind::Real) => "each, as exposures grow, with error at most",
         };
         let alpha = words::percent(experiment.alpha.promotion);
-        return format!("{} wins: {why}; {error} {alpha} over all looks.", version.name);
+        return format!("{} wins: {why}; {error} {alpha} over all looks.{open}", version.name);
     }
     if versions.iter().all(|version| version.out || version.baseline) {
         return format!(
@@ -681,12 +718,7 @@ fn conclusion(experiment: &Experiment, versions: &[VersionAssessment], winner: O
         missing.push(format!("any of {} may still be the best", names.join(", ")));
     }
     for version in open.iter().filter(|version| !version.baseline) {
-        let unmet: Vec<&str> = version
-            .gates
-            .iter()
-            .filter(|gate| gate.covered && gate.verdict != Verdict::Met)
-            .map(|gate| gate.name.as_str())
-            .collect();
+        let unmet = version.unmet();
         if !unmet.is_empty() {
             missing.push(format!("{} has not shown yet that it meets {}", version.name, unmet.join(", ")));
         }

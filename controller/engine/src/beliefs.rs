@@ -22,7 +22,8 @@ pub(crate) struct Beliefs {
     pub(crate) latencies: Vec<Option<Posterior>>,
     /// Reward rate, or mean reward; `None` without a reward, or where too little is known.
     pub(crate) rewards: Vec<Option<Posterior>>,
-    pub(crate) feasible: Vec<f64>,
+    /// `None` where nothing is believed of any limit.
+    pub(crate) feasible: Vec<Option<f64>>,
     pub(crate) best: Vec<Option<f64>>,
     pub(crate) best_and_feasible: Vec<Option<f64>>,
     pub(crate) expected_loss: Vec<Option<f64>>,
@@ -54,7 +55,7 @@ impl Beliefs {
             errors: vec![Beta::JEFFREYS; count],
             latencies: vec![None; count],
             rewards: vec![None; count],
-            feasible: vec![1.0; count],
+            feasible: vec![None; count],
             best: vec![None; count],
             best_and_feasible: vec![None; count],
             expected_loss: vec![None; count],
@@ -114,12 +115,13 @@ impl Beliefs {
         beliefs
     }
 
-    fn rank(&mut self, compared: &[usize], maximize: bool, rewards: &[Option<Posterior>], feasible: &[f64]) {
+    fn rank(&mut self, compared: &[usize], maximize: bool, rewards: &[Option<Posterior>], feasible: &[Option<f64>]) {
         let contenders: Option<Vec<Contender>> = compared
             .iter()
             .map(|version| {
                 let reward = (*rewards.get(*version)?)?;
-                Some(Contender { reward, feasible: feasible.get(*version).copied()? })
+                // Of whose limits nothing is known is not shut out for it.
+                Some(Contender { reward, feasible: feasible.get(*version).copied()?.unwrap_or(1.0) })
             })
             .collect();
         // Before every compared version has a belief about its reward nobody can be ranked.
@@ -198,7 +200,7 @@ impl<'e, 's, 'a, C: Cell> Exposures<'e, 's, 'a, C> {
         (0..count).map(reward).collect()
     }
 
-    fn feasible(&self, count: usize, errors: &[Beta]) -> Vec<f64> {
+    fn feasible(&self, count: usize, errors: &[Beta]) -> Vec<Option<f64>> {
         // Each is compared with the baseline in the epochs that the version itself uses.
         let in_common = Baseline::of(self.experiment, errors, &self.common);
         let in_all = self.state.out.contains(&true).then(|| Baseline::of(self.experiment, errors, &self.all));
@@ -280,45 +282,54 @@ fn slow<C: Cell>(seen: &[Seen<'_, '_, C>], version: usize, at: usize, ratio: f64
 
 /// Probability that a version keeps all its limits, as far as they were measured. Limits on one metric are nested, so that the
 /// tightest says it all; errors and latency are taken as independent, and so is the baseline of a guardrail from the version's
-/// objectives.
+/// objectives. `None` where none was measured, or there is none.
 fn feasible<C: Cell>(
     experiment: &Experiment,
     version: usize,
     errors: &[Beta],
     seen: &[Seen<'_, '_, C>],
     baseline: &Baseline,
-) -> f64 {
+) -> Option<f64> {
     let own = counted_errors(errors, seen, version);
-    let (mut of_errors, mut of_latency) = (1.0_f64, 1.0_f64);
+    let (mut of_errors, mut of_latency) = (None, None);
+    let tighten = |least: &mut Option<f64>, to: f64| *least = Some(least.map_or(to, |least| least.min(to)));
     for objective in &experiment.objectives {
         match objective.limit {
-            Limit::ErrorRate { max } => of_errors = of_errors.min(own.map_or(1.0, |own| own.cdf(max))),
+            Limit::ErrorRate { max } => own.into_iter().for_each(|own| tighten(&mut of_errors, own.cdf(max))),
             Limit::Latency { quantile, max_us } => {
                 let slow = slow_rate(seen, version, |_| Threshold::Above(max_us));
-                of_latency = of_latency.min(slow.map_or(1.0, |slow| slow.cdf(1.0 - quantile)));
+                slow.into_iter().for_each(|slow| tighten(&mut of_latency, slow.cdf(1.0 - quantile)));
             }
         }
     }
     if version == experiment.baseline {
-        return of_errors * of_latency;
+        return both(of_errors, of_latency);
     }
     let of_own = own.map(|own| Profile::new(own.into()));
     for guardrail in &experiment.guardrails {
         match guardrail.bound {
             Bound::ErrorRate { ratio, margin } => {
                 if let (Some(own), Some(baseline)) = (&of_own, &baseline.errors) {
-                    of_errors = of_errors.min(belief::within(own, baseline, ratio, margin));
+                    tighten(&mut of_errors, belief::within(own, baseline, ratio, margin));
                 }
             }
             Bound::Latency { ratio } => {
                 for (at, of_baseline) in baseline.slow.iter().enumerate() {
                     let Some(slow) = slow(seen, version, at, ratio) else { break };
-                    of_latency = of_latency.min(belief::within(&Profile::new(slow.into()), of_baseline, 1.0, 0.0));
+                    tighten(&mut of_latency, belief::within(&Profile::new(slow.into()), of_baseline, 1.0, 0.0));
                 }
             }
         }
     }
-    of_errors * of_latency
+    both(of_errors, of_latency)
+}
+
+/// Of two that are independent, as far as they are known.
+fn both(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one * other),
+        (one, other) => one.or(other),
+    }
 }
 
 /// The share of slow exposures among those of which it is known, taking the middle of what a bucket leaves open: belief takes no

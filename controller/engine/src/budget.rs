@@ -9,6 +9,7 @@ use crate::gates::{self, Gate, p_value};
 use crate::metrics::MetricName;
 use crate::state::Verdict;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What was spent of every budget.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,14 +73,15 @@ pub struct Claim {
     pub log_e: f64,
     /// It fires at this: ln(1/α).
     pub fires_at: f64,
-    /// Anytime-valid p-value min(1, 1/E): the smallest level at which it would have fired by now.
+    /// Anytime-valid p-value: min(1, 1/E) of this look, at most `alpha` if an earlier look had it fire. [`AlphaSpent::after`] takes
+    /// every earlier look into account: the smallest level at which it would have fired by now.
     pub p: f64,
     /// Whether it fired, now or at an earlier look.
     pub fired: bool,
 }
 
 /// What is claimed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ClaimKind {
     /// The version breaks a limit.
@@ -114,7 +116,7 @@ impl AlphaSpent {
                 alpha.promotion,
                 (version.log_e_beaten?, gates::fires_at(alpha.promotion)),
             );
-            Some(Claim { fired: claim.fired || lost(version), ..claim })
+            Some(claim.fired_before(lost(version)))
         });
         Self {
             roll_back: assessment
@@ -133,11 +135,56 @@ impl AlphaSpent {
                 spent: if winner.is_some() { alpha.promotion } else { 0.0 },
                 claims: met.chain(beaten).chain(better(assessment, winner)).collect(),
             },
-            sample_ratio: assessment.sample_ratio.map(|SampleRatio { log_e_broken, broken_at, broken }| Claim {
-                fired: broken,
-                ..claim(None, ClaimKind::SampleRatio, gates::ALPHA_SAMPLE_RATIO, (log_e_broken, broken_at))
+            sample_ratio: assessment.sample_ratio.map(|SampleRatio { log_e_broken, broken_at, broken }| {
+                let evidence = (log_e_broken, broken_at);
+                claim(None, ClaimKind::SampleRatio, gates::ALPHA_SAMPLE_RATIO, evidence).fired_before(broken)
             }),
         }
+    }
+
+    /// The same, where these are the claims' highest E of any look so far: 1/E of that is a p-value too, by Ville's inequality.
+    pub(crate) fn after(mut self, highest: &Highest) -> Self {
+        let roll_back = self.roll_back.iter_mut().flat_map(|version| &mut version.claims);
+        for claim in roll_back.chain(&mut self.promotion.claims).chain(&mut self.sample_ratio) {
+            if let Some(log_e) = highest.0.get(&claim.key()) {
+                claim.p = claim.p.min(p_value(*log_e));
+            }
+        }
+        self
+    }
+
+    fn claims(&self) -> impl Iterator<Item = &Claim> {
+        let roll_back = self.roll_back.iter().flat_map(|version| &version.claims);
+        roll_back.chain(&self.promotion.claims).chain(&self.sample_ratio)
+    }
+}
+
+/// Per claim, the natural log of the highest E of any look so far.
+#[derive(Debug, Default)]
+pub(crate) struct Highest(BTreeMap<Key, f64>);
+
+/// What tells claims apart: what is claimed, of whom, than whom, and which limit.
+type Key = (ClaimKind, Option<String>, Option<String>, Option<String>);
+
+impl Highest {
+    /// Takes note of one more look.
+    pub(crate) fn look(&mut self, assessment: &Assessment) {
+        for claim in AlphaSpent::of(assessment, None).claims() {
+            let highest = self.0.entry(claim.key()).or_insert(claim.log_e);
+            *highest = highest.max(claim.log_e);
+        }
+    }
+}
+
+impl Claim {
+    fn key(&self) -> Key {
+        (self.kind, self.version.clone(), self.than.clone(), self.gate.clone())
+    }
+
+    /// The same, if it fired at an earlier look: there E was 1/α at least.
+    fn fired_before(self, fired: bool) -> Self {
+        let p = if fired { self.p.min(self.alpha) } else { self.p };
+        Self { fired: self.fired || fired, p, ..self }
     }
 }
 
@@ -149,10 +196,9 @@ fn violated(version: &VersionAssessment, alpha: f64) -> Vec<Claim> {
     let name = || Some(version.name.clone());
     let each = alpha / share(covered(version).count());
     let mut claims: Vec<Claim> = covered(version)
-        .map(|gate| Claim {
-            gate: Some(gate.name.clone()),
-            fired: gate.verdict == Verdict::Violated,
-            ..claim(name(), ClaimKind::Violated, each, (gate.log_e_violated, gate.violated_at))
+        .map(|gate| {
+            let claim = claim(name(), ClaimKind::Violated, each, (gate.log_e_violated, gate.violated_at));
+            Claim { gate: Some(gate.name.clone()), ..claim.fired_before(gate.verdict == Verdict::Violated) }
         })
         .collect();
     if claims.len() > 1 {
@@ -160,7 +206,7 @@ fn violated(version: &VersionAssessment, alpha: f64) -> Vec<Claim> {
         let evidence = (version.log_e_roll_back, version.roll_back_at);
         let together = claim(name(), ClaimKind::ViolatedTogether, alpha, evidence);
         // What put it out at an earlier look, if no limit alone did.
-        claims.push(Claim { fired: together.fired || (version.out && none_alone), ..together });
+        claims.push(together.fired_before(version.out && none_alone));
     }
     claims
 }
@@ -178,24 +224,33 @@ fn better(assessment: &Assessment, winner: Option<&str>) -> Vec<Claim> {
     let open =
         assessment.versions.iter().filter(|version| version.may_be_best || winner == Some(version.name.as_str()));
     open.flat_map(|version| {
-        let reward = [MetricName::RewardRate, MetricName::RewardMean].into_iter().find_map(|name| version.metric(name));
-        let comparisons = reward.map_or(&[][..], |metric| metric.comparisons.as_slice());
-        comparisons.iter().filter(|comparison| is_in(&comparison.with)).filter_map(move |comparison| {
-            let evidence = (comparison.log_e_better?, fires_at);
-            let claim = claim(Some(version.name.clone()), ClaimKind::Better, each, evidence);
-            let fired = claim.fired || winner == Some(version.name.as_str());
-            Some(Claim { than: Some(comparison.with.clone()), fired, ..claim })
+        others(assessment, version).into_iter().filter(|(with, _)| is_in(with)).map(move |(with, log_e)| {
+            let claim = claim(Some(version.name.clone()), ClaimKind::Better, each, (log_e, fires_at));
+            let claim = claim.fired_before(winner == Some(version.name.as_str()));
+            Claim { than: Some(with.to_owned()), ..claim }
         })
     })
     .collect()
 }
 
-fn met(version: &VersionAssessment, gate: &Gate, alpha: f64) -> Claim {
-    Claim {
-        gate: Some(gate.name.clone()),
-        fired: gate.verdict == Verdict::Met,
-        ..claim(Some(version.name.clone()), ClaimKind::Met, alpha, (gate.log_e_met, gate.met_at))
+/// Every other version, with the natural log of the e-value that this one's reward is better. A look that was for evidence alone has
+/// no metrics; what it carries says the same.
+fn others<'a>(assessment: &'a Assessment, version: &'a VersionAssessment) -> Vec<(&'a str, f64)> {
+    let reward = [MetricName::RewardRate, MetricName::RewardMean].into_iter().find_map(|name| version.metric(name));
+    if let Some(reward) = reward {
+        let comparisons = reward.comparisons.iter();
+        return comparisons.filter_map(|other| Some((other.with.as_str(), other.log_e_better?))).collect();
     }
+    let versions = &assessment.versions;
+    let Some(at) = versions.iter().position(|known| known.name == version.name) else { return Vec::new() };
+    let better = assessment.carry.as_ref().map_or(&[][..], |carry| carry.better.as_slice());
+    let of = better.iter().filter(|pair| pair.version == at);
+    of.filter_map(|pair| Some((versions.get(pair.than)?.name.as_str(), pair.log_e))).collect()
+}
+
+fn met(version: &VersionAssessment, gate: &Gate, alpha: f64) -> Claim {
+    let claim = claim(Some(version.name.clone()), ClaimKind::Met, alpha, (gate.log_e_met, gate.met_at));
+    Claim { gate: Some(gate.name.clone()), ..claim.fired_before(gate.verdict == Verdict::Met) }
 }
 
 /// `evidence`: ln E, and at which it fires.

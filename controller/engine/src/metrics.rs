@@ -61,8 +61,12 @@ pub struct Metric {
     pub direction: Direction,
     /// How many exposures it stands on.
     pub exposures: u64,
-    /// As counted.
+    /// As counted, over all exposures. A quantile of what was counted in buckets is an estimate: as if those of its bucket lay evenly
+    /// in it.
     pub observed: f64,
+    /// Whether it is that or more: a quantile in a bucket that has no upper edge.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observed_or_more: bool,
     /// Belief: the central 95% interval, standardised over epochs. For a quantile: order-statistic bounds among the epochs
     /// whose weights had the most exposures.
     pub belief: Option<Interval>,
@@ -184,6 +188,7 @@ fn rates(
             direction,
             exposures: tally.assigned,
             observed: events(tally) as f64 / tally.assigned as f64,
+            observed_or_more: false,
             belief: Some(Interval::new(posterior.interval(INTERVAL))),
             sequence: requests.then(|| Interval::new(rate::interval(events(tally), tally.assigned, 1.0 - INTERVAL))),
             comparisons,
@@ -230,6 +235,7 @@ fn amounts(sources: &Sources<'_>, direction: Direction, metrics: &mut [Vec<Metri
                 direction,
                 exposures: tally.assigned,
                 observed: sum / tally.assigned as f64,
+                observed_or_more: false,
                 belief: posterior.map(|posterior| Interval::new(posterior.interval(INTERVAL))),
                 sequence: None,
                 comparisons,
@@ -259,6 +265,7 @@ fn latencies(sources: &Sources<'_>, metrics: &mut [Vec<Metric>]) {
                 direction,
                 exposures: *known,
                 observed: mean * MS,
+                observed_or_more: false,
                 belief: posterior.map(|posterior| {
                     let (low, high) = posterior.interval(INTERVAL);
                     Interval::new((low * MS, high * MS))
@@ -284,7 +291,8 @@ fn quantile_metric(
     let stratum = &sources.beliefs.stratum;
     let buckets = |version: usize| stratum.buckets.get(version).map_or(&[][..], Vec::as_slice);
     let wide = |version: usize| wide.get(version).copied().flatten();
-    let (low, high) = middle_edges(buckets(version), q)?;
+    let estimate = quantile::quantile_estimate(buckets(version), q)?;
+    let (_, upper) = quantile::quantile(buckets(version), q)?;
     let others = sources.experiment.versions.iter().enumerate().filter(|(other, _)| *other != version);
     let comparisons = others.map(|(other, with)| {
         let bounds = wide(version).zip(wide(other));
@@ -306,18 +314,13 @@ fn quantile_metric(
         name,
         direction: Direction::Minimize,
         exposures: stratum.counts.get(version).copied().unwrap_or(0),
-        observed: 0.5 * (low + high) / MS,
+        observed: estimate / MS,
+        observed_or_more: upper.is_infinite(),
         belief: quantile::quantile_bounds(buckets(version), q, INTERVAL)
             .map(|(low, high)| Interval::new((low / MS, high / MS))),
         sequence: None,
         comparisons: comparisons.collect(),
     })
-}
-
-/// The edges between which a quantile lies; the lower twice where there is no upper one.
-fn middle_edges(buckets: &[Bucket], q: f64) -> Option<(f64, f64)> {
-    let (low, high) = quantile::quantile(buckets, q)?;
-    Some((low, if high.is_finite() { high } else { low }))
 }
 
 /// Per version, what is believed of it beside every other; differences times `scale`.

@@ -274,7 +274,7 @@ fn check_sane(assessment: &Assessment) -> Result<(), TestCaseError> {
     prop_assert!(assessment.pooled_reward_rate > 0.0 && assessment.pooled_reward_rate < 1.0, "{stored}");
     for version in &assessment.versions {
         for p in [
-            Some(version.probability_feasible),
+            version.probability_feasible,
             version.probability_best,
             version.probability_best_and_feasible,
             version.probability_beats_baseline,

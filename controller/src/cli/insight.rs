@@ -2,6 +2,7 @@
 //! and the α spent. Text out of an assessment, nothing else; the short form is `show`'s.
 
 use super::output::{NOTHING, Table, amount, count, e_value, latency, percent, probability};
+use super::show::or_more;
 use weir_engine::assess::{Assessment, VersionAssessment};
 use weir_engine::budget::{AlphaSpent, Claim, ClaimKind};
 use weir_engine::metrics::{Comparison, Interval, Metric, MetricName};
@@ -36,10 +37,9 @@ fn verdicts(assessment: &Assessment) -> String {
 /// What is believed of a version as a whole; belief decides nothing.
 fn believed(version: &VersionAssessment, limited: bool) -> String {
     let mut parts = Vec::new();
-    let measured =
-        version.metrics.iter().any(|metric| !matches!(metric.name, MetricName::RewardRate | MetricName::RewardMean));
-    if !version.gates.is_empty() && measured {
-        parts.push(format!("keeps its limits {}", probability(version.probability_feasible)));
+    if !version.gates.is_empty() && version.settled.assigned > 0 {
+        let feasible = version.probability_feasible.map_or_else(|| NOTHING.to_owned(), probability);
+        parts.push(format!("keeps its limits {feasible}"));
     }
     for (what, value) in [
         ("beats the baseline", version.probability_beats_baseline),
@@ -68,7 +68,7 @@ fn measured(assessment: &Assessment) -> String {
             table.row(vec![
                 metric_name(name).to_owned(),
                 version.name.clone(),
-                value(name, metric.observed),
+                or_more(metric, value(name, metric.observed)),
                 metric.belief.map_or_else(|| NOTHING.to_owned(), |range| interval(range, |x| value(name, x))),
                 metric.sequence.map_or_else(|| NOTHING.to_owned(), |range| interval(range, |x| value(name, x))),
                 count(metric.exposures),

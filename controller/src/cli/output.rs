@@ -83,7 +83,7 @@ impl Table {
                 let named = self.rows.first().is_some_and(|row| NAMES.contains(&cell(row, column).as_str()));
                 let numeric = self.rows.iter().skip(1).all(|row| {
                     let cell = cell(row, column);
-                    cell.starts_with(|c: char| c.is_ascii_digit() || "–<>".contains(c)) || cell.is_empty()
+                    cell.starts_with(|c: char| c.is_ascii_digit() || "–<>≥".contains(c)) || cell.is_empty()
                 });
                 let numeric = numeric && !named;
                 (width, numeric)

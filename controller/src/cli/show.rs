@@ -6,7 +6,7 @@ use crate::ledger::Told;
 use weir_engine::assess::{Assessment, VersionAssessment};
 use weir_engine::decide::Action;
 use weir_engine::gates;
-use weir_engine::metrics::MetricName;
+use weir_engine::metrics::{Metric, MetricName};
 use weir_engine::spec::{Experiment, Rule, Strategy};
 use weir_engine::state::{Cause, Outcome, Phase, State, Step, Verdict};
 
@@ -279,7 +279,12 @@ fn reward(version: &VersionAssessment) -> String {
 }
 
 fn latency_of(version: &VersionAssessment, name: MetricName) -> String {
-    version.metric(name).map_or_else(|| NOTHING.to_owned(), |metric| latency(metric.observed))
+    version.metric(name).map_or_else(|| NOTHING.to_owned(), |metric| or_more(metric, latency(metric.observed)))
+}
+
+/// What was observed of a metric; `≥` where it is that or more.
+pub(crate) fn or_more(metric: &Metric, shown: String) -> String {
+    if metric.observed_or_more { format!("≥ {shown}") } else { shown }
 }
 
 fn verdicts_of(version: &VersionAssessment) -> String {
@@ -320,7 +325,7 @@ mod tests {
     use weir_engine::command::Command;
     use weir_engine::decide::Decision;
     use weir_engine::journal::{Actor, Order};
-    use weir_engine::metrics::{Interval, Metric};
+    use weir_engine::metrics::Interval;
     use weir_engine::spec::Direction;
     use weir_engine::state::{Observations, Proposal, Trip};
 
@@ -361,6 +366,7 @@ spec:
             direction: Direction::Minimize,
             exposures: 1_500,
             observed,
+            observed_or_more: false,
             belief,
             sequence: None,
             comparisons: Vec::new(),

@@ -102,11 +102,7 @@ fn point(assessment: &Assessment, at_ms: u64, requests: u64) -> Point {
     let with_reward = assessment.versions.iter().any(|version| version.probability_best_and_feasible.is_some());
     let versions = assessment.versions.iter().map(|version| VersionPoint {
         weight: version.weight,
-        probability: if with_reward {
-            version.probability_best_and_feasible
-        } else {
-            Some(version.probability_feasible)
-        },
+        probability: if with_reward { version.probability_best_and_feasible } else { version.probability_feasible },
         errors: version
             .metric(MetricName::ErrorRate)
             .and_then(|metric| metric.belief)

@@ -61,10 +61,7 @@ pub(super) fn doubt(version: &VersionAssessment) -> Option<String> {
     if version.log_e_roll_back >= DOUBT * version.roll_back_at {
         return Some(format!("what is seen of {} speaks against its limits so far", version.name));
     }
-    (version.probability_feasible < LIKELY).then(|| {
-        format!(
-            "{} is believed to keep its limits with probability {:.2} only",
-            version.name, version.probability_feasible
-        )
-    })
+    let unlikely = version.probability_feasible.filter(|feasible| *feasible < LIKELY);
+    unlikely
+        .map(|feasible| format!("{} is believed to keep its limits with probability {feasible:.2} only", version.name))
 }

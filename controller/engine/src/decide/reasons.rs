@@ -53,12 +53,15 @@ pub(super) fn fallen(next: &mut State, assessment: &Assessment) -> Vec<String> {
 /// Why a version is promoted.
 pub(super) fn promotion(experiment: &Experiment, assessment: &Assessment, winner: usize) -> String {
     let name = experiment.version_name(winner);
-    let kept = if winner == experiment.baseline {
-        "it is the baseline"
+    let unmet = assessment.versions.get(winner).map(VersionAssessment::unmet).unwrap_or_default();
+    let kept = if winner == experiment.baseline && unmet.is_empty() {
+        "it is the baseline".to_owned()
+    } else if winner == experiment.baseline {
+        format!("it is the baseline, and has not shown that it meets {} (a baseline need not)", unmet.join(", "))
     } else if assessment.versions.get(winner).is_some_and(VersionAssessment::meets_every_gate) {
-        "it meets every limit"
+        "it meets every limit".to_owned()
     } else {
-        "no limit was set that evidence covers"
+        "no limit was set that evidence covers".to_owned()
     };
     if experiment.reward.is_none() {
         return format!(

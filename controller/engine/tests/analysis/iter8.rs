@@ -143,7 +143,8 @@ fn regression_iter8_missing_data_is_not_zero() {
              - {{weights: {{v1: 1, v2: 1, v3: 0}}, counts: {{v1: {fine}, v2: {fine}}}}}\n"
         ),
     );
-    let feasible: Vec<f64> = analysis.assessment.versions.iter().map(|version| version.probability_feasible).collect();
+    let feasible: Vec<f64> =
+        analysis.assessment.versions.iter().map(|version| version.probability_feasible.unwrap()).collect();
     assert!(feasible[0] > 0.99 && feasible[1] > 0.99 && feasible[2] < 0.01, "{feasible:?}");
     assert!(analysis.notes.iter().all(|note| !note.contains("ailures")), "{:?}", analysis.notes);
 

@@ -6,7 +6,6 @@
     clippy::cast_sign_loss,
     reason = "a test may panic, also in its helpers"
 )]
-#![allow(clippy::cast_sign_loss, reason = "shares of counts")]
 
 mod iter8;
 mod properties;

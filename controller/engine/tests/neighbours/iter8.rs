@@ -59,7 +59,7 @@ fn assert_alike(a: &Assessment, b: &Assessment, context: &str) {
             (a.probability_best, b.probability_best),
             (a.probability_best_and_feasible, b.probability_best_and_feasible),
             (a.probability_beats_baseline, b.probability_beats_baseline),
-            (Some(a.probability_feasible), Some(b.probability_feasible)),
+            (a.probability_feasible, b.probability_feasible),
             (a.log_e_beaten, b.log_e_beaten),
             (Some(a.log_e_roll_back), Some(b.log_e_roll_back)),
         ] {
