@@ -30,7 +30,7 @@ fn of_errors(missing: &[Missing]) -> Outlook {
 #[test]
 fn a_claim_that_grows_is_reached_about_when_it_was_said_to_be() {
     let (mut told, mut right) = (0, 0);
-    for seed in 0..60 {
+    for seed in 0..120 {
         let (mut run, mut random) = (Run::new(test_of_errors()), Random(seed));
         run.go(40, LOOK_MS, REQUESTS, &[0.0077, 0.0077], &mut random);
         if !run.state.is_running() {
