@@ -2,7 +2,7 @@
 //!
 //! ln E of a claim that is true grows by about the same for each exposure of its version, so the growth over the latest exposures and
 //! the traffic of the same time say when the bar may be reached. Two stretches are looked at, the later half and the later quarter of
-//! all exposures; where they disagree the answer is a range, or that it may never be.
+//! all exposures; where they disagree the answer is a range, and where it did not grow over one of them, or on the whole, it may never be.
 
 use crate::assess::{Assessment, Assessor, Depth};
 use crate::decide::part_of_ladder;
@@ -65,7 +65,7 @@ pub enum Outlook {
     Within {
         /// At the faster growth of the two.
         soonest_ms: u64,
-        /// At the slower; `None`: over one of the two it did not grow, so it may never be.
+        /// At the slower; `None`: over one of the two, or on the whole, it did not grow, so it may never be.
         latest_ms: Option<u64>,
     },
     /// Evidence does not grow: it may never be.
@@ -170,7 +170,9 @@ impl Look<'_> {
             .collect();
         let known: Vec<f64> = times.iter().flatten().copied().collect();
         let soonest = known.iter().copied().reduce(f64::min);
-        let latest = known.iter().copied().reduce(f64::max).filter(|_| known.len() == times.len());
+        // Growth of late alone may be chance: on the whole it must have grown too.
+        let steady = known.len() == times.len() && have > 0.0;
+        let latest = known.iter().copied().reduce(f64::max).filter(|_| steady);
         match soonest {
             _ if times.is_empty() || weight == 0 => Outlook::Unknown,
             None => Outlook::NotGrowing,
