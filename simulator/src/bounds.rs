@@ -2,7 +2,7 @@
 
 use statrs::distribution::{Beta, Binomial, ContinuousCDF, DiscreteCDF};
 
-/// The largest count that Binomial(`runs`, `p`) exceeds with probability below `rarity`: more false claims than this in `runs`
+/// The smallest count that Binomial(`runs`, `p`) exceeds with probability below `rarity`: more false claims than this in `runs`
 /// runs refute "at most `p`", but for one seed in 1/`rarity`.
 #[must_use]
 pub fn most_allowed(runs: u64, p: f64, rarity: f64) -> u64 {

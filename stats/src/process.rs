@@ -136,7 +136,8 @@ impl Tilted {
         }
     }
 
-    /// As [`Tilted::new`] with [`Claim::Violated`], but without restarts.
+    /// As [`Tilted::new`] with [`Claim::Violated`], but without restarts: for first events per unit bucket (card F), where a restart
+    /// would see mostly the version that fails less, the other's buckets being used up.
     #[must_use]
     pub fn violated_plain(grid: &'static Grid) -> Self {
         Self::over(Wealth::plain(grid), 1.0)

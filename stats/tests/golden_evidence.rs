@@ -105,7 +105,7 @@ fn first_events_close_the_same_buckets_and_weigh_the_same() {
                 .collect();
             closing.look(epochs.iter().map(|(epoch, a, b)| EpochBuckets { epoch: *epoch, baseline: a, candidate: b }));
         }
-        let (mut violated, mut met) = (Tilted::new(Claim::Violated, tilts()), Tilted::new(Claim::Met, tilts()));
+        let (mut violated, mut met) = (Tilted::violated_plain(tilts()), Tilted::new(Claim::Met, tilts()));
         for ((epoch, weights), first) in (1..).zip(row.lists(1)).zip(row.lists(3)) {
             let found = closing.first_events(epoch);
             let expected =

@@ -4,7 +4,7 @@
 #[must_use]
 pub fn e_value(log_e: f64) -> String {
     let e = log_e.exp();
-    if log_e > 9.2 {
+    if e > 10_000.0 {
         "over 10,000".to_owned()
     } else if e >= 100.0 {
         format!("{e:.0}")
