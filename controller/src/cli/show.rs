@@ -234,7 +234,8 @@ pub(crate) fn versions(assessment: &Assessment, in_force: Option<&[u32]>) -> Str
         ];
         if rewarded {
             row.push(reward(version));
-            row.push(version.probability_best_and_feasible.map_or_else(|| NOTHING.to_owned(), probability));
+            let best = version.probability_best_and_feasible.filter(|_| !version.out);
+            row.push(best.map_or_else(|| NOTHING.to_owned(), probability));
         }
         row.push(verdicts_of(version));
         table.row(row);
