@@ -6,7 +6,7 @@
 
 # Which Envoy: a version to fetch (others: 1.36.4), or a binary of your own with ENVOY=/path/to/envoy.
 ENVOY_VERSION ?= 1.40.0
-export ENVOY_VERSION ENVOY KEEP BENCH RUNS ONLY
+export ENVOY_VERSION ENVOY KEEP BENCH RUNS ONLY FORCE
 
 help: ## Says what there is to make
 	@echo 'Weir: splits traffic over versions of a service, measures, and moves it to the best.'
@@ -37,7 +37,7 @@ bench: ## Benchmarks: a table, and target/bench/results.json
 	@scripts/wasm.sh
 	@scripts/bench.sh
 
-calibrate: ## How often the promises hold, by simulation (RUNS=10000 a case): the table in docs/error-contract.md
+calibrate: ## How often the promises hold, by simulation (RUNS=10000 a case; fewer are printed only, unless FORCE=1; ONLY=word: some cases): the table in docs/error-contract.md
 	@scripts/calibrate.sh
 
 compare: ## Weir against other policies, by simulation (RUNS=1000 each): the tables in docs/comparison.md

@@ -38,6 +38,8 @@ pub struct Case {
     pub setting: String,
     /// The promised bound on the probability of a false claim; for [`Question::Power`] the median that is asked for, if any.
     pub promise: Option<f64>,
+    /// For [`Question::Power`]: up to how many requests is waited for it.
+    pub horizon: Option<u64>,
     /// Runs in the short version, which tests assert.
     pub short_runs: u64,
     /// One run.

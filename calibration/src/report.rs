@@ -9,9 +9,12 @@ use weir_simulator::bounds::upper_bound;
 #[must_use]
 pub fn table(results: &[(&Case, Result)]) -> String {
     let mut text = String::new();
+    if let Some(runs) = results.iter().map(|(_, result)| result.runs).min() {
+        let _ = write!(text, "\nMade with {} runs of each case.\n", thousands(runs));
+    }
     for (question, title, head) in [
         (Question::FalseRollBack, "Rolled back although it keeps its limits", FALSE),
-        (Question::FalsePromotion, "Claimed in a version's favour although it is not so", FALSE),
+        (Question::FalsePromotion, "Claimed in a version's favour although it is at its limit, or no better", FALSE),
         (Question::FalseAlarm, "Warned of, or paused by the breaker, although nothing is wrong", FALSE),
         (Question::Power, "Requests until it is seen", POWER),
     ] {
@@ -29,8 +32,7 @@ pub fn table(results: &[(&Case, Result)]) -> String {
 
 const FALSE: &str =
     "| setting | method | promised | claimed | at most, with 99% confidence | runs |\n|---|---|---|---|---|---|\n";
-const POWER: &str =
-    "| setting | method | median | 90% of runs by | not by the horizon | runs |\n|---|---|---|---|---|---|\n";
+const POWER: &str = "| setting | method | median | 90% of runs by | waited for up to | not seen by then | runs |\n|---|---|---|---|---|---|---|\n";
 
 fn false_claims(case: &Case, result: &Result) -> String {
     #[expect(clippy::cast_precision_loss, reason = "runs are thousands")]
@@ -51,11 +53,12 @@ fn power(case: &Case, result: &Result) -> String {
     #[expect(clippy::cast_precision_loss, reason = "runs are thousands")]
     let missed = (result.runs - result.claimed) as f64 / result.runs as f64;
     format!(
-        "| {} | {} | {} | {} | {} | {} |\n",
+        "| {} | {} | {} | {} | {} | {} | {} |\n",
         case.setting,
         case.card,
         by(0.5),
         by(0.9),
+        case.horizon.map_or_else(|| "–".to_owned(), thousands),
         percent(missed),
         thousands(result.runs)
     )
@@ -80,6 +83,19 @@ fn thousands(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_says_how_many_runs_it_stands_on_and_how_long_was_waited() {
+        let cases = crate::cases::all();
+        for case in cases.iter().filter(|case| case.question == Question::Power) {
+            assert!(case.horizon.is_some(), "{case:?}");
+        }
+        let result = Result { runs: 2, claimed: 1, requests: vec![600] };
+        let Some(case) = cases.iter().find(|case| case.id == "power-ratio") else { panic!("it is gone") };
+        let text = table(&[(case, result)]);
+        assert!(text.starts_with("\nMade with 2 runs of each case.\n"), "{text}");
+        assert!(text.ends_with("| A | 600 | more | 20,000 | 50.00% | 2 |\n"), "{text}");
+    }
 
     #[test]
     fn numbers_are_grouped() {

@@ -258,6 +258,41 @@ fn what_is_wrong_goes_to_stderr_with_lines_or_to_programs_as_json() {
 }
 
 #[test]
+fn what_cannot_be_read_is_a_problem_for_programs_too() {
+    let file = std::env::temp_dir().join(format!("weir-not-text-{}.yaml", std::process::id()));
+    std::fs::write(&file, [0xff, 0xfe, 0x00]).expect("a file");
+    let not_text = file.to_str().expect("a path");
+    for (path, message) in [("/no/such/file", "cannot be opened"), (not_text, "is not UTF-8 text")] {
+        for command in ["analyze", "validate"] {
+            let ran = Ran::of(&[command, path, "-o", "json"]);
+            assert_eq!((ran.code, ran.err.as_str()), (Some(1), ""), "{ran:?}");
+            let problem = ran.json()["problems"][0].clone();
+            assert_eq!((&problem["file"], &problem["line"]), (&path.into(), &Value::Null), "{problem}");
+            assert!(problem["message"].as_str().is_some_and(|said| said.contains(message)), "{problem}");
+            // For people it is one line, and no stack of ours helps them.
+            let output = weir(&[command, path]).env("RUST_BACKTRACE", "1").output().expect("`weir` runs");
+            let ran = Ran::from(output);
+            assert!(ran.err.contains(message) && ran.err.lines().count() == 1, "{ran:?}");
+        }
+    }
+    std::fs::remove_file(&file).expect("it was there");
+}
+
+#[test]
+fn a_file_is_named_with_and_without_f() {
+    let path = "docs/examples/errors.yaml";
+    assert_eq!(Ran::of(&["analyze", "-f", path]).out, Ran::of(&["analyze", path]).out);
+    assert_eq!(Ran::of(&["analyze", path, "-f", path]).code, Some(2), "which of the two?");
+    let experiment = document("examples/errors.yaml").replace("spec:\n", "spec:\n  service: shop\n");
+    let experiment = experiment.split("epochs:").next().expect("a text");
+    for arguments in [["validate", "-"].as_slice(), &["validate", "-f", "-"], &["validate", "--file", "-"]] {
+        let ran = Ran::with_input(arguments, experiment);
+        assert_eq!((ran.code, ran.out.contains("is valid")), (Some(0), true), "{arguments:?} {ran:?}");
+    }
+    assert_eq!(Ran::of(&["validate"]).code, Some(2));
+}
+
+#[test]
 fn a_file_with_counts_cannot_be_applied_by_mistake() {
     let ran = Ran::of(&["validate", "-f", "docs/examples/errors.yaml"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");

@@ -28,6 +28,7 @@ pub(super) fn cases() -> Vec<Case> {
         let goals = canary().error_guardrail(1.0, 0.003);
         Case {
             short_runs: 100,
+            horizon: Some(long.horizon),
             ..case(id, question, "B, ladder", setting, promise, move |seed| {
                 wanted(&on_decisions(&goals, long, Requests::failing(fails), seed, Depth::Evidence))
             })
@@ -39,10 +40,11 @@ pub(super) fn cases() -> Vec<Case> {
     };
     let rewarded = |id, question, setting: &str, promise, fails, converts, wanted: Ending| {
         let traffic = Requests { fails, latency: None, reward: Earning::Conversion(converts) };
+        let course = Course { horizon: 40_000, step: 500, ..Course::USUAL };
         Case {
             short_runs: 60,
+            horizon: Some(course.horizon),
             ..case(id, question, "D, G, J, bandit", setting, promise, move |seed| {
-                let course = Course { horizon: 40_000, step: 500, ..Course::USUAL };
                 wanted(&on_decisions(&bandit(), course, traffic, seed, Depth::Decision))
             })
         }
@@ -50,10 +52,12 @@ pub(super) fn cases() -> Vec<Case> {
     // 100 requests a second, of which 26 seconds have not settled.
     let paused = |id, question, setting: &str, promise, fails: fn(u64, usize) -> f64| {
         let goals = experiment(2).error_guardrail(1.0, 0.003);
+        let course = Course { horizon: 100_000, ..Course::USUAL };
         Case {
             short_runs: 40,
+            horizon: Some(course.horizon),
             ..case(id, question, "breaker", setting, promise, move |seed| {
-                on_doubt(&goals, Course { horizon: 100_000, ..Course::USUAL }, 13, Requests::failing(fails), seed)
+                on_doubt(&goals, course, 13, Requests::failing(fails), seed)
             })
         }
     };
@@ -111,7 +115,7 @@ pub(super) fn cases() -> Vec<Case> {
         rewarded(
             "bandit-at-limit",
             Question::FalseRollBack,
-            "three equal versions at the objective's limit, 2% errors, under a bandit (of one candidate)",
+            "three equal versions at the objective's limit, 2% errors, under a bandit: one named candidate is rolled back",
             PROMISE,
             |_, _| 0.02,
             |_, _| 0.1,

@@ -71,7 +71,7 @@ fn limits() -> Vec<Case> {
         at_boundary(
             "met-ratio",
             "A",
-            "0.5% against 1% errors, ratio 2",
+            "0.5% errors in the baseline, 1% in the candidate, ratio 2",
             experiment(2).error_guardrail(2.0, 0.0),
             usual,
             Requests::failing(twice),
@@ -95,7 +95,7 @@ fn limits() -> Vec<Case> {
         at_boundary(
             "met-margin",
             "B",
-            "0.3% against 0.6% errors, margin 0.3 points",
+            "0.3% errors in the baseline, 0.6% in the candidate, margin 0.3 points",
             experiment(2).error_guardrail(1.0, 0.003),
             usual,
             Requests::failing(|_, version| per_version(&[0.003, 0.006], version)),

@@ -103,7 +103,7 @@ fn errors() -> Vec<Case> {
         about(
             "ratio-boundary",
             "A",
-            "0.3% against 0.6% errors, ratio 2: at the boundary",
+            "0.3% errors in the baseline, 0.6% in the candidate, ratio 2: at the boundary",
             experiment(2).error_guardrail(2.0, 0.0),
             usual,
             Requests::failing(|_, version| per_version(&[0.003, 0.006], version)),
@@ -151,7 +151,7 @@ fn errors() -> Vec<Case> {
         about(
             "margin-boundary",
             "B",
-            "0.3% against 0.6% errors, margin 0.3 points: at the boundary",
+            "0.3% errors in the baseline, 0.6% in the candidate, margin 0.3 points: at the boundary",
             margin(),
             usual,
             Requests::failing(|_, version| per_version(&[0.003, 0.006], version)),

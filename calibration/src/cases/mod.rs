@@ -33,7 +33,7 @@ fn case(
     promise: Option<f64>,
     run: impl Fn(u64) -> Outcome + Send + Sync + 'static,
 ) -> Case {
-    Case { id, question, card, setting: setting.into(), promise, short_runs: SHORT, run: Box::new(run) }
+    Case { id, question, card, setting: setting.into(), promise, horizon: None, short_runs: SHORT, run: Box::new(run) }
 }
 
 /// A base rate that swings by 90% around its mean, once in 4,000 requests.

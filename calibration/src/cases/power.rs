@@ -26,6 +26,7 @@ fn found(
 ) -> Case {
     Case {
         short_runs: 100,
+        horizon: Some(course.horizon),
         ..case(id, Question::Power, card, setting, promise, move |seed| {
             on_evidence(&goals, course, traffic, seed, violated(CANDIDATE))
         })
@@ -36,6 +37,7 @@ fn shown(id: &'static str, card: &'static str, setting: &str, goals: Experiment,
     let course = Course { horizon: 100_000, step: 500, ..Course::USUAL };
     Case {
         short_runs: 60,
+        horizon: Some(course.horizon),
         ..case(id, Question::Power, card, setting, None, move |seed| {
             on_evidence(&goals, course, traffic, seed, met(CANDIDATE, 0))
         })
@@ -111,7 +113,7 @@ pub(super) fn cases() -> Vec<Case> {
             ..found(
                 "power-ratio-debt",
                 "A",
-                "0.3% → 1.5% errors at 50/50, ratio 1, after 300,000 healthy requests",
+                "0.3% → 1.5% errors at 50/50, ratio 1, after 300,000 healthy requests, which are not counted here",
                 None,
                 ratio(),
                 Course { before: 300_000, before_step: 5_000, ..longer },
@@ -184,6 +186,7 @@ pub(super) fn cases() -> Vec<Case> {
     let goals = experiment(2).reward(RewardKind::Binary);
     cases.push(Case {
         short_runs: 60,
+        horizon: Some(longer.horizon),
         ..case(
             "power-conversion",
             Question::Power,

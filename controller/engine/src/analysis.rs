@@ -4,7 +4,7 @@
 //! latencies at which versions are compared) from the epochs before it, keeps what fired, closes unit buckets and freezes
 //! variances look by look. Unlike production it moves no weights: those are in the data.
 
-use crate::assess::{Assessment, Assessor, Depth};
+use crate::assess::{Assessment, Assessor, Depth, SAMPLE_RATIO_ADVICE};
 use crate::budget::{AlphaSpent, Highest};
 use crate::cells::{Cell, Slow, Threshold, slow, unknown};
 use crate::decide::{begin_epoch, broken, remember};
@@ -239,7 +239,14 @@ impl<C: Cell> Walk<'_, C> {
     }
 
     fn end(mut self) -> Analysis {
-        let assessment = self.assessor.assess(self.experiment, &self.state, &self.observations, Depth::Complete);
+        let mut assessment = self.assessor.assess(self.experiment, &self.state, &self.observations, Depth::Complete);
+        for warning in &mut assessment.warnings {
+            // Nothing runs here that could be applied anew.
+            *warning = warning.replace(
+                SAMPLE_RATIO_ADVICE,
+                "so nobody wins; find the cause, and count anew or leave out what it touched",
+            );
+        }
         let kept = |name: &str| {
             let out = assessment.versions.iter().any(|version| version.name == name && version.out);
             !out && !self.state.sample_ratio_broken

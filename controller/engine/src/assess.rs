@@ -18,6 +18,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use weir_stats::best;
 
+/// What follows where exposures do not follow the weights, while an experiment runs.
+pub(crate) const SAMPLE_RATIO_ADVICE: &str = "nobody is promoted, weights stay, and violations still roll back; find the cause, then \
+                                             apply the experiment under a new name";
 /// Latencies of the baseline that the next epoch's grid is taken from, at least.
 const GRID_LATENCIES: u64 = 200;
 
@@ -615,8 +618,7 @@ fn warn(
             .collect();
         warnings.push(format!(
             "exposures do not follow the weights ({}): something loses or moves requests of some versions, so no comparison \
-             can be trusted; nobody is promoted, weights stay, and violations still roll back; find the cause, then apply the \
-             experiment under a new name",
+             can be trusted; {SAMPLE_RATIO_ADVICE}",
             shares.join(", ")
         ));
     }

@@ -145,7 +145,9 @@ impl Beliefs {
                 *loss = None;
             }
         }
-        self.none_feasible = Some(ranking.none_feasible);
+        // Where nothing is known of anybody's limits, that one keeps them is no belief.
+        let known = compared.iter().any(|version| feasible.get(*version).copied().flatten().is_some());
+        self.none_feasible = known.then_some(ranking.none_feasible);
     }
 }
 

@@ -148,6 +148,7 @@ impl AlphaSpent {
         for claim in roll_back.chain(&mut self.promotion.claims).chain(&mut self.sample_ratio) {
             if let Some(log_e) = highest.0.get(&claim.key()) {
                 claim.p = claim.p.min(p_value(*log_e));
+                claim.fired |= *log_e >= claim.fires_at;
             }
         }
         self

@@ -91,6 +91,12 @@ fn finish<T>(read: Option<T>, empty: bool, mut problems: Vec<Problem>) -> Result
                 problems.push(whole_text("this document cannot be read".to_owned()));
             }
             problems.sort_by_key(|problem| (problem.line, problem.column));
+            if let Some(more) = problems.len().checked_sub(MAX_PROBLEMS).filter(|more| *more > 0)
+                && let Some(last) = problems.get_mut(MAX_PROBLEMS - 1)
+            {
+                // The last that is told makes room for how many are not.
+                (last.path, last.message) = (String::new(), format!("and {} more problems from here on", more + 1));
+            }
             problems.truncate(MAX_PROBLEMS);
             Err(problems)
         }

@@ -37,15 +37,25 @@ The least that such a file says:
 Exit code 0 whatever the counts show, 1 if the file is wrong (each problem with its line), 2 for wrong usage.")]
 pub(crate) struct AnalyzeArgs {
     /// File with an experiment and its epochs, YAML or JSON; `-` is the standard input.
-    #[arg(value_name = "FILE")]
-    file: String,
+    #[arg(value_name = "FILE", required_unless_present = "named")]
+    file: Option<String>,
+    /// The same, as other commands take it.
+    #[arg(long = "file", short = 'f', value_name = "FILE", conflicts_with = "file")]
+    named: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
 }
 
 /// Runs `weir analyze`.
 pub(crate) fn run(args: AnalyzeArgs) -> anyhow::Result<ExitCode> {
-    let source = Source::read_up_to(&args.file, MAX_ANALYSIS_TEXT)?;
+    let path = args.file.or(args.named).unwrap_or_default();
+    let source = match Source::read_up_to(&path, MAX_ANALYSIS_TEXT) {
+        Err(error) if args.output.json() => {
+            print_json(&json!({ "problems": [Finding::unreadable(&path, &error)] }))?;
+            return Ok(ExitCode::FAILURE);
+        }
+        source => source?,
+    };
     let read = match read_analysis(&source.text) {
         Ok(read) => read,
         Err(problems) => {

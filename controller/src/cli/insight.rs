@@ -43,8 +43,12 @@ fn believed(version: &VersionAssessment, limited: bool) -> String {
     }
     for (what, value) in [
         ("beats the baseline", version.probability_beats_baseline),
-        ("is best", version.probability_best),
-        ("is best of those that keep their limits", version.probability_best_and_feasible.filter(|_| limited)),
+        // Who is out is not among those who may be best.
+        ("is best", version.probability_best.filter(|_| !version.out)),
+        (
+            "is best of those that keep their limits",
+            version.probability_best_and_feasible.filter(|_| limited && !version.out),
+        ),
     ] {
         parts.extend(value.map(|value| format!("{what} {}", probability(value))));
     }
@@ -53,6 +57,7 @@ fn believed(version: &VersionAssessment, limited: bool) -> String {
         let loss = match binary {
             true if loss > 0.0 && loss < 1e-6 => "<0.0001 pp".to_owned(),
             true => points(loss),
+            false if loss > 0.0 && loss < 1e-6 => "<0.000001".to_owned(),
             false => amount(loss),
         };
         parts.push(format!("expected loss {loss} per exposure"));
@@ -112,6 +117,7 @@ fn row(name: MetricName, version: &VersionAssessment, with: &Comparison, back: O
     let or_nothing = |text: Option<String>| text.unwrap_or_else(|| NOTHING.to_owned());
     let at_every_look = with
         .ratio_sequence
+        .map(capped)
         .filter(|range| range.high.is_some() || range.low.is_some_and(|low| low > 0.0))
         .map(|range| format!("{} times", interval(range, times)))
         .or_else(|| with.difference_sequence.map(|range| interval(range, |x| signed(x, difference(name, x)))));
@@ -123,6 +129,7 @@ fn row(name: MetricName, version: &VersionAssessment, with: &Comparison, back: O
         // A lift of −100% or more is no news.
         or_nothing(
             with.lift
+                .map(capped)
                 .filter(|range| range.high.is_some() || range.low.is_some_and(|low| low > -1.0))
                 .map(|range| interval(range, |x| signed(x, change(x)))),
         ),
@@ -251,6 +258,14 @@ fn signed(value: f64, size: String) -> String {
     format!("{}{size}", if value < 0.0 { '−' } else { '+' })
 }
 
+/// From so many times on it does not matter how many.
+const MANY: f64 = 10_000.0;
+
+/// A range of ratios or relative changes, open where it would be a number that means nothing.
+fn capped(range: Interval) -> Interval {
+    Interval { low: range.low.map(|low| low.min(MANY)), high: range.high.filter(|high| *high < MANY) }
+}
+
 /// A range; an end that is not bounded is said to be open.
 fn interval(range: Interval, shown: impl Fn(f64) -> String) -> String {
     match (range.low, range.high) {
@@ -290,6 +305,9 @@ mod tests {
         assert_eq!(shown(MetricName::RewardRate, 0.000_2), "+0.0200 pp");
         assert_eq!(shown(MetricName::LatencyP99, 12.4), "+12 ms");
         assert_eq!(shown(MetricName::RewardMean, -1.5), "−1.500");
+        let huge = capped(range(Some(4.65), Some(398_098_023_702.0)));
+        assert_eq!(interval(huge, |x| signed(x, change(x))), "+465.0% or more");
+        assert_eq!(interval(capped(range(Some(1e9), Some(1e12))), times), "10000 or more");
         assert_eq!([change(-0.25), change(0.5), change(16.2)], ["25.0%", "50.0%", "16×"]);
     }
 

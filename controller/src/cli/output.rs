@@ -141,6 +141,10 @@ pub(crate) fn amount(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return format!("{value}");
     }
+    // Zeros that nobody counts.
+    if !(1e-6..1e12).contains(&value.abs()) {
+        return format!("{value:.3e}");
+    }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0 to 12")]
     let decimals = (3.0 - value.abs().log10().floor()).clamp(0.0, 12.0) as usize;
     format!("{value:.decimals$}")
@@ -226,6 +230,7 @@ mod tests {
         assert_eq!(["0", "999", "1,000", "12,345,678"], [0, 999, 1_000, 12_345_678].map(count).as_slice());
         assert_eq!(["0%", "0.01%", "5.1%", "100%"], [0.0, 0.000_1, 0.051, 1.0].map(percent).as_slice());
         assert_eq!(["0.1400", "12.50", "1234", "0"], [0.14, 12.5, 1_234.0, 0.0].map(amount).as_slice());
+        assert_eq!(["1.234e-15", "-2.500e20"], [1.234e-15, -2.5e20].map(amount).as_slice());
         assert_eq!(["0%", "<0.1%", "42.0%", ">99.9%"], [0.0, 1e-9, 0.42, 0.999_999].map(probability).as_slice());
         let e_values = [20_f64.ln(), 1e9, 400_f64.ln(), 0.0, -9.0].map(e_value);
         assert_eq!(["20", ">10,000", "400", "1", "<0.01"], e_values.as_slice());

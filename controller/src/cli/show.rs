@@ -234,7 +234,8 @@ pub(crate) fn versions(assessment: &Assessment, in_force: Option<&[u32]>) -> Str
         ];
         if rewarded {
             row.push(reward(version));
-            row.push(version.probability_best_and_feasible.map_or_else(|| NOTHING.to_owned(), probability));
+            let best = version.probability_best_and_feasible.filter(|_| !version.out);
+            row.push(best.map_or_else(|| NOTHING.to_owned(), probability));
         }
         row.push(verdicts_of(version));
         table.row(row);
@@ -404,7 +405,7 @@ errors: error rate at most 2%
 VERSION        WEIGHT  EXPOSURES             ERRORS    P50  P99              REWARD  BEST*  VERDICTS
 v1 (baseline)  33.34%      1,500  0.60% (0.30–1.1%)  12 ms    –  14.0% (12.3–15.8%)  <0.1%  errors: not enough evidence
 v2             33.33%      1,500  0.60% (0.30–1.1%)  12 ms    –  14.0% (12.3–15.8%)  87.0%  errors: met
-v3             33.33%      1,500  0.60% (0.30–1.1%)  12 ms    –  14.0% (12.3–15.8%)     0%  errors: violated; rolled back
+v3             33.33%      1,500  0.60% (0.30–1.1%)  12 ms    –  14.0% (12.3–15.8%)      –  errors: violated; rolled back
 * probability of the best reward among those that keep their limits: belief, it decides nothing
 
 settled 4,500 of 4,800 exposures; rates with 95% intervals

@@ -18,8 +18,11 @@ Examples:
 Prints one line per problem, as file:line:column: field: what is wrong and what to do. Exit code 1 if there is any.")]
 pub(crate) struct ValidateArgs {
     /// File with one or more experiments, YAML or JSON; `-` is the standard input. May be given several times.
-    #[arg(long = "file", short, value_name = "FILE", required = true)]
+    #[arg(long = "file", short, value_name = "FILE", required_unless_present = "more")]
     files: Vec<String>,
+    /// The same without `-f`.
+    #[arg(value_name = "FILE")]
+    more: Vec<String>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -41,6 +44,12 @@ impl Finding {
     pub(crate) fn new(file: &str, problem: Problem) -> Self {
         let Problem { line, column, path, message } = problem;
         Self { file: file.to_owned(), line: Some(line), column: Some(column), path, message }
+    }
+
+    /// A file that is no text, or cannot be read.
+    pub(crate) fn unreadable(file: &str, error: &anyhow::Error) -> Self {
+        let (file, message) = (file.to_owned(), format!("{error:#}"));
+        Self { file, line: None, column: None, path: String::new(), message }
     }
 }
 
@@ -69,9 +78,15 @@ pub(crate) fn check(source: &Source) -> (Vec<String>, Vec<Finding>) {
 
 /// Runs `weir validate`.
 pub(crate) fn run(args: ValidateArgs) -> anyhow::Result<ExitCode> {
-    let sources = args.files.iter().map(|path| Source::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut sources = Vec::new();
     let mut experiments = Vec::new();
     let mut findings = Vec::new();
+    for path in args.files.iter().chain(&args.more) {
+        match Source::read(path) {
+            Err(error) if args.output.json() => findings.push(Finding::unreadable(path, &error)),
+            source => sources.push(source?),
+        }
+    }
     for source in &sources {
         let (names, problems) = check(source);
         experiments.extend(names.into_iter().map(|name| (source.name.as_str(), name)));

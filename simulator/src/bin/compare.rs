@@ -4,6 +4,7 @@ use anyhow::Context;
 use clap::Parser;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use weir_simulator::compare::{measure, tables};
 use weir_simulator::document::between_markers;
 
@@ -19,8 +20,17 @@ struct Arguments {
     document: Option<PathBuf>,
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir-compare: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
     let measured = measure(arguments.runs, &|what, done| show(what, done, arguments.runs));
     let text = format!("\n{} runs each; intervals (in brackets, and ±) at 95%.\n{}", arguments.runs, tables(&measured));
     let Some(path) = arguments.document else {

@@ -4,7 +4,7 @@ use super::counts::{self, Needs, Read};
 use super::latency::MOST_COUNT;
 use super::place::{Place, nearest, shown};
 use super::quantity::{self, PART_PER_MILLION, WHOLE, percentage};
-use super::tree::{Bounds, Node};
+use super::tree::{Bounds, Entry, Node};
 use super::{Problem, Purpose, experiment, finish, tree};
 use crate::analysis::CountedEpoch;
 use crate::counted::Counted;
@@ -66,7 +66,8 @@ fn epochs(
 ) -> Option<Vec<CountedEpoch<Counted>>> {
     let root = Place::root(document);
     let Some(place) = root.quiet("epochs") else {
-        if root.is_mapping() {
+        // A misspelt one has been complained about.
+        if root.is_mapping() && !root.means("epochs", &experiment::FIELDS) {
             let message = "there are no counts: write `epochs: [{weights: {v1: 1, v2: 1}, counts: {v1: {exposures: 5000, failed: 12}, \
                            v2: {exposures: 5000, failed: 31}}}]` beside `spec`";
             root.problem(problems, message);
@@ -175,14 +176,28 @@ impl Reader<'_> {
         place.rate(WHOLE, true, problems)
     }
 
-    /// The index of a version, or a complaint.
-    fn version(&self, name: &str, place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<usize> {
+    /// The index of the version that this entry is about, or a complaint.
+    fn version(&self, entry: &Entry, entries: &[Entry], at: &Place<'_>, problems: &mut Vec<Problem>) -> Option<usize> {
+        let name = entry.key.as_str();
         let found = self.names.iter().position(|known| known == name);
         if found.is_none() {
-            let hint = nearest(name, self.names.iter().map(String::as_str));
-            place.problem(problems, format!("there is no version {}{hint}", shown(name)));
+            let hint = match self.misspelt(entries) {
+                Some(missing) => format!("; did you mean `{missing}`?"),
+                None => nearest(name, self.names.iter().map(String::as_str)),
+            };
+            at.problem(problems, format!("there is no version {}{hint}", shown(name)));
         }
         found
+    }
+
+    /// The only version that is not among the entries, if they have an unknown name instead.
+    fn misspelt(&self, entries: &[Entry]) -> Option<&str> {
+        let mut missing = self.names.iter().filter(|name| entries.iter().all(|entry| entry.key != **name));
+        let unknown = entries.iter().any(|entry| !self.names.contains(&entry.key));
+        match (missing.next(), missing.next()) {
+            (Some(name), None) if unknown => Some(name),
+            _ => None,
+        }
     }
 
     /// Relative weights in their lowest terms.
@@ -194,7 +209,7 @@ impl Reader<'_> {
         let (mut shares, mut wholes) = (false, false);
         for entry in entries {
             let at = place.entry(entry);
-            let version = self.version(&entry.key, &at, problems);
+            let version = self.version(entry, entries, &at, problems);
             let Some(text) = at.text("a weight such as `50%` or `1`", problems) else { continue };
             let whole = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
             let weight = if whole {
@@ -212,7 +227,7 @@ impl Reader<'_> {
             }
         }
         for name in self.names {
-            if !entries.iter().any(|entry| entry.key == *name) {
+            if !entries.iter().any(|entry| entry.key == *name) && self.misspelt(entries) != Some(name) {
                 place.problem(problems, format!("version {} has no weight here: write 0 if it had none", shown(name)));
             }
         }
@@ -254,7 +269,7 @@ impl Reader<'_> {
         let mut whole = true;
         for entry in entries {
             let at = place.entry(entry);
-            let version = self.version(&entry.key, &at, problems);
+            let version = self.version(entry, entries, &at, problems);
             let read = counts::read(&at, self.needs, problems);
             let (Some(version), Some(read)) = (version, read) else {
                 whole = false;
@@ -276,13 +291,16 @@ impl Reader<'_> {
         for (version, name) in self.names.iter().enumerate() {
             let weighs = weights.and_then(|weights| weights.get(version)).is_some_and(|weight| *weight > 0);
             if weighs && !entries.iter().any(|entry| entry.key == *name) {
+                whole = false;
+                if self.misspelt(entries) == Some(name) {
+                    continue;
+                }
                 let message = format!(
                     "version {0} has weight but no counts: write `{name}: {{exposures: 0}}` if nothing reached it; if its counts are lost, \
                      leave the epoch out, for all versions",
                     shown(name)
                 );
                 place.problem(problems, message);
-                whole = false;
             }
         }
         whole.then(|| counted.into_iter().map(Option::unwrap_or_default).collect())

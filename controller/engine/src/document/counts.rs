@@ -12,6 +12,8 @@ use weir_core::unit::{Digest, UnitBuckets};
 
 /// Largest reward, in whatever unit.
 const MOST_REWARD: f64 = 1e15;
+/// Largest sum: of a trillion rewards of [`MOST_REWARD`] each, squared.
+const MOST_SUM: f64 = 1e42;
 /// How far a sum of squares may fall short of what its sum needs: it was rounded on its way.
 const ROUNDING: f64 = 1e-9;
 
@@ -180,8 +182,13 @@ fn needed(fields: &Fields<'_>, needs: &Needs, exposures: u64, problems: &mut Vec
             None => {}
         }
         if needs.units.contains(&true) {
-            let write = "the units that showed something, as `{bad: 12}` or `{bad: [ann, bob]}`";
-            if let Some(units) = fields.require("units", write, problems) {
+            let names = ["bad", "slow", "rewarded"].into_iter().zip(needs.units).filter(|(_, needed)| *needed);
+            let each = |value: &str| {
+                let fields: Vec<String> = names.clone().map(|(name, _)| format!("{name}: {value}")).collect();
+                format!("`{{{}}}`", fields.join(", "))
+            };
+            let write = format!("the units that showed something, as {} or {}", each("12"), each("[ann, bob]"));
+            if let Some(units) = fields.require("units", &write, problems) {
                 for (name, needed) in ["bad", "slow", "rewarded"].into_iter().zip(needs.units) {
                     if needed && units.is_mapping() && units.quiet(name).is_none() {
                         units.problem(
@@ -272,10 +279,9 @@ fn summed_rewards(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Rewa
     let mut sum_of = |name: &str, write: &str| {
         let place = fields.require(name, write, problems)?;
         let text = place.text("a number", problems)?;
-        // Of a trillion rewards of 10¹⁵ each, squared.
-        let found = number(text).filter(|number| number.abs() <= 1e42);
+        let found = number(text).filter(|number| number.abs() <= MOST_SUM);
         if found.is_none() {
-            place.problem(problems, format!("{} is not a number", shown(text)));
+            place.problem(problems, format!("{} is not a number within ±{MOST_SUM:e}", shown(text)));
         }
         found
     };

@@ -17,6 +17,9 @@ const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 86_400_000;
 const DEFAULT_DURATION_DAYS: u64 = 7;
 const MOST_DURATION_DAYS: u64 = 90;
+/// Fields of a document.
+pub(super) const FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "epochs"];
+
 /// A label in DNS, as Kubernetes asks of names.
 const MAX_LABEL: usize = 63;
 
@@ -46,7 +49,7 @@ const SPEC_FIELDS: [&str; 19] = [
 pub(super) fn read(document: &Node, purpose: Purpose, problems: &mut Vec<Problem>) -> Option<Experiment> {
     let root = Place::root(document);
     let asked = format!("an experiment (`apiVersion: {API_VERSION}`, `kind: {KIND}`, `metadata`, `spec`)");
-    let fields = root.fields(&["apiVersion", "kind", "metadata", "spec", "epochs"], &asked, problems)?;
+    let fields = root.fields(&FIELDS, &asked, problems)?;
     if let Some(epochs) = fields.get("epochs").filter(|_| purpose == Purpose::Run) {
         epochs.problem(
             problems,

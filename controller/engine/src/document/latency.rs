@@ -5,6 +5,7 @@ use super::Problem;
 use super::decimal::{nanoseconds, scaled, seconds};
 use super::place::{Fields, Place, shown};
 use crate::cells::{Edge, Moments, Span};
+use std::borrow::Cow;
 use weir_core::duration::format_milliseconds;
 
 /// Most raw values in one list.
@@ -36,10 +37,12 @@ pub(super) fn latencies(place: &Place<'_>, deadline_us: u64, problems: &mut Vec<
     if place.is_list() {
         return raw(place, deadline_us, nanoseconds, problems);
     }
-    let fields = place.fields(&["us", "ms", "s", "buckets", "cumulative", "sum"], ASKED, problems)?;
+    let known = ["us", "ms", "s", "buckets", "cumulative", "unit", "sum"];
+    let fields = place.fields(&known, ASKED, problems)?;
     let mut forms = ["us", "ms", "s", "buckets", "cumulative"].into_iter().filter(|form| fields.get(form).is_some());
     let (Some(form), None) = (forms.next(), forms.next()) else {
-        if fields.len() == 0 || fields.len() > usize::from(fields.get("sum").is_some()) {
+        let beside = ["sum", "unit"].iter().filter(|name| fields.get(name).is_some()).count();
+        if fields.len() == 0 || fields.len() > beside {
             place.problem(problems, format!("write one form of {ASKED}"));
         }
         return None;
@@ -56,6 +59,9 @@ pub(super) fn latencies(place: &Place<'_>, deadline_us: u64, problems: &mut Vec<
     if let Some(sum) = fields.get("sum") {
         sum.problem(problems, "raw values have their own sum: leave it out");
     }
+    if let Some(unit) = fields.get("unit") {
+        unit.problem(problems, format!("`{form}` is the unit already: leave this out"));
+    }
     let number = |text: &str| scaled(text, power).ok_or_else(|| "is not a number such as `8.5`".to_owned());
     raw(&values, deadline_us, number, problems)
 }
@@ -68,12 +74,12 @@ fn raw(
     problems: &mut Vec<Problem>,
 ) -> Option<Latencies> {
     let items = place.items(0..=MOST_VALUES, "a list of latencies", problems)?;
-    let mut wrong = usize::from(items.len() > MOST_VALUES);
+    let (mut wrong, too_many) = (0_usize, items.len() > MOST_VALUES);
     let mut values: Vec<u64> = Vec::with_capacity(items.len());
-    for item in &items {
-        if wrong > MOST_WRONG {
-            break;
-        }
+    for item in items.iter().take(MOST_VALUES) {
+        // Those beyond some are only counted.
+        let mut untold = Vec::new();
+        let problems = if wrong < MOST_WRONG { &mut *problems } else { &mut untold };
         let value = item.text("a latency", problems).and_then(|text| match read(text) {
             Ok(value) if value / 1_000 > deadline_us => {
                 item.problem(problems, beyond(&shown(text), deadline_us));
@@ -90,7 +96,14 @@ fn raw(
             None => wrong += 1,
         }
     }
-    if wrong > 0 {
+    if wrong > MOST_WRONG {
+        let more = wrong - MOST_WRONG;
+        place.problem(
+            problems,
+            format!("{more} more of these latencies {} wrong", if more == 1 { "is" } else { "are" }),
+        );
+    }
+    if wrong > 0 || too_many {
         return None;
     }
     values.sort_unstable();
@@ -134,7 +147,11 @@ fn histogram(
 ) -> Option<Latencies> {
     let before = problems.len();
     let items = place.items(1..=MOST_BUCKETS, "a list of buckets such as `{le: 10ms, count: 7}`", problems)?;
-    let mut reader = Buckets { cumulative, deadline_us, upper: 0, so_far: 0, spans: Vec::new() };
+    let unit = match fields.get("unit") {
+        Some(place) => Some(place.word(&[("us", "us"), ("ms", "ms"), ("s", "s")], problems)?),
+        None => None,
+    };
+    let mut reader = Buckets { cumulative, deadline_us, unit, upper: 0, so_far: 0, spans: Vec::new() };
     for item in items.iter().take(MOST_BUCKETS) {
         reader.take(item, problems);
     }
@@ -144,7 +161,7 @@ fn histogram(
     }
     let moments = match fields.get("sum") {
         None => Moments::default(),
-        Some(place) => sum(&place, &spans, problems)?,
+        Some(place) => sum(&place, unit, &spans, problems)?,
     };
     Some(Latencies { spans, moments, plain_buckets: !cumulative })
 }
@@ -153,6 +170,8 @@ fn histogram(
 struct Buckets {
     cumulative: bool,
     deadline_us: u64,
+    /// Of edges that are bare numbers.
+    unit: Option<&'static str>,
     /// Upper edge of the last.
     upper: u64,
     /// Count of all before, if cumulative.
@@ -198,9 +217,9 @@ impl Buckets {
 
     fn edges(&self, fields: &Fields<'_>, asked: &str, problems: &mut Vec<Problem>) -> Option<(u64, u64, Edge)> {
         let (lower, upper, holds, place) = match (fields.get("le"), fields.get("from"), fields.get("to")) {
-            (Some(le), None, None) => (self.upper, edge(&le, problems)?, Edge::Upper, le),
+            (Some(le), None, None) => (self.upper, edge(&le, self.unit, problems)?, Edge::Upper, le),
             (None, Some(from), to) => {
-                let lower = edge(&from, problems)?;
+                let lower = edge(&from, self.unit, problems)?;
                 if lower < self.upper {
                     from.problem(
                         problems,
@@ -208,7 +227,7 @@ impl Buckets {
                     );
                     return None;
                 }
-                let upper = to.as_ref().map_or(Some(u64::MAX), |to| edge(to, problems))?;
+                let upper = to.as_ref().map_or(Some(u64::MAX), |to| edge(to, self.unit, problems))?;
                 (lower, upper, Edge::Lower, to.unwrap_or(from))
             }
             _ => {
@@ -228,21 +247,35 @@ impl Buckets {
 }
 
 /// An edge in microseconds; `u64::MAX` for none.
-fn edge(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<u64> {
+fn edge(place: &Place<'_>, unit: Option<&str>, problems: &mut Vec<Problem>) -> Option<u64> {
     let text = place.text("an edge such as `10ms`, or `+Inf`", problems)?;
     if matches!(text.to_ascii_lowercase().trim_start_matches(['+', '.']), "inf" | "infinity") {
         return Some(u64::MAX);
     }
-    match nanoseconds(text) {
+    match nanoseconds(&with_unit(text, unit)) {
         Ok(edge) if edge % 1_000 == 0 => Some(edge / 1_000),
         Ok(_) => {
             place.problem(problems, format!("{} is finer than a microsecond: round it", shown(text)));
             None
         }
         Err(problem) => {
-            place.problem(problems, format!("{} {problem}", shown(text)));
+            let hint = if is_bare(text) { ", or the unit of all once, as `{unit: s, cumulative: […]}`" } else { "" };
+            place.problem(problems, format!("{} {problem}{hint}", shown(text)));
             None
         }
+    }
+}
+
+/// Whether it is a number without a unit.
+fn is_bare(text: &str) -> bool {
+    scaled(text, 0).is_some()
+}
+
+/// A bare number with the unit that was said for all, if one was.
+fn with_unit<'t>(text: &'t str, unit: Option<&str>) -> Cow<'t, str> {
+    match unit.filter(|_| is_bare(text)) {
+        Some(unit) => format!("{text}{unit}").into(),
+        None => text.into(),
     }
 }
 
@@ -251,9 +284,9 @@ fn said(edge: u64) -> String {
 }
 
 /// The sum of what is in the buckets. Its squares are not known.
-fn sum(place: &Place<'_>, spans: &[Span], problems: &mut Vec<Problem>) -> Option<Moments> {
+fn sum(place: &Place<'_>, unit: Option<&str>, spans: &[Span], problems: &mut Vec<Problem>) -> Option<Moments> {
     let text = place.text("the sum of the latencies, as `812.5s`", problems)?;
-    let sum = match seconds(text) {
+    let sum = match seconds(&with_unit(text, unit)) {
         Ok(sum) => sum,
         Err(problem) => {
             place.problem(problems, format!("{} {problem}", shown(text)));

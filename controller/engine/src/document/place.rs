@@ -98,7 +98,13 @@ impl<'t> Place<'t> {
         let mut guesses = Vec::new();
         for entry in entries {
             if !known.contains(&entry.key.as_str()) {
-                let hint = nearest(&entry.key, known.iter().copied());
+                // What a flow mapping makes of `5,000`.
+                let part = entry.key.len() == 3 && entry.key.bytes().all(|byte| byte.is_ascii_digit());
+                let hint = if part && matches!(entry.value.value, Value::Nothing) {
+                    "; if it is part of a number, write that without separators, as `5000`".to_owned()
+                } else {
+                    nearest(&entry.key, known.iter().copied())
+                };
                 guesses.extend(meant(&entry.key, known.iter().copied()).map(str::to_owned));
                 problems.push(entry.at.problem(&self.path, format!("unknown field {}{hint}", shown(&entry.key))));
             }
@@ -119,6 +125,13 @@ impl<'t> Place<'t> {
     pub fn quiet(&self, name: &str) -> Option<Self> {
         let Value::Map(entries) = &self.node.value else { return None };
         entries.iter().find(|entry| entry.key == name).map(|entry| self.entry(entry))
+    }
+
+    /// Whether this mapping has an unknown field that was probably meant to be this one.
+    pub(super) fn means(&self, name: &str, known: &[&str]) -> bool {
+        let Value::Map(entries) = &self.node.value else { return false };
+        let unknown = entries.iter().map(|entry| entry.key.as_str()).filter(|key| !known.contains(key));
+        unknown.filter_map(|key| meant(key, known.iter().copied())).any(|meant| meant == name)
     }
 
     /// The items of this list, if it is one; notes nothing.
@@ -230,7 +243,20 @@ impl<'t> Place<'t> {
         match text.parse() {
             Ok(number) if digits && bounds.contains(&number) => Some(number),
             _ => {
-                self.problem(problems, format!("{} is not a whole number within {least} to {most}", shown(text)));
+                let plain = text.replace([',', '_', '\'', ' '], "");
+                let separated = !digits && !plain.is_empty() && plain.bytes().all(|byte| byte.is_ascii_digit());
+                self.problem(
+                    problems,
+                    if separated {
+                        format!(
+                            "{} is not a whole number: write it without separators, as {}",
+                            shown(text),
+                            shown(&plain)
+                        )
+                    } else {
+                        format!("{} is not a whole number within {least} to {most}", shown(text))
+                    },
+                );
                 None
             }
         }

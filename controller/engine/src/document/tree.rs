@@ -89,7 +89,10 @@ pub fn parse(text: &str, bounds: Bounds, problems: &mut Vec<Problem>) -> Vec<Nod
             Ok((event, span)) => builder.take(event, Position::of(span.start)),
             Err(error) => {
                 let at = Position::of(*error.marker());
-                builder.problems.push(at.problem("", format!("this is not valid YAML: {}", error.info())));
+                // Who begins with a bracket means JSON, and should not have to know that this is YAML too.
+                let json = text.trim_start().starts_with(['{', '[']);
+                let what = if json { "neither valid YAML nor JSON" } else { "not valid YAML" };
+                builder.problems.push(at.problem("", format!("this is {what}: {}", error.info())));
                 false
             }
         };

@@ -17,6 +17,7 @@ use weir_engine::budget::ClaimKind;
 use weir_engine::decide::{Action, decide, remember};
 use weir_engine::document::{read, read_analysis};
 use weir_engine::health::Health;
+use weir_engine::metrics::MetricName;
 use weir_engine::spec::Experiment;
 use weir_engine::state::{EpochCounts, FIRST_LATENCY_GRID, Observations, State, Verdict};
 
@@ -271,7 +272,9 @@ fn exposures_that_do_not_follow_the_weights_leave_no_winner() {
     let analysis = analysed(CANARY, &epoch("{exposures: 6000, failed: 6}", "{exposures: 5000, failed: 5}"));
     assert_eq!((analysis.answer, analysis.winner), (Answer::NotEnoughEvidence, None));
     assert!(analysis.alpha_spent.sample_ratio.unwrap().fired);
-    assert!(analysis.assessment.warnings.iter().any(|warning| warning.contains("do not follow the weights")));
+    let warning = analysis.assessment.warnings.iter().find(|warning| warning.contains("do not follow the weights"));
+    // Nothing runs that could be applied under another name.
+    assert!(warning.is_some_and(|warning| warning.ends_with("count anew or leave out what it touched")), "{warning:?}");
 }
 
 #[test]
@@ -338,10 +341,148 @@ fn buckets_that_a_limit_divides_are_named() {
     assert_eq!(
         analysis.notes,
         ["v1", "v2"].map(|version| format!(
-            "1,000 exposures of {version} are in buckets that p99 divides, and count against every claim about it: narrower buckets, \
-             or an edge at the limit, would tell more."
+            "1,000 exposures of {version} are in buckets that p99 divides: they count against every claim about it, and belief takes half of \
+             them as slow, and may be far off; narrower buckets, or an edge at the limit, would tell more."
         ))
     );
+    // Users have no evidence from requests, but what is believed of them does come from these.
+    let users = format!("{spec}\nguardrails: [{{name: errors, errorRate: {{ratio: 2}}}}]\nunit: {{header: u}}");
+    let cell = cell.replace("failed: 0", "failed: 0, units: {bad: 0}");
+    let analysis = analysed(&users, &epoch(&cell, &cell));
+    assert!(
+        analysis.notes[0].contains("in buckets that p99 divides: belief takes half of them as slow"),
+        "{:?}",
+        analysis.notes
+    );
+}
+
+/// Every claim that any budget stands behind.
+fn claims(analysis: &Analysis) -> Vec<&weir_engine::budget::Claim> {
+    let spent = &analysis.alpha_spent;
+    let roll_back = spent.roll_back.iter().flat_map(|version| &version.claims);
+    roll_back.chain(&spent.promotion.claims).chain(&spent.sample_ratio).collect()
+}
+
+#[test]
+fn a_p_value_looks_back_and_whatever_fired_has_a_small_one() {
+    // Healthy, then so much worse that "it meets errors" has next to no evidence left; it fired, and stays fired.
+    let healthy = epoch("{exposures: 3000, failed: 6}", "{exposures: 3000, failed: 6}");
+    let broken = epoch("{exposures: 3000, failed: 6}", "{exposures: 3000, failed: 300}");
+    let (first, both) = (analysed(CANARY, &healthy), analysed(CANARY, &(healthy + &broken)));
+    let met = |analysis: &Analysis| {
+        let found = claims(analysis)
+            .into_iter()
+            .find(|claim| claim.kind == ClaimKind::Met && claim.version.as_deref() == Some("v2"));
+        found.unwrap().clone()
+    };
+    assert!(met(&both).log_e < 0.0, "{:?}", met(&both));
+    assert_eq!(met(&both).p, met(&first).p, "1/E of the look at which E was highest");
+    assert!((met(&first).p - (-met(&first).log_e).exp()).abs() < 1e-15);
+
+    // Of three versions, by an early lead that later counts alone do not show.
+    let spec = "versions: [{name: v1, baseline: true}, {name: v2}, {name: v3}]\nreward: {responseHeader: x, direction: maximize}";
+    let of = |size: u32, rewarded: [u32; 3]| {
+        let [a, b, c] = rewarded.map(|rewarded| format!("{{exposures: {size}, rewarded: {rewarded}}}"));
+        format!("  - {{weights: {{v1: 1, v2: 1, v3: 1}}, counts: {{v1: {a}, v2: {b}, v3: {c}}}}}\n")
+    };
+    let analysis = analysed(spec, &(of(2_000, [200, 320, 200]) + &of(9_000, [1_000, 870, 1_000])));
+    assert_eq!(analysis.winner.as_deref(), Some("v2"));
+    let better = claims(&analysis).into_iter().filter(|claim| claim.kind == ClaimKind::Better && claim.fired);
+    let better: Vec<_> = better.collect();
+    assert!(better.len() == 2 && better.iter().all(|claim| claim.log_e < claim.fires_at), "{better:?}");
+    for claim in claims(&both).into_iter().chain(claims(&analysis)) {
+        assert!(claim.p <= (-claim.log_e).exp().min(1.0), "{claim:?}");
+        assert_eq!(claim.fired, claim.p <= claim.alpha, "{claim:?}");
+    }
+    // Without the walk what is latched is known to have had an E of 1/α at some look.
+    let later = weir_engine::budget::AlphaSpent::of(&both.assessment, None);
+    let claim = later.promotion.claims.iter().find(|claim| claim.fired && claim.kind == ClaimKind::Met);
+    assert!(claim.is_none_or(|claim| claim.p <= claim.alpha), "{claim:?}");
+}
+
+#[test]
+fn a_baseline_that_wins_without_having_met_its_limits_says_so() {
+    let spec = &format!(
+        "{TWO}objectives: [{{name: errors, errorRate: {{max: 1%}}}}]\nreward: {{responseHeader: x, direction: maximize}}"
+    );
+    let of = |failed: u32| {
+        let v2 = "{exposures: 5000, failed: 5, rewarded: 500}";
+        analysed(spec, &epoch(&format!("{{exposures: 5000, failed: {failed}, rewarded: 700}}"), v2))
+    };
+    let (open, shown) = (of(50), of(5));
+    assert_eq!((open.winner.as_deref(), shown.winner.as_deref()), (Some("v1"), Some("v1")));
+    let clause = " v1 has not shown that it meets errors; a baseline need not.";
+    assert!(open.conclusion.ends_with(clause), "{}", open.conclusion);
+    assert!(
+        !shown.conclusion.contains("need not") && shown.conclusion.contains("it meets every limit"),
+        "{}",
+        shown.conclusion
+    );
+}
+
+#[test]
+fn nothing_is_believed_of_limits_of_which_nothing_is_known() {
+    let feasible = |analysis: &Analysis| analysis.assessment.versions[1].probability_feasible;
+    let latency = |limit: &str| format!("{TWO}{limit}\nreward: {{responseHeader: x, direction: maximize}}");
+    let cell = "{exposures: 3000, failed: 6, rewarded: 300}";
+    for limit in [
+        "guardrails: [{name: slower, latency: {ratio: 2}}]",
+        "objectives: [{name: p99, latency: {quantile: 99%, max: 75ms}}]",
+    ] {
+        let analysis = analysed(&latency(limit), &epoch(cell, cell));
+        assert_eq!(feasible(&analysis), None, "{limit}");
+        // It counts as if it kept them: nobody is shut out for want of latencies.
+        let best = |at: usize| analysis.assessment.versions[at].probability_best_and_feasible.unwrap();
+        assert!((best(0) + best(1) - 1.0).abs() < 1e-6, "{limit}");
+        // So useless a note would be wrong: no choice of latencies would tell anything.
+        assert!(analysis.notes.iter().all(|note| !note.contains("compareAt")), "{:?}", analysis.notes);
+    }
+    let analysis = analysed(&format!("{TWO}reward: {{responseHeader: x, direction: maximize}}"), &epoch(cell, cell));
+    assert_eq!(feasible(&analysis), None, "there is no limit");
+    assert!(
+        feasible(&analysed(
+            CANARY,
+            &epoch(cell.replace(", rewarded: 300", "").as_str(), "{exposures: 3000, failed: 6}")
+        ))
+        .unwrap()
+            > 0.99
+    );
+}
+
+#[test]
+fn most_is_more_than_half() {
+    let spec = &format!("{TWO}reward: {{responseHeader: x, direction: maximize}}");
+    let of = |size: u32| {
+        epoch(&format!("{{exposures: {size}, rewarded: 100}}"), &format!("{{exposures: {size}, rewarded: 100}}"))
+    };
+    let most =
+        |epochs: &str| analysed(spec, epochs).notes.iter().any(|note| note.starts_with("Most is in the first epoch"));
+    assert!(most(&of(1_000)) && most(&(of(1_001) + &of(1_000))));
+    assert!(!most(&(of(1_000) + &of(1_000))));
+}
+
+#[test]
+fn where_weights_moved_what_lies_outside_of_its_belief_is_named() {
+    // The night's errors fell mostly on v2, which had the weight then; standardised the two are alike.
+    let of =
+        |weights: &str, v1: &str, v2: &str| format!("  - {{weights: {weights}, counts: {{v1: {v1}, v2: {v2}}}}}\n");
+    let day = of("{v1: 9, v2: 1}", "{exposures: 9000, failed: 9}", "{exposures: 1000, failed: 1}");
+    let night = of("{v1: 1, v2: 9}", "{exposures: 1000, failed: 100}", "{exposures: 9000, failed: 900}");
+    let analysis = analysed(CANARY, &(day.clone() + &night));
+    let note = analysis.notes.iter().find(|note| note.starts_with("Weights moved: what is observed of v1, v2 adds up"));
+    assert!(note.is_some(), "{:?}", analysis.notes);
+    assert!(analysed(CANARY, &day.repeat(2)).notes.is_empty());
+}
+
+#[test]
+fn a_quantile_in_a_bucket_without_an_upper_edge_is_that_or_more() {
+    let spec = &format!("{TWO}objectives: [{{name: p99, latency: {{quantile: 99%, max: 100ms}}}}]");
+    let cell = "{exposures: 1000, failed: 0, latency: {buckets: [{le: 100ms, count: 900}, {le: +Inf, count: 100}]}}";
+    let analysis = analysed(spec, &epoch(cell, cell));
+    let metric = |name| analysis.assessment.versions[1].metric(name).cloned().unwrap();
+    let (p50, p99) = (metric(MetricName::LatencyP50), metric(MetricName::LatencyP99));
+    assert!((p50.observed - 55.5).abs() < 0.1 && !p50.observed_or_more, "{p50:?}");
+    assert_eq!((p99.observed, p99.observed_or_more), (100.0, true));
 }
 
 #[test]

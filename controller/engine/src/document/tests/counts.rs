@@ -113,7 +113,9 @@ fn buckets_have_any_edges_and_cumulative_ones_are_the_same() {
                  {le: 500ms, count: 0}, {le: +Inf, count: 5}], sum: 20s}}";
     let cumulative = "{exposures: 100, failed: 1, latency: {cumulative: [{le: 5ms, count: 40}, {le: 250000us, count: 90}, \
                       {le: 500ms, count: 90}, {le: .inf, count: 95}], sum: 20000ms}}";
-    for text in [plain, cumulative] {
+    let unit = "{exposures: 100, failed: 1, latency: {unit: s, cumulative: [{le: 0.005, count: 40}, {le: 0.25, count: 90}, \
+                {le: 500ms, count: 90}, {le: +Inf, count: 95}], sum: 20}}";
+    for text in [plain, cumulative, unit] {
         let counted = second(ERRORS, text);
         assert_eq!(counted.latencies, expected);
         assert_eq!((counted.latency.count, counted.latency.sum), (95, 20.0));

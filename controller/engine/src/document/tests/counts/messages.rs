@@ -73,7 +73,23 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         ERRORS,
         "{exposures: 100, failed: 0, latency: {buckets: [{le: 0.25, count: 4}]}}",
-        "`0.25` has no unit: write `0.25s`, `0.25ms` or `0.25us`",
+        "`0.25` has no unit: write `0.25s`, `0.25ms` or `0.25us`, or the unit of all once, as `{unit: s, cumulative: […]}`",
+    ),
+    (ERRORS, "{exposures: 100, failed: 0, latency: {ms: [1], unit: ms}}", "`ms` is the unit already: leave this out"),
+    (
+        ERRORS,
+        "{exposures: 100, failed: 0, latency: {unit: minutes, buckets: [{le: 1, count: 4}]}}",
+        "expected `us`, `ms` or `s`, found `minutes`",
+    ),
+    (
+        ERRORS,
+        "{exposures: '5,000', failed: 12}",
+        "`5,000` is not a whole number: write it without separators, as `5000`",
+    ),
+    (
+        ERRORS,
+        "{exposures: 5,000, failed: 1}",
+        "unknown field `000`; if it is part of a number, write that without separators, as `5000`",
     ),
     (
         ERRORS,
@@ -115,6 +131,11 @@ const WRONG: &[(&str, &str, &str)] = &[
         "reward: {kind: real, direction: maximize}",
         "{exposures: 10, rewards: [1, lots]}",
         "`lots` is not a number within ±1e15",
+    ),
+    (
+        "reward: {kind: real, direction: maximize}",
+        "{exposures: 10, rewards: {count: 2, sum: 1e300, sumOfSquares: 10}}",
+        "`1e300` is not a number within ±1e42",
     ),
     (
         "reward: {kind: real, direction: maximize}",
@@ -242,6 +263,62 @@ const WRONG_EPOCHS: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
+fn units_that_are_missing_are_those_that_are_needed() {
+    let spec = "unit: {header: u}\nguardrails: [{name: slower, latency: {ratio: 2}}]";
+    let list = format!("  - {{weights: {{v1: 1, v2: 1}}, compareAt: [400ms], counts: {{v1: {GOOD}, v2: {GOOD}}}}}\n");
+    let problems = bad(&epochs(spec, &list));
+    assert!(
+        problems[0].ends_with("write the units that showed something, as `{slow: 12}` or `{slow: [ann, bob]}`"),
+        "{problems:?}"
+    );
+    let both = format!("{spec}\nreward: {{direction: maximize}}");
+    let problems = bad(&epochs(&both, &list.replace("failed: 1", "failed: 1, rewarded: 1")));
+    assert!(
+        problems[0].ends_with("as `{slow: 12, rewarded: 12}` or `{slow: [ann, bob], rewarded: [ann, bob]}`"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn a_misspelt_version_is_the_one_that_is_missing() {
+    let list = |counts: &str| format!("  - {{weights: {{v1: 1, v2: 1}}, counts: {{{counts}}}}}\n").replace('G', GOOD);
+    let of = |counts: &str| bad(&epochs(ERRORS, &list(counts)));
+    // By distance alone `v11` would be `v1`, and `canary` would be nobody.
+    for name in ["v11", "canary"] {
+        let problems = of(&format!("v1: G, {name}: G"));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].ends_with(&format!("there is no version `{name}`; did you mean `v2`?")), "{problems:?}");
+    }
+    assert_eq!(of("v1: G").len(), 1);
+    assert_eq!(of("").len(), 2, "each of several is named");
+}
+
+#[test]
+fn a_misspelt_list_of_epochs_is_said_once() {
+    let text = file(ERRORS, GOOD, GOOD).replace("epochs:", "epoch:");
+    let problems = bad(&text);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].ends_with("unknown field `epoch`; did you mean `epochs`?"), "{problems:?}");
+}
+
+#[test]
+fn broken_json_is_not_called_yaml_alone() {
+    let problems = bad("{\"apiVersion\": \"weir.dev/v1alpha1\", \"spec\": [1, 2}");
+    assert!(problems[0].contains(": this is neither valid YAML nor JSON: "), "{problems:?}");
+}
+
+#[test]
+fn how_many_problems_are_not_told_is_told() {
+    let unknown: String = (0..300).map(|n| format!("field{n}: 1\n")).collect();
+    let problems = bad(&unknown);
+    assert_eq!(problems.len(), crate::document::MAX_PROBLEMS);
+    let last = problems.last().expect("a problem");
+    // The fields, those that are missing, and there are no counts: all but the 99 that are told.
+    let more: usize = last.split("and ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).expect(last);
+    assert!(last.ends_with("more problems from here on") && (201..=210).contains(&more), "{last}");
+}
+
+#[test]
 fn counts_are_asked_something() {
     let asked = |spec: &str| {
         let problems =
@@ -309,8 +386,7 @@ epochs:
         "5:25: spec.versions[0]: unknown field `baselin`; did you mean `baseline`?",
         "6:48: spec.objectives[0].errorRate.max: `1` is neither a percentage nor below 1: write a percentage such as `2%`, or a fraction \
          below 1 such as `0.02`",
-        "8:14: epochs[0].weights: version `v2` has no weight here: write 0 if it had none",
-        "8:26: epochs[0].weights.v3: there is no version `v3`; did you mean `v1`?",
+        "8:26: epochs[0].weights.v3: there is no version `v3`; did you mean `v2`?",
         "9:30: epochs[0].counts.v1.exposures: `ten` is not a whole number within 0 to 1000000000000",
         "9:41: epochs[0].counts.v2: unknown field `exposure`; did you mean `exposures`?",
     ];
@@ -369,5 +445,10 @@ fn what_is_too_much_is_refused() {
     );
     // Wrong values of one list are not all told.
     let wrong = format!("{{exposures: 1000000, failed: 0, latency: {{ms: [{}]}}}}", "x,".repeat(1_000));
-    assert!(bad(&file(ERRORS, GOOD, &wrong)).len() < 10);
+    let problems = bad(&file(ERRORS, GOOD, &wrong));
+    assert_eq!(problems.len(), 6);
+    assert!(
+        problems.iter().any(|problem| problem.ends_with(": 995 more of these latencies are wrong")),
+        "{problems:?}"
+    );
 }
