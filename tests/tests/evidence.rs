@@ -86,7 +86,9 @@ impl Bench {
         })
         .await;
         assert_eq!(view["state"]["phase"]["outcome"], "rolledBack", "{}", view["lastChange"]["reasons"]);
-        let reasons = view["lastChange"]["reasons"][0].as_str().expect("a reason").to_owned();
+        // All of them: where both versions break a limit in the same look, the baseline's reason comes first.
+        let reasons = view["lastChange"]["reasons"].as_array().expect("reasons").iter().filter_map(Value::as_str);
+        let reasons = reasons.collect::<Vec<_>>().join("\n");
         (view, reasons)
     }
 }
@@ -130,7 +132,7 @@ async fn users_who_fail_on_the_candidate_roll_it_back_each_counted_once_and_a_re
         clients[0].get("/status/500", &[("x-user", user)]).await;
     }
     let (_, reason) = bench.rolled_back().await;
-    assert!(reason.starts_with("v2 breaks errors-more"), "{reason}");
+    assert!(reason.contains("v2 breaks errors-more"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -144,7 +146,7 @@ async fn a_candidate_that_breaks_its_objective_on_latency_is_rolled_back() {
         }
     }
     let (view, reason) = bench.rolled_back().await;
-    assert!(reason.starts_with("v2 breaks slow"), "{reason}");
+    assert!(reason.contains("v2 breaks slow"), "{reason}");
     let version = &view["assessment"]["versions"][1];
     assert_eq!(version["gates"][1]["verdict"], "notEnoughEvidence");
     let metric = |name: &str| {

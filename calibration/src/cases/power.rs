@@ -172,17 +172,20 @@ pub(super) fn cases() -> Vec<Case> {
         },
     ));
     cases.extend(of_users_and_amounts());
-    cases.push(case(
-        "power-mismatch",
-        Question::Power,
-        "E",
-        "requests that should be split 50/50 come 52/48",
-        None,
-        |seed| {
-            let traffic = Astray { requests: Requests::failing(EQUAL), weights: vec![5_200, 4_800] };
-            on_evidence(&experiment(2), Course { horizon: 60_000, ..Course::USUAL }, traffic, seed, mismatch)
-        },
-    ));
+    cases.push(Case {
+        horizon: Some(longer.horizon),
+        ..case(
+            "power-mismatch",
+            Question::Power,
+            "E",
+            "requests that should be split 50/50 come 52/48",
+            None,
+            move |seed| {
+                let traffic = Astray { requests: Requests::failing(EQUAL), weights: vec![5_200, 4_800] };
+                on_evidence(&experiment(2), longer, traffic, seed, mismatch)
+            },
+        )
+    });
     let goals = experiment(2).reward(RewardKind::Binary);
     cases.push(Case {
         short_runs: 60,
@@ -256,5 +259,5 @@ fn of_users_and_amounts() -> Vec<Case> {
             move |seed| on_evidence(&amounts, course, baskets, seed, wins(CANDIDATE)),
         ),
     ];
-    cases.into_iter().map(|case| Case { short_runs: 60, ..case }).collect()
+    cases.into_iter().map(|case| Case { short_runs: 60, horizon: Some(course.horizon), ..case }).collect()
 }
