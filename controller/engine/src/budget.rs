@@ -73,8 +73,8 @@ pub struct Claim {
     pub log_e: f64,
     /// It fires at this: ln(1/α).
     pub fires_at: f64,
-    /// Anytime-valid p-value: min(1, 1/E) of this look, at most `alpha` if an earlier look had it fire. [`AlphaSpent::after`] takes
-    /// every earlier look into account: the smallest level at which it would have fired by now.
+    /// Anytime-valid p-value: min(1, 1/E) of this look, at most `alpha` if an earlier look had it fire. In an
+    /// analysis, of the look at which E was highest: the smallest level at which it would have fired by now.
     pub p: f64,
     /// Whether it fired, now or at an earlier look.
     pub fired: bool,

@@ -142,7 +142,7 @@ pub(crate) fn amount(value: f64) -> String {
         return format!("{value}");
     }
     // Zeros that nobody counts.
-    if !(1e-6..1e12).contains(&value.abs()) {
+    if !(1e-4..1e12).contains(&value.abs()) {
         return format!("{value:.3e}");
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0 to 12")]
