@@ -1,8 +1,8 @@
 //! What may be acted on: e-processes over settled cells, folded epoch by epoch in order of time. A fold knows counts and
 //! weights; what its numbers mean for people is [`crate::gates`]' and [`crate::assess`]'s.
 
-use crate::beliefs::merged;
-use crate::cells::{Cell, Edge, Slow, Span, Tally, Threshold, slow, slow_at_each};
+use crate::cells::{Cell, Edge, Slow, Tally, Threshold, slow, slow_at_each};
+use crate::latencies::Latencies;
 use crate::spec::{Bound, Direction, Experiment, Limit, RewardKind};
 use crate::state::{Epoch, EpochCounts, FIRST_LATENCY_GRID, Frozen, LATENCY_QUANTILES, PairUnits, State};
 use std::sync::Arc;
@@ -172,7 +172,7 @@ pub(crate) struct Fold {
     versions: usize,
     sample_ratio: Option<SampleRatio>,
     /// The baseline's latencies, where guardrails ask for its quantiles.
-    baseline: Vec<Span>,
+    baseline: Latencies,
 }
 
 #[derive(Debug, Clone)]
@@ -206,7 +206,7 @@ impl Fold {
             better: if binary { (0..versions * versions).map(compared).collect() } else { Vec::new() },
             versions,
             sample_ratio: requests.then(|| SampleRatio::new(versions)),
-            baseline: Vec::new(),
+            baseline: Latencies::default(),
         }
     }
 
@@ -214,7 +214,7 @@ impl Fold {
     pub(crate) fn push<C: Cell>(&mut self, experiment: &Experiment, units: &[PairUnits], stretch: &Stretch<'_, C>) {
         let baseline = experiment.baseline;
         if let Some(cell) = stretch.cell(baseline).filter(|_| !experiment.guardrails.is_empty()) {
-            self.baseline = merged(&self.baseline, cell);
+            self.baseline.add(cell);
         }
         for (version, gates) in self.gates.iter_mut().enumerate() {
             for process in gates {
@@ -254,8 +254,8 @@ impl Fold {
         }
     }
 
-    /// The baseline's latencies, ascending; none without guardrails.
-    pub(crate) fn baseline_latencies(&self) -> &[Span] {
+    /// The baseline's latencies; none without guardrails.
+    pub(crate) fn baseline_latencies(&self) -> &Latencies {
         &self.baseline
     }
 
