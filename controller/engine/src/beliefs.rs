@@ -2,7 +2,7 @@
 //! nothing.
 
 use crate::assess::Depth;
-use crate::cells::{Cell, Moments, Span, Threshold, unknown};
+use crate::cells::{Cell, Moments, Span, Threshold};
 use crate::evidence::Stretch;
 use crate::latencies::Latencies;
 use crate::spec::{Bound, Direction, Experiment, Limit, RewardKind};
@@ -334,7 +334,7 @@ fn slow_rate<C: Cell>(
         return None;
     }
     let strata = seen.iter().map(|Seen { stretch, part }| {
-        let unknown = stretch.cell(version).map_or(0, unknown);
+        let unknown = stretch.unknown(version);
         let (certain, possible) = stretch.slow(version, threshold(stretch));
         let stratum = Stratum {
             propensity: stretch.propensity(version),
