@@ -5,6 +5,7 @@ use weir_core::plan::{FailureRules, Match, Measure, RewardSource, Unit};
 use weir_core::report::Counts;
 use weir_engine::assess::{Assessment, assess};
 use weir_engine::decide::decide;
+use weir_engine::health::Health;
 use weir_engine::spec::{
     Alpha, Approvals, Bound, Direction, Experiment, Guardrail, Limit, Objective, OnTimeout, Reward, RewardKind, Rule,
     Strategy, TOTAL_WEIGHT, Version,
@@ -193,7 +194,7 @@ pub fn observations(bytes: &mut Unstructured<'_>, versions: usize) -> Result<Obs
 pub fn check(experiment: &Experiment, state: &State, observations: &Observations, now: u64) {
     let assessment = assess(experiment, state, observations);
     check_assessment(&assessment);
-    let decision = decide(experiment, state, &assessment, now);
+    let decision = decide(experiment, state, &assessment, &Health::default(), now);
     let next = &decision.state;
     if decision.action.moves_traffic() && next.is_running() {
         assert_eq!(next.weights().iter().sum::<u32>(), TOTAL_WEIGHT, "{:?}", next.weights());
