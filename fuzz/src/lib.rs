@@ -5,9 +5,10 @@ use weir_core::plan::{FailureRules, Match, Measure, RewardSource, Unit};
 use weir_core::report::Counts;
 use weir_engine::assess::{Assessment, assess};
 use weir_engine::decide::decide;
+use weir_engine::health::Health;
 use weir_engine::spec::{
-    Alpha, Bound, Direction, Experiment, Guardrail, Limit, Objective, Reward, RewardKind, Strategy, TOTAL_WEIGHT,
-    Version,
+    Alpha, Approvals, Bound, Direction, Experiment, Guardrail, Limit, Objective, OnTimeout, Reward, RewardKind, Rule,
+    Strategy, TOTAL_WEIGHT, Version,
 };
 use weir_engine::state::{Epoch, EpochCounts, Frozen, Observations, Phase, State, Verdict};
 
@@ -47,7 +48,12 @@ pub fn experiment(bytes: &mut Unstructured<'_>) -> Result<Experiment> {
     let versions = bytes.int_in_range(2..=5_usize)?;
     let strategy = match bytes.int_in_range(0..=2)? {
         0 => Strategy::Ab { weights: weights(bytes, versions)? },
-        1 => Strategy::Bandit { floor: bytes.int_in_range(1..=2_000)?, max_step: bytes.int_in_range(1..=10_000)? },
+        1 => Strategy::Bandit {
+            rule: *bytes.choose(&[Rule::Thompson, Rule::TopTwo, Rule::Uniform])?,
+            floor: bytes.int_in_range(1..=2_000)?,
+            max_step: bytes.int_in_range(1..=10_000)?,
+            half_life_ms: if bytes.ratio(1, 4)? { Some(count(bytes)?) } else { None },
+        },
         _ => {
             let mut steps =
                 (0..bytes.int_in_range(1..=4)?).map(|_| bytes.int_in_range(1..=2_000)).collect::<Result<Vec<u32>>>()?;
@@ -105,6 +111,9 @@ pub fn experiment(bytes: &mut Unstructured<'_>) -> Result<Experiment> {
         override_header: None,
         min_exposures: count(bytes)?,
         max_duration_ms: count(bytes)?,
+        on_timeout: OnTimeout::default(),
+        approvals: Approvals { start: bytes.ratio(1, 8)?, step: bytes.ratio(1, 8)?, promotion: bytes.ratio(1, 8)? },
+        priority: 0,
     })
 }
 
@@ -184,8 +193,22 @@ pub fn observations(bytes: &mut Unstructured<'_>, versions: usize) -> Result<Obs
 /// Assesses and decides; panics when an answer is no number, no probability or no plan.
 pub fn check(experiment: &Experiment, state: &State, observations: &Observations, now: u64) {
     let assessment = assess(experiment, state, observations);
+    check_assessment(&assessment);
+    let decision = decide(experiment, state, &assessment, &Health::default(), now);
+    let next = &decision.state;
+    if decision.action.moves_traffic() && next.is_running() {
+        assert_eq!(next.weights().iter().sum::<u32>(), TOTAL_WEIGHT, "{:?}", next.weights());
+    }
+    assert!(state.out.iter().zip(&next.out).all(|(before, after)| *after || !before), "who is out stays out");
+    if let Phase::Concluded { version, .. } = next.phase {
+        assert!(version < experiment.versions.len());
+    }
+}
+
+/// Panics when an assessment holds what is no number, no probability or no interval.
+pub fn check_assessment(assessment: &Assessment) {
     // NaN and the infinities become null, and null is no number.
-    let stored = serde_json::to_string(&assessment).expect("an assessment is JSON");
+    let stored = serde_json::to_string(assessment).expect("an assessment is JSON");
     let again: Assessment = serde_json::from_str(&stored).unwrap_or_else(|error| panic!("{error}: {stored}"));
     assert_eq!(serde_json::to_string(&again).expect("JSON"), stored);
     let probability = |p: f64| assert!((0.0..=1.0).contains(&p), "{p} in {stored}");
@@ -211,14 +234,5 @@ pub fn check(experiment: &Experiment, state: &State, observations: &Observations
                 assert!(interval.low.zip(interval.high).is_none_or(|(low, high)| low <= high), "{comparison:?}");
             }
         }
-    }
-    let decision = decide(experiment, state, &assessment, now);
-    let next = &decision.state;
-    if decision.action.moves_traffic() && next.is_running() {
-        assert_eq!(next.weights().iter().sum::<u32>(), TOTAL_WEIGHT, "{:?}", next.weights());
-    }
-    assert!(state.out.iter().zip(&next.out).all(|(before, after)| *after || !before), "who is out stays out");
-    if let Phase::Concluded { version, .. } = next.phase {
-        assert!(version < experiment.versions.len());
     }
 }

@@ -20,6 +20,9 @@ const LARGEST: f64 = 1e15;
 /// normal density, and never more than 8.5 e-folds for an exponential tail. What lies beyond is below e⁻⁴⁰.
 pub(crate) const PANELS: usize = 9;
 
+/// Beyond the mode lies more than this on either side, whatever the shapes.
+const LEAST_TAIL: f64 = 0.1;
+
 /// ln 2π.
 const LN_TWO_PI: f64 = 1.837_877_066_409_345_5;
 
@@ -298,7 +301,7 @@ impl Curve {
 
     /// The offset beyond which, on the given side, lies probability `mass` in (0, 1).
     pub(crate) fn offset_with_mass(&self, side: Side, mass: f64) -> f64 {
-        if log(mass) < self.log_tail(0.0, side) {
+        if mass < LEAST_TAIL || log(mass) < self.log_tail(0.0, side) {
             self.solve_tail(side, log(mass))
         } else {
             self.solve_tail(side.other(), log1p(-mass))
@@ -323,8 +326,8 @@ impl Curve {
             let next = u + side.sign() * step;
             // Rounding may carry it over the mode, where the other side's tail is meant.
             let next = if next * side.sign() < 0.0 { 0.0 } else { next };
-            // The tail itself is known no better.
-            let done = (next - u).abs() <= 1e-14 * u.abs() || excess.abs() < 1e-14;
+            // After this step the error is about the square of what it is now, and the tail itself is known no better.
+            let done = (next - u).abs() <= 1e-14 * u.abs() || excess.abs() < 1e-7;
             u = next;
             if done {
                 break;

@@ -168,6 +168,14 @@ impl Placed {
         }
     }
 
+    /// The slope of the value where it is this one.
+    pub(crate) fn slope_at_value(&self, value: f64) -> f64 {
+        match &self.shape {
+            Shape::Rate(_) => value * (1.0 - value),
+            Shape::Mean(..) => 1.0,
+        }
+    }
+
     /// Standard deviation of the normal density with the same curvature at the mode, on the density's own scale.
     pub(crate) fn deviation(&self) -> f64 {
         match &self.shape {

@@ -6,6 +6,7 @@ use crate::grid::{Placed, Posterior, thinned};
 use crate::quadrature::{NODES, nodes, running_weights};
 use crate::special::normal_quantile;
 use libm::{exp, expm1, log, sqrt};
+use std::sync::OnceLock;
 
 /// Above this a mean may be zero or less, and then a ratio to it means nothing.
 const NEAR_ZERO: f64 = 1e-3;
@@ -24,14 +25,13 @@ const NEGLIGIBLE: f64 = 1e-9;
 pub struct Profile {
     posterior: Posterior,
     placed: Placed,
-    /// (place, density, P(X ≤ here)), ascending.
-    table: Vec<[f64; 3]>,
+    /// (place, density, P(X ≤ here)), ascending. Made when asked for, as is what follows: a comparison needs one belief's table and the
+    /// other's nodes.
+    table: OnceLock<Vec<[f64; 3]>>,
     /// (value, mass) of equal steps.
-    nodes: Vec<(f64, f64)>,
-    /// Mean and variance of the value.
-    value: (f64, f64),
-    /// Mean and variance of its logarithm, for rates.
-    log_value: (f64, f64),
+    nodes: OnceLock<Vec<(f64, f64)>>,
+    /// Mean and variance of the value; of its logarithm, for rates.
+    moments: OnceLock<[(f64, f64); 2]>,
     /// The longest step of its own scale, at its mode, that resolves it.
     coarsest: f64,
 }
@@ -48,40 +48,51 @@ pub struct Compared {
 }
 
 impl Profile {
-    /// Tabulates a belief.
+    /// Of a belief.
     #[must_use]
     pub fn new(posterior: Posterior) -> Self {
         let placed = Placed::new(posterior);
-        let (nodes, running) = (nodes(), running_weights());
-        let mut table = Vec::with_capacity(placed.edges.len() * NODES);
-        let mut below = 0.0;
-        for (from, to) in placed.edges.iter().zip(placed.edges.iter().skip(1)) {
-            let (middle, half) = (0.5 * (from + to), 0.5 * (to - from));
-            let densities = nodes.map(|(x, _)| placed.density(middle + half * x));
-            for ((weights, (x, _)), density) in running.iter().zip(nodes).zip(densities) {
-                let part: f64 = weights.iter().zip(densities).map(|(w, f)| w * f).sum();
-                table.push([middle + half * x, density, (below + half * part).clamp(0.0, 1.0)]);
-            }
-            below = (below + half * nodes.iter().zip(densities).map(|((_, w), f)| w * f).sum::<f64>()).min(1.0);
-        }
-        let steps = equal_steps(&placed, posterior);
+        let coarsest = match posterior {
+            Posterior::Rate(_) => (COARSEST * placed.deviation()).min(COARSEST_LOG_ODDS),
+            Posterior::Mean(student) => COARSEST * student.scale,
+        };
+        let (table, nodes, moments) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { posterior, placed, table, nodes, moments, coarsest }
+    }
+
+    fn table(&self) -> &[[f64; 3]] {
+        self.table.get_or_init(|| tabulated(&self.placed, self.posterior))
+    }
+
+    fn nodes(&self) -> &[(f64, f64)] {
+        self.nodes.get_or_init(|| equal_steps(&self.placed, self.posterior))
+    }
+
+    /// Mean and variance of the value; of its logarithm, for rates.
+    fn moments(&self) -> [(f64, f64); 2] {
         let moments = |of: fn(f64) -> f64| {
-            let mean: f64 = steps.iter().map(|(value, mass)| mass * of(*value)).sum();
-            let variance: f64 =
-                steps.iter().map(|(value, mass)| mass * (of(*value) - mean) * (of(*value) - mean)).sum();
+            let mean: f64 = self.nodes().iter().map(|(value, mass)| mass * of(*value)).sum();
+            let from_mean = |value: f64| {
+                let distance = of(value) - mean;
+                distance * distance
+            };
+            let variance: f64 = self.nodes().iter().map(|(value, mass)| mass * from_mean(*value)).sum();
             (mean, variance)
         };
-        let (value, log_value, coarsest) = match posterior {
-            Posterior::Rate(_) => {
-                let coarsest = (COARSEST * placed.deviation()).min(COARSEST_LOG_ODDS);
-                (moments(|x| x), moments(|x| log(x.max(f64::MIN_POSITIVE))), coarsest)
-            }
+        *self.moments.get_or_init(|| match self.posterior {
+            Posterior::Rate(_) => [moments(|x| x), moments(|x| log(x.max(f64::MIN_POSITIVE)))],
             // Its variance may be infinite, or huge for its tails' sake: only a first guess depends on this one.
-            Posterior::Mean(student) => {
-                ((student.location, student.scale * student.scale), (0.0, 0.0), COARSEST * student.scale)
-            }
-        };
-        Self { posterior, placed, table, value, log_value, nodes: steps, coarsest }
+            Posterior::Mean(student) => [(student.location, student.scale * student.scale), (0.0, 0.0)],
+        })
+    }
+
+    /// Mean and variance of the value.
+    fn value(&self) -> (f64, f64) {
+        self.moments()[0]
+    }
+
+    fn log_value(&self) -> (f64, f64) {
+        self.moments()[1]
     }
 
     /// Whether a step from one place to the next is short enough for this belief; steps over next to no probability always are.
@@ -95,9 +106,9 @@ impl Profile {
 
     /// (P(X ≤ here), density here) at a place on its scale, by cubic Hermite interpolation: error below 1e-8.
     fn at(&self, t: f64) -> (f64, f64) {
-        let after = self.table.partition_point(|row| row[0] < t);
-        let (Some(left), Some(right)) = (after.checked_sub(1).and_then(|at| self.table.get(at)), self.table.get(after))
-        else {
+        let table = self.table();
+        let after = table.partition_point(|row| row[0] < t);
+        let (Some(left), Some(right)) = (after.checked_sub(1).and_then(|at| table.get(at)), table.get(after)) else {
             return (if after == 0 { 0.0 } else { 1.0 }, 0.0);
         };
         let width = right[0] - left[0];
@@ -107,6 +118,30 @@ impl Profile {
         let below = v * left[2] + u * right[2] + u * v * (v * first + u * second);
         (below.clamp(0.0, 1.0), v * left[1] + u * right[1])
     }
+}
+
+/// (place, density, P(X ≤ here)) at the nodes of all panels.
+fn tabulated(placed: &Placed, posterior: Posterior) -> Vec<[f64; 3]> {
+    let edges = worthwhile(placed, posterior);
+    let (nodes, running) = (nodes(), running_weights());
+    let mut table = Vec::with_capacity(edges.len() * NODES);
+    let mut below = 0.0;
+    for (from, to) in edges.iter().zip(edges.iter().skip(1)) {
+        let (middle, half) = (0.5 * (from + to), 0.5 * (to - from));
+        let densities = nodes.map(|(x, _)| placed.density(middle + half * x));
+        for ((weights, (x, _)), density) in running.iter().zip(nodes).zip(densities) {
+            let part: f64 = weights.iter().zip(densities).map(|(w, f)| w * f).sum();
+            table.push([middle + half * x, density, (below + half * part).clamp(0.0, 1.0)]);
+        }
+        below = (below + half * nodes.iter().zip(densities).map(|((_, w), f)| w * f).sum::<f64>()).min(1.0);
+    }
+    table
+}
+
+/// The edges of panels with anything in them: beyond a rate's seventh panel on either side lies less than 10⁻⁹ of it.
+fn worthwhile(placed: &Placed, posterior: Posterior) -> &[f64] {
+    let outer = if matches!(posterior, Posterior::Rate(_)) { 2 } else { 0 };
+    placed.edges.get(outer..placed.edges.len().saturating_sub(outer)).unwrap_or_default()
 }
 
 /// (value, mass) at equal steps over where the density is worth having; the masses sum to one.
@@ -142,6 +177,8 @@ fn equal_steps(placed: &Placed, posterior: Posterior) -> Vec<(f64, f64)> {
 enum Map {
     /// e^θ times, for rates.
     LogRatio,
+    /// The same, with e^θ known.
+    Scale { factor: f64 },
     /// θ times, for means.
     Ratio,
     /// θ more.
@@ -158,6 +195,7 @@ impl Map {
                 let mapped = value * exp(theta);
                 (mapped, mapped)
             }
+            Self::Scale { factor } => (value * factor, value * factor),
             Self::Ratio => (value * theta, value),
             Self::Shift => (value + theta, 1.0),
             Self::Within { ratio } => (ratio * value + theta, 1.0),
@@ -171,6 +209,7 @@ impl Map {
                 let value = mapped * exp(-theta);
                 (value, -value)
             }
+            Self::Scale { factor } => (mapped / factor, -mapped / factor),
             Self::Ratio => (mapped / theta, -mapped / (theta * theta)),
             Self::Shift => (mapped - theta, -1.0),
             Self::Within { ratio } => ((mapped - theta) / ratio, -1.0 / ratio),
@@ -183,12 +222,14 @@ fn probability(b: &Profile, a: &Profile, map: Map, theta: f64) -> (f64, f64) {
     // First over the one whose mapped values stay within what the other may be, so that no end is singular; of two means, over
     // the narrower. A ratio of means can only be mapped one way.
     let over_a = match map {
-        Map::LogRatio => theta <= 0.0,
+        Map::LogRatio | Map::Scale { .. } => theta <= 0.0,
         Map::Shift if matches!(a.posterior, Posterior::Rate(_)) => theta >= 0.0,
-        Map::Shift => a.value.1 <= b.value.1,
-        Map::Within { ratio } => ratio <= 1.0 && theta >= 0.0,
+        Map::Shift => a.value().1 <= b.value().1,
+        // Where both have the same values either would do: over B, whose table need not be made then.
+        Map::Within { ratio } => ratio <= 1.0 && theta >= 0.0 && (ratio, theta) != (1.0, 0.0),
         Map::Ratio => true,
     };
+    let map = if matches!(map, Map::LogRatio) { Map::Scale { factor: exp(theta) } } else { map };
     on_steps(b, a, map, theta, over_a)
         .or_else(|| if matches!(map, Map::Ratio) { None } else { on_steps(b, a, map, theta, !over_a) })
         .unwrap_or_else(|| on_panels(b, a, map, theta))
@@ -199,7 +240,7 @@ fn on_steps(b: &Profile, a: &Profile, map: Map, theta: f64, over_a: bool) -> Opt
     let (outer, inner) = if over_a { (a, b) } else { (b, a) };
     let (mut sum, mut slope) = (0.0, 0.0);
     let mut last: Option<(f64, f64, f64)> = None;
-    for (value, mass) in &outer.nodes {
+    for (value, mass) in outer.nodes() {
         let (mapped, by_theta) = if over_a { map.apply(*value, theta) } else { map.invert(*value, theta) };
         let t = inner.placed.at_value(mapped);
         let (below, density) = inner.at(t);
@@ -212,7 +253,7 @@ fn on_steps(b: &Profile, a: &Profile, map: Map, theta: f64, over_a: bool) -> Opt
         last = Some((t, below, *mass));
         sum += mass * below;
         if density > 0.0 {
-            slope += mass * density * by_theta / inner.placed.value(t).1;
+            slope += mass * density * by_theta / inner.placed.slope_at_value(mapped);
         }
     }
     let sum = sum.clamp(0.0, 1.0);
@@ -221,9 +262,7 @@ fn on_steps(b: &Profile, a: &Profile, map: Map, theta: f64, over_a: bool) -> Opt
 
 /// The same by Gauss–Legendre panels, whose edges are those of both: exact also where a distribution function has a kink.
 fn on_panels(b: &Profile, a: &Profile, map: Map, theta: f64) -> (f64, f64) {
-    // Beyond a rate's seventh panel on either side lies less than 10⁻⁹ of it.
-    let outer = if matches!(a.posterior, Posterior::Rate(_)) { 2 } else { 0 };
-    let own = a.placed.edges.get(outer..a.placed.edges.len().saturating_sub(outer)).unwrap_or_default();
+    let own = worthwhile(&a.placed, a.posterior);
     let (low, high) = (own.first().copied().unwrap_or(0.0), own.last().copied().unwrap_or(0.0));
     let mut others: Vec<f64> = b
         .placed
@@ -316,16 +355,16 @@ fn lift(b: &Profile, a: &Profile, outside: f64) -> Option<(f64, f64)> {
         if outside <= 0.0 {
             return Some((f64::NEG_INFINITY, f64::INFINITY));
         }
-        let ratio = b.value.0 / a.value.0;
-        let deviation = sqrt(b.value.1 + ratio * ratio * a.value.1) / a.value.0;
+        let ratio = b.value().0 / a.value().0;
+        let deviation = sqrt(b.value().1 + ratio * ratio * a.value().1) / a.value().0;
         let (low, high) = ends(b, a, Map::Ratio, ratio, deviation, outside);
         return Some((low - 1.0, high - 1.0));
     }
     if outside <= 0.0 {
         return Some((-1.0, f64::INFINITY));
     }
-    let deviation = sqrt(b.log_value.1 + a.log_value.1);
-    let (low, high) = ends(b, a, Map::LogRatio, b.log_value.0 - a.log_value.0, deviation, outside);
+    let deviation = sqrt(b.log_value().1 + a.log_value().1);
+    let (low, high) = ends(b, a, Map::LogRatio, b.log_value().0 - a.log_value().0, deviation, outside);
     Some((expm1(low), expm1(high)))
 }
 
@@ -336,7 +375,7 @@ fn difference(b: &Profile, a: &Profile, outside: f64) -> (f64, f64) {
             Posterior::Mean(_) => (f64::NEG_INFINITY, f64::INFINITY),
         };
     }
-    ends(b, a, Map::Shift, b.value.0 - a.value.0, sqrt(b.value.1 + a.value.1), outside)
+    ends(b, a, Map::Shift, b.value().0 - a.value().0, sqrt(b.value().1 + a.value().1), outside)
 }
 
 /// The θ with P(B ≤ map(A)) = `outside`, and the one with 1 − `outside`; `middle` and `deviation` are where to look.

@@ -97,8 +97,14 @@ fn shapes(n: u64, k: u64) -> Option<Beta> {
 #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "never negative; saturates")]
 fn guess(n: u64, q: f64, z: f64) -> (u64, u64) {
     let (mean, deviation) = (q * n as f64, libm::sqrt(q * (1.0 - q) * n as f64));
-    let at = mean + z * deviation + (1.0 - 2.0 * q) * (z * z - 1.0) / 6.0 + 0.5;
-    ((at as u64).clamp(1, n), (deviation / 64.0) as u64 + 1)
+    // Cornish and Fisher's expansion, to the second order in 1/deviation.
+    let (skewness, variance) = (1.0 - 2.0 * q, q * (1.0 - q));
+    let cubed = z * z * z;
+    let second =
+        (1.0 - 6.0 * variance) * (cubed - 3.0 * z) / 24.0 - skewness * skewness * (2.0 * cubed - 5.0 * z) / 36.0;
+    // An n so small that the expansion means nothing gets its clamped value.
+    let at = mean + z * deviation + skewness * (z * z - 1.0) / 6.0 + second / deviation.max(1.0) + 0.5;
+    ((at as u64).clamp(1, n), (deviation / 1_024.0) as u64 + 1)
 }
 
 /// The smallest k within \[1, n + 1\] that has a property which, once had, is kept; `n + 1` has it in any case. Searches

@@ -7,7 +7,7 @@
 use crate::assess::{Assessment, Assessor, Depth, SAMPLE_RATIO_ADVICE};
 use crate::budget::{AlphaSpent, Highest};
 use crate::cells::{Cell, Slow, Threshold, slow, unknown};
-use crate::decide::{begin_epoch, broken, remember};
+use crate::decide::{begin_epoch, broken, fire};
 use crate::evidence::Stretch;
 use crate::metrics::{Metric, MetricName};
 use crate::spec::{Bound, Experiment, Limit, RewardKind};
@@ -121,7 +121,7 @@ pub fn analyze<C: Cell>(experiment: &Experiment, epochs: Vec<CountedEpoch<C>>) -
         experiment,
         state: State::begin(experiment, 0),
         observations: Observations { epochs: std::collections::BTreeMap::new() },
-        assessor: Assessor::default(),
+        assessor: Assessor::of_whole_epochs(),
         last: None,
         winner: None,
         highest: Highest::default(),
@@ -153,9 +153,9 @@ impl<C: Cell> Walk<'_, C> {
         self.observations.epochs.insert(number, EpochCounts { settled: epoch.cells, unsettled: Vec::new() });
         let mut found = Vec::new();
         let assessment = loop {
-            let assessment = self.assessor.assess(self.experiment, &self.state, &self.observations, Depth::Evidence);
+            let mut assessment = self.assess(Depth::Evidence);
             self.highest.look(&assessment);
-            if !self.remember(&assessment, &mut found) {
+            if !self.remember(&mut assessment, &mut found) {
                 break assessment;
             }
             // Who is out changes who is compared: look again at the same counts, as production does.
@@ -179,6 +179,12 @@ impl<C: Cell> Walk<'_, C> {
         self.last = Some(assessment);
     }
 
+    /// The state's closed buckets are lent for it: [`Walk::remember`] brings them back.
+    fn assess(&mut self, depth: Depth) -> Assessment {
+        let units = std::mem::take(&mut self.state.units);
+        self.assessor.assess_with(self.experiment, &self.state, units, &self.observations, depth)
+    }
+
     fn begin(&mut self, weights: Vec<u32>, compare_at: Option<Vec<u64>>, expected: Option<f64>) {
         match &self.last {
             Some(assessment) => begin_epoch(&mut self.state, weights, assessment, 0),
@@ -199,10 +205,16 @@ impl<C: Cell> Walk<'_, C> {
     }
 
     /// Keeps what this look adds. Whether a version is out that was not before.
-    fn remember(&mut self, assessment: &Assessment, found: &mut Vec<Found>) -> bool {
-        let mut next = remember(&self.state, assessment);
+    fn remember(&mut self, assessment: &mut Assessment, found: &mut Vec<Found>) -> bool {
+        let (latched, was_broken) = (self.state.latched.clone(), self.state.sample_ratio_broken);
+        let next = &mut self.state;
+        fire(next, assessment);
+        if let Some(carry) = &mut assessment.carry {
+            next.units = std::mem::take(&mut carry.units);
+            next.frozen.clone_from(&carry.frozen);
+        }
         for (index, version) in assessment.versions.iter().enumerate() {
-            for (gate, (before, after)) in version.gates.iter().zip(self.state.latched.iter().zip(&next.latched)) {
+            for (gate, (before, after)) in version.gates.iter().zip(latched.iter().zip(&next.latched)) {
                 let (before, after) = (before.get(index), after.get(index));
                 let (kind, what, log_e, at) = match after.filter(|_| before != after) {
                     Some(Verdict::Met) => (FoundKind::Met, "meets", gate.log_e_met, gate.met_at),
@@ -223,7 +235,7 @@ impl<C: Cell> Walk<'_, C> {
                 });
             }
         }
-        if next.sample_ratio_broken && !self.state.sample_ratio_broken {
+        if next.sample_ratio_broken && !was_broken {
             let why = "Exposures do not follow the weights.".to_owned();
             found.push(Found { kind: FoundKind::SampleRatioBroken, version: None, gate: None, why });
         }
@@ -234,12 +246,11 @@ impl<C: Cell> Walk<'_, C> {
             let why = format!("{} is out from here on, for it breaks {what}.", version.name);
             found.push(Found { kind: FoundKind::Out, version: Some(version.name.clone()), gate: None, why });
         }
-        self.state = next;
         more_out
     }
 
     fn end(mut self) -> Analysis {
-        let mut assessment = self.assessor.assess(self.experiment, &self.state, &self.observations, Depth::Complete);
+        let mut assessment = self.assess(Depth::Complete);
         for warning in &mut assessment.warnings {
             // Nothing runs here that could be applied anew.
             *warning = warning.replace(

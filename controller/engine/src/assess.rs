@@ -4,15 +4,17 @@
 
 use crate::beliefs::Beliefs;
 use crate::breaker::{self, Doubt};
-use crate::cells::{Cell, Moments, Span, Tally};
+use crate::cells::{Cell, Moments, Tally};
 use crate::evidence::{Fold, RealRewards, SlowCounts, Stretch, finite, slow_counts};
 use crate::gates::{self, Gate};
+use crate::latencies::Latencies;
 use crate::metrics::{self, Metric, MetricName};
 use crate::spec::{Alpha, Experiment, RewardKind};
 use crate::state::{
     Epoch, EpochCounts, FIRST_LATENCY_GRID, Frozen, LATENCY_QUANTILES, Observations, PairUnits, State, Verdict,
 };
-use crate::{sticky, words};
+use crate::sticky::{self, Joining};
+use crate::words;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -176,19 +178,39 @@ pub enum Depth {
 /// How many epochs at the end may still change without the fold being done anew.
 const OPEN_EPOCHS: usize = 8;
 
-/// Assesses one experiment again and again. It remembers the evidence of old epochs, so that a look costs the same however
-/// long the experiment runs; what it returns has the same bits as [`assess`].
+/// Assesses one experiment again and again. It remembers the evidence of old epochs, so that of them a look only sums what was counted
+/// and makes the beliefs anew; what it returns has the same bits as [`assess`]. What that saves: docs/performance.md.
 #[derive(Debug, Clone, Default)]
 pub struct Assessor {
     experiment: Option<Experiment>,
     /// What the epochs in `fold` showed.
     prefix: Vec<u64>,
-    fold: Option<Fold>,
+    fold: Option<Arc<Fold>>,
     /// By epoch, what it showed and the slow exposures in that.
     slow: BTreeMap<u32, (u64, Arc<SlowCounts>)>,
+    /// How far looks at whole epochs have come; `None` where epochs may still grow.
+    whole: Option<WholeEpochs>,
+}
+
+/// What looks at whole epochs need not do again.
+#[derive(Debug, Clone, Default)]
+struct WholeEpochs {
+    /// Per epoch of the state, whether its counts may be used.
+    usable: Vec<bool>,
+    /// Of those that may, how many were looked at for first events.
+    looked: usize,
+    /// Per pair of versions whose units are looked at.
+    joining: Vec<Joining>,
 }
 
 impl Assessor {
+    /// For epochs that are complete when the first look sees them: neither counts nor weights of theirs change any more, and looks only
+    /// add epochs. Then a look sees the new ones alone. What it returns still has the same bits as [`assess`].
+    #[must_use]
+    pub fn of_whole_epochs() -> Self {
+        Self { whole: Some(WholeEpochs::default()), ..Self::default() }
+    }
+
     /// Assesses the experiment. Counts of an epoch may only have grown since the last look.
     #[must_use]
     pub fn assess<C: Cell>(
@@ -198,15 +220,40 @@ impl Assessor {
         observations: &Observations<C>,
         depth: Depth,
     ) -> Assessment {
+        self.assess_with(experiment, state, state.units.clone(), observations, depth)
+    }
+
+    /// The same with the state's closed buckets apart: of many pairs they are large, and this look's are made from them.
+    pub(crate) fn assess_with<C: Cell>(
+        &mut self,
+        experiment: &Experiment,
+        state: &State,
+        mut units: Vec<PairUnits>,
+        observations: &Observations<C>,
+        depth: Depth,
+    ) -> Assessment {
         if self.experiment.as_ref() != Some(experiment) {
-            *self = Self { experiment: Some(experiment.clone()), ..Self::default() };
+            let whole = self.whole.take().map(|_| WholeEpochs::default());
+            *self = Self { experiment: Some(experiment.clone()), whole, ..Self::default() };
         }
         let mut warnings = Vec::new();
-        let usable = usable_epochs(experiment, state, observations, &mut warnings);
-        let seen: Vec<u64> = usable.iter().map(|(epoch, counts)| fingerprint(epoch, *counts)).collect();
+        let known = self.whole.as_mut().map(|whole| &mut whole.usable);
+        let usable = usable_epochs(experiment, state, observations, known, &mut warnings);
+        let seen: Vec<u64> = match self.whole {
+            Some(_) => vec![0; usable.len()],
+            None => usable.iter().map(|(epoch, counts)| fingerprint(epoch, *counts)).collect(),
+        };
         let stretches = self.stretches(experiment, &usable, &seen);
         let epochs: Vec<&Epoch> = stretches.iter().map(|stretch| stretch.epoch).collect();
-        let units = sticky::look(state, &epochs, observations);
+        if let Some(WholeEpochs { looked, joining, .. }) = &mut self.whole {
+            joining.resize_with(units.len(), Joining::default);
+            joining.iter_mut().zip(&mut units).for_each(|(joining, pair)| joining.advance(&state.epochs, pair));
+            sticky::look(&mut units, epochs.get(*looked..).unwrap_or_default(), observations);
+            *looked = epochs.len();
+        } else {
+            units.iter_mut().for_each(|pair| Joining::default().advance(&state.epochs, pair));
+            sticky::look(&mut units, &epochs, observations);
+        }
         let fold = self.fold(experiment, &units, &stretches, seen);
         let look = Look { experiment, state, stretches: &stretches, fold: &fold };
         put_together(&look, observations, units, warnings, depth)
@@ -237,24 +284,31 @@ impl Assessor {
         units: &[PairUnits],
         stretches: &[Stretch<'_, C>],
         seen: Vec<u64>,
-    ) -> Fold {
-        // First events of unit buckets grow too, and later looks may still find some in an old epoch.
-        let with_units = |(stretch, seen): (&Stretch<'_, C>, u64)| with_first_events(seen, stretch.epoch.epoch, units);
-        let seen: Vec<u64> = stretches.iter().zip(seen).map(with_units).collect();
+    ) -> Arc<Fold> {
+        let (seen, open) = match self.whole {
+            Some(_) => (seen, 0),
+            // First events of unit buckets grow too, and later looks may still find some in an old epoch.
+            None => {
+                let with_units =
+                    |(stretch, seen): (&Stretch<'_, C>, u64)| with_first_events(seen, stretch.epoch.epoch, units);
+                (stretches.iter().zip(seen).map(with_units).collect(), OPEN_EPOCHS)
+            }
+        };
         let known = seen.starts_with(&self.prefix);
         let mut fold = match self.fold.take().filter(|_| known) {
             Some(fold) => fold,
             None => {
                 self.prefix.clear();
-                Fold::new(experiment)
+                Arc::new(Fold::new(experiment))
             }
         };
-        let keep = seen.len().saturating_sub(OPEN_EPOCHS).max(self.prefix.len());
-        let mut kept = (keep == self.prefix.len()).then(|| fold.clone());
+        let keep = seen.len().saturating_sub(open).max(self.prefix.len());
+        let mut kept = (keep == self.prefix.len()).then(|| Arc::clone(&fold));
         for (at, stretch) in stretches.iter().enumerate().skip(self.prefix.len()) {
-            fold.push(experiment, units, stretch);
+            // Copied only where what is kept is pushed to.
+            Arc::make_mut(&mut fold).push(experiment, units, stretch);
             if at + 1 == keep {
-                kept = Some(fold.clone());
+                kept = Some(Arc::clone(&fold));
             }
         }
         self.prefix = seen.into_iter().take(keep).collect();
@@ -435,21 +489,23 @@ fn put_together<C: Cell>(
 }
 
 /// The epochs whose settled counts may be used; the others are named in a warning and left out **whole**, so that nothing is
-/// lost for one version only.
+/// lost for one version only. `known`: per epoch from the first, whether it may; what is new is added.
 fn usable_epochs<'a, C: Cell>(
     experiment: &Experiment,
     state: &'a State,
     observations: &'a Observations<C>,
+    known: Option<&mut Vec<bool>>,
     warnings: &mut Vec<String>,
 ) -> Vec<(&'a Epoch, Option<&'a EpochCounts<C>>)> {
     let mut usable = Vec::with_capacity(state.epochs.len());
-    for epoch in &state.epochs {
+    let mut nothing = Vec::new();
+    let known = known.unwrap_or(&mut nothing);
+    for (at, epoch) in state.epochs.iter().enumerate() {
         let counts = observations.epochs.get(&epoch.epoch);
-        let broken = counts.is_some_and(|counts| {
-            counts.settled.iter().enumerate().any(|(version, cell)| {
-                cell.is_contradictory() || (cell.tally().assigned > 0 && epoch.propensity(version) <= 0.0)
-            })
-        });
+        let broken = known.get(at).map_or_else(|| cannot_be_used(epoch, counts), |usable| !usable);
+        if at == known.len() {
+            known.push(!broken);
+        }
         if broken {
             warnings.push(format!(
                 "epoch {} of {} is left out: its counts contradict each other or its weights; look at the proxies",
@@ -460,6 +516,14 @@ fn usable_epochs<'a, C: Cell>(
         }
     }
     usable
+}
+
+fn cannot_be_used<C: Cell>(epoch: &Epoch, counts: Option<&EpochCounts<C>>) -> bool {
+    counts.is_some_and(|counts| {
+        counts.settled.iter().enumerate().any(|(version, cell)| {
+            cell.is_contradictory() || (cell.tally().assigned > 0 && epoch.propensity(version) <= 0.0)
+        })
+    })
 }
 
 /// Counts of a version over all epochs.
@@ -555,27 +619,17 @@ fn winner(experiment: &Experiment, versions: &[VersionAssessment], beats_all: im
 
 /// The latencies at which the next epoch compares candidates with the baseline: lower edges of the buckets that hold the
 /// baseline's quantiles so far; the same as in the last epoch while little is known.
-fn latency_grid(experiment: &Experiment, state: &State, spans: &[Span]) -> Vec<u64> {
+fn latency_grid(experiment: &Experiment, state: &State, latencies: &Latencies) -> Vec<u64> {
     let last = || state.epoch().map_or_else(|| FIRST_LATENCY_GRID.to_vec(), |epoch| epoch.latency_grid.clone());
     if experiment.guardrails.is_empty() {
         return last();
     }
-    let total: u64 = spans.iter().map(|span| span.count).fold(0, u64::saturating_add);
+    let total = latencies.count();
     if total < GRID_LATENCIES {
         return last();
     }
-    let at = |q: f64| {
-        #[expect(clippy::cast_precision_loss, reason = "a rank")]
-        let rank = q * total as f64;
-        let mut below = 0_u64;
-        let holds = spans.iter().find(|span| {
-            below = below.saturating_add(span.count);
-            #[expect(clippy::cast_precision_loss, reason = "a rank")]
-            let reached = below as f64 >= rank;
-            reached
-        });
-        holds.map_or(1, |span| span.lower.max(1))
-    };
+    #[expect(clippy::cast_precision_loss, reason = "a rank")]
+    let at = |q: f64| latencies.at_rank(q * total as f64).map_or(1, |span| span.lower.max(1));
     LATENCY_QUANTILES.iter().map(|q| at(*q)).collect()
 }
 

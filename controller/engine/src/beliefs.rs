@@ -2,8 +2,9 @@
 //! nothing.
 
 use crate::assess::Depth;
-use crate::cells::{Cell, Moments, Span, Threshold, unknown};
+use crate::cells::{Cell, Moments, Span, Threshold};
 use crate::evidence::Stretch;
+use crate::latencies::Latencies;
 use crate::spec::{Bound, Direction, Experiment, Limit, RewardKind};
 use crate::state::{LATENCY_QUANTILES, State};
 use std::collections::BTreeMap;
@@ -346,7 +347,7 @@ fn slow_rate<C: Cell>(
         return None;
     }
     let strata = seen.iter().map(|Seen { stretch, part }| {
-        let unknown = stretch.cell(version).map_or(0, unknown);
+        let unknown = stretch.unknown(version);
         let (certain, possible) = stretch.slow(version, threshold(stretch));
         let stratum = Stratum {
             propensity: stretch.propensity(version),
@@ -380,36 +381,17 @@ impl LatencyStratum {
             return Self::default();
         };
         let chosen = || stretches.iter().filter(|stretch| stretch.epoch.weights == weights);
-        let spans: Vec<Vec<Span>> = (0..versions)
-            .map(|version| {
-                chosen().filter_map(|stretch| stretch.cell(version)).fold(Vec::new(), |sum, cell| merged(&sum, cell))
-            })
-            .collect();
+        let of = |version: usize| {
+            let mut latencies = Latencies::default();
+            chosen().filter_map(|stretch| stretch.cell(version)).for_each(|cell| latencies.add(cell));
+            latencies
+        };
+        let latencies: Vec<Latencies> = (0..versions).map(of).collect();
         Self {
-            counts: spans.iter().map(|spans| spans.iter().map(|span| span.count).sum()).collect(),
-            buckets: spans.into_iter().map(|spans| spans.into_iter().map(bucket).collect()).collect(),
+            counts: latencies.iter().map(Latencies::count).collect(),
+            buckets: latencies.iter().map(|latencies| latencies.spans().map(bucket).collect()).collect(),
         }
     }
-}
-
-/// Merges a cell's latencies into an ascending list of spans.
-pub(crate) fn merged<C: Cell>(into: &[Span], cell: &C) -> Vec<Span> {
-    let mut out: Vec<Span> = Vec::with_capacity(into.len() + 16);
-    let mut push = |span: Span| match out.last_mut() {
-        Some(last) if last.place() == span.place() => {
-            last.count = last.count.saturating_add(span.count);
-        }
-        _ => out.push(span),
-    };
-    let mut left = into.iter().copied().peekable();
-    for right in cell.latencies() {
-        while let Some(span) = left.next_if(|left| left.place() <= right.place()) {
-            push(span);
-        }
-        push(right);
-    }
-    left.for_each(&mut push);
-    out
 }
 
 #[expect(clippy::cast_precision_loss, reason = "at most an hour of microseconds")]

@@ -1,8 +1,8 @@
 //! What may be acted on: e-processes over settled cells, folded epoch by epoch in order of time. A fold knows counts and
 //! weights; what its numbers mean for people is [`crate::gates`]' and [`crate::assess`]'s.
 
-use crate::beliefs::merged;
-use crate::cells::{Cell, Edge, Slow, Span, Tally, Threshold, slow, slow_at_each};
+use crate::cells::{Cell, Edge, Slow, Tally, Threshold, slow, slow_at_each, unknown};
+use crate::latencies::Latencies;
 use crate::spec::{Bound, Direction, Experiment, Limit, RewardKind};
 use crate::state::{Epoch, EpochCounts, FIRST_LATENCY_GRID, Frozen, LATENCY_QUANTILES, PairUnits, State};
 use std::sync::Arc;
@@ -25,7 +25,15 @@ pub(crate) struct Stretch<'a, C> {
 
 /// Per version, the slow exposures of an epoch at every threshold that the experiment asks about: they are asked for again and
 /// again, and a histogram is long.
-pub(crate) type SlowCounts = Vec<Vec<(Threshold, Slow)>>;
+pub(crate) type SlowCounts = Vec<SlowOfVersion>;
+
+/// Of one version.
+#[derive(Debug)]
+pub(crate) struct SlowOfVersion {
+    /// Exposures of which no latency is known.
+    unknown: u64,
+    at: Vec<(Threshold, Slow)>,
+}
 
 /// Counts them.
 pub(crate) fn slow_counts<C: Cell>(
@@ -37,7 +45,7 @@ pub(crate) fn slow_counts<C: Cell>(
     let of = |(version, cell): (usize, &C)| {
         let asked = thresholds(experiment, epoch, version, |limit| compared_at(counts, limit));
         let found = slow_at_each(cell, &asked);
-        asked.into_iter().zip(found).collect()
+        SlowOfVersion { unknown: unknown(cell), at: asked.into_iter().zip(found).collect() }
     };
     settled.iter().enumerate().map(of).collect()
 }
@@ -101,9 +109,15 @@ impl<C: Cell> Stretch<'_, C> {
         compared_at(self.counts, limit)
     }
 
+    /// A version's exposures of which no latency is known.
+    pub(crate) fn unknown(&self, version: usize) -> u64 {
+        let known = self.slow.get(version).map(|known| known.unknown);
+        known.or_else(|| self.cell(version).map(unknown)).unwrap_or(0)
+    }
+
     /// Slow exposures of a version: (certainly, possibly).
     pub(crate) fn slow(&self, version: usize, threshold: Threshold) -> (u64, u64) {
-        let known = self.slow.get(version).and_then(|known| known.iter().find(|(at, _)| *at == threshold));
+        let known = self.slow.get(version).and_then(|known| known.at.iter().find(|(at, _)| *at == threshold));
         let found = known.map(|(_, found)| *found).or_else(|| self.cell(version).map(|cell| slow(cell, threshold)));
         found.map_or((0, 0), |found| (found.certain, found.possible))
     }
@@ -172,7 +186,7 @@ pub(crate) struct Fold {
     versions: usize,
     sample_ratio: Option<SampleRatio>,
     /// The baseline's latencies, where guardrails ask for its quantiles.
-    baseline: Vec<Span>,
+    baseline: Latencies,
 }
 
 #[derive(Debug, Clone)]
@@ -206,7 +220,7 @@ impl Fold {
             better: if binary { (0..versions * versions).map(compared).collect() } else { Vec::new() },
             versions,
             sample_ratio: requests.then(|| SampleRatio::new(versions)),
-            baseline: Vec::new(),
+            baseline: Latencies::default(),
         }
     }
 
@@ -214,7 +228,7 @@ impl Fold {
     pub(crate) fn push<C: Cell>(&mut self, experiment: &Experiment, units: &[PairUnits], stretch: &Stretch<'_, C>) {
         let baseline = experiment.baseline;
         if let Some(cell) = stretch.cell(baseline).filter(|_| !experiment.guardrails.is_empty()) {
-            self.baseline = merged(&self.baseline, cell);
+            self.baseline.add(cell);
         }
         for (version, gates) in self.gates.iter_mut().enumerate() {
             for process in gates {
@@ -254,8 +268,8 @@ impl Fold {
         }
     }
 
-    /// The baseline's latencies, ascending; none without guardrails.
-    pub(crate) fn baseline_latencies(&self) -> &[Span] {
+    /// The baseline's latencies; none without guardrails.
+    pub(crate) fn baseline_latencies(&self) -> &Latencies {
         &self.baseline
     }
 

@@ -21,6 +21,7 @@ mod evidence;
 pub mod gates;
 pub mod health;
 pub mod journal;
+mod latencies;
 pub mod live;
 pub mod metrics;
 pub mod outlook;

@@ -3,7 +3,7 @@
 
 use crate::cells::{Cell, FirstUnits, UnitBuckets};
 use crate::spec::{Bound, Experiment, RewardKind};
-use crate::state::{Epoch, Observations, PairUnits, State, UNIT_LATENCY};
+use crate::state::{Epoch, Observations, PairUnits, UNIT_LATENCY};
 use weir_stats::units::{Closing, EpochBuckets, FirstEvents};
 
 /// The pairs whose first events some evidence of this experiment is about; none where each request is its own unit.
@@ -33,11 +33,9 @@ type Kind = for<'a> fn(UnitBuckets<'a>) -> &'a [u16];
 /// The same of units that somebody counted already.
 type Counted = fn(FirstUnits) -> u64;
 
-/// Looks at what has settled: every open bucket with an event closes for good.
-pub(crate) fn look<C: Cell>(state: &State, epochs: &[&Epoch], observations: &Observations<C>) -> Vec<PairUnits> {
-    let mut units = state.units.clone();
-    for pair in &mut units {
-        pair.until = joined_unevenly(&state.epochs, pair.a, pair.b);
+/// Looks at what has settled in these epochs: every open bucket with an event closes for good.
+pub(crate) fn look<C: Cell>(units: &mut [PairUnits], epochs: &[&Epoch], observations: &Observations<C>) {
+    for pair in units {
         let cell = |version: usize, epoch: &Epoch| {
             observations.epochs.get(&epoch.epoch).and_then(|counts| counts.settled.get(version))
         };
@@ -66,39 +64,58 @@ pub(crate) fn look<C: Cell>(state: &State, epochs: &[&Epoch], observations: &Obs
         close(&mut pair.slow, |buckets| buckets.slow, |units| units.slow);
         close(&mut pair.rewarded, |buckets| buckets.rewarded, |units| units.rewarded);
     }
-    units
 }
 
-/// The first epoch with which units of third versions joined `a` and `b` in other shares than the weights of these two; `None` if
-/// that never happened, as with two versions it cannot.
+/// By how much units of third versions have joined a pair in other shares than the weights of these two, with which it stands still
+/// beyond a tolerance; with two versions that cannot be.
 ///
 /// A bucket closes for a pair by events of the pair alone. Units that come from a third version are mostly without an event yet; if all
 /// of them join one of the two, the next first events are that version's, however good it is. With weighted rendezvous hashing a unit
 /// moves from i to j only if w_j/w_i rose, and who comes second does not depend on the winning score (an exponential race). So a change
 /// of weights does no harm if w_a/w_b stays, or if neither w_a/w_c nor w_b/w_c rises for any third c that had units. It depends on
 /// weights alone, so that stopping there chooses nothing by outcomes.
-fn joined_unevenly(epochs: &[Epoch], a: usize, b: usize) -> Option<u32> {
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Joining {
+    /// Epochs that were gone through.
+    epochs: usize,
+    moved: f64,
+    /// The first epoch with more than is tolerated.
+    until: Option<u32>,
+}
+
+impl Joining {
+    /// Goes through the epochs that are new, and tells the pair since when it stands still.
+    pub(crate) fn advance(&mut self, epochs: &[Epoch], pair: &mut PairUnits) {
+        let begin = self.epochs.saturating_sub(1);
+        for (before, after) in epochs.iter().zip(epochs.iter().skip(1)).skip(begin) {
+            if self.until.is_some() {
+                break;
+            }
+            self.moved += moved(before, after, pair.a, pair.b);
+            self.until = (self.moved > RATIO_TOLERANCE).then_some(after.epoch);
+        }
+        self.epochs = epochs.len();
+        pair.until = self.until;
+    }
+}
+
+/// The change of the ratio of two weights, as a part of it, if units of a third version joined the two with it; else none.
+fn moved(before: &Epoch, after: &Epoch, a: usize, b: usize) -> f64 {
     // Of an analysis they may be any 32 bits: products need more than 64.
     let weight = |epoch: &Epoch, version: usize| u128::from(epoch.weights.get(version).copied().unwrap_or(0));
-    let mut moved = 0.0;
-    epochs.iter().zip(epochs.iter().skip(1)).find_map(|(before, after)| {
-        let ((a_before, b_before), (a_after, b_after)) =
-            ((weight(before, a), weight(before, b)), (weight(after, a), weight(after, b)));
-        let joins = |c: usize| {
-            let (before, after) = (weight(before, c), weight(after, c));
-            c != a
-                && c != b
-                && before > 0
-                && (a_after * before > a_before * after || b_after * before > b_before * after)
-        };
-        if (0..before.weights.len()).any(joins) {
-            let (here, there) = (a_before * b_after, a_after * b_before);
-            #[expect(clippy::cast_precision_loss, reason = "a part of a whole")]
-            let part = here.abs_diff(there) as f64 / here.max(there).max(1) as f64;
-            moved += part;
-        }
-        (moved > RATIO_TOLERANCE).then_some(after.epoch)
-    })
+    let ((a_before, b_before), (a_after, b_after)) =
+        ((weight(before, a), weight(before, b)), (weight(after, a), weight(after, b)));
+    let joins = |c: usize| {
+        let (before, after) = (weight(before, c), weight(after, c));
+        c != a && c != b && before > 0 && (a_after * before > a_before * after || b_after * before > b_before * after)
+    };
+    if !(0..before.weights.len()).any(joins) {
+        return 0.0;
+    }
+    let (here, there) = (a_before * b_after, a_after * b_before);
+    #[expect(clippy::cast_precision_loss, reason = "a part of a whole")]
+    let part = here.abs_diff(there) as f64 / here.max(there).max(1) as f64;
+    part
 }
 
 /// By how much a ratio of weights may change in all, as parts of it, while units of third versions join the pair: weights are whole
@@ -135,7 +152,14 @@ mod tests {
                 latency_grid: Vec::new(),
             })
             .collect();
-        joined_unevenly(&epochs, a, b)
+        let mut pair = PairUnits { a, b, until: None, bad: None, slow: None, rewarded: None };
+        // Epoch by epoch, and all at once.
+        let mut joining = Joining::default();
+        (0..=epochs.len()).for_each(|known| joining.advance(&epochs[..known], &mut pair));
+        let stepwise = pair.until;
+        Joining::default().advance(&epochs, &mut pair);
+        assert_eq!(pair.until, stepwise);
+        pair.until
     }
 
     #[test]

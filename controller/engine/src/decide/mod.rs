@@ -282,6 +282,16 @@ impl Look<'_> {
 #[must_use]
 pub fn remember(state: &State, assessment: &Assessment) -> State {
     let mut next = state.clone();
+    fire(&mut next, assessment);
+    if let Some(carry) = &assessment.carry {
+        next.units.clone_from(&carry.units);
+        next.frozen.clone_from(&carry.frozen);
+    }
+    next
+}
+
+/// The part of [`remember`] that fires.
+pub(crate) fn fire(next: &mut State, assessment: &Assessment) {
     for (version, assessed) in assessment.versions.iter().enumerate() {
         for (row, gate) in next.latched.iter_mut().zip(&assessed.gates) {
             if let Some(verdict) = row.get_mut(version) {
@@ -290,11 +300,6 @@ pub fn remember(state: &State, assessment: &Assessment) -> State {
         }
     }
     next.sample_ratio_broken |= assessment.sample_ratio.is_some_and(|test| test.broken);
-    if let Some(carry) = &assessment.carry {
-        next.units.clone_from(&carry.units);
-        next.frozen.clone_from(&carry.frozen);
-    }
-    next
 }
 
 /// Whether an epoch has lasted long enough that the next begins although weights stay: after 5,000 settled exposures (or 1% of
