@@ -584,9 +584,9 @@ fn all_better(experiment: &Experiment, fold: &Fold, real: &RealRewards) -> Vec<B
     pairs.filter_map(|(b, k)| Some(Better { version: b, than: k, log_e: log_e(b, k)? })).collect()
 }
 
-/// Whether `b` itself has beaten every other version that is in: E(b > k) ≥ (K − 1)/α_P each. Then the best of those that are in is
-/// passed over with probability at most α_P, by the union over the K − 1 that could be promoted in its stead. Card J's mean alone
-/// would not say so: another version, out by now, may have supplied the evidence.
+/// Whether `b` itself has beaten every other version that is in: E(b > k) ≥ (K − 1)/α_P each. Then the best of the versions that keep
+/// their limits, unless it was rolled back falsely, is passed over with probability at most α_P, by the union over the K − 1 that could
+/// be promoted in its stead. Card J's mean alone would not say so: another version, out by now, may have supplied the evidence.
 fn beats_all(experiment: &Experiment, state: &State, fold: &Fold, real: &RealRewards, b: usize) -> bool {
     let versions = experiment.versions.len();
     let mut others = (0..versions).filter(|k| *k != b && !state.is_out(*k));
