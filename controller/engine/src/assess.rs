@@ -690,7 +690,7 @@ fn standing(experiment: &Experiment, version: &VersionAssessment) -> String {
         return format!("{name} breaks {}.", violated.join(", "));
     }
     if version.out {
-        return format!("{name} is out: an earlier look had the evidence.");
+        return format!("{name} is out: rolled back by an earlier look's evidence, or by hand.");
     }
     if version.settled.assigned == 0 {
         return format!("{name} has no settled exposures: nothing is known of it.");
@@ -747,7 +747,7 @@ fn conclusion(experiment: &Experiment, versions: &[VersionAssessment], winner: O
     }
     if versions.iter().all(|version| version.out || version.baseline) {
         return format!(
-            "No candidate is left: each has broken a limit, so {} stays.",
+            "No candidate is left: each is rolled back, so {} stays.",
             experiment.version_name(experiment.baseline)
         );
     }
