@@ -9,4 +9,4 @@ step 'Optimised program' cargo build --release -p weir-calibration
 force=()
 [[ ${FORCE:-} == 1 ]] && force=(--force)
 exec "$CARGO_TARGET_DIR/release/weir-calibrate" --runs "${RUNS:-10000}" --only "${ONLY:-}" \
-  --document docs/error-contract.md "${force[@]}"
+  --document docs/error-contract.md ${force[@]+"${force[@]}"}
