@@ -37,7 +37,7 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Show experiments.
     Get(get::GetArgs),
-    /// Follow an experiment until it concludes.
+    /// Follow an experiment; with --until-concluded, until it concludes.
     Watch(watch::WatchArgs),
     /// Tell an experiment's story: what happened and why, what is evident, what is missing.
     Explain(explain::ExplainArgs),
