@@ -3,6 +3,7 @@
 
 use crate::assess::Assessment;
 use crate::decide::{self, Action, Decision};
+use crate::health::Health;
 use crate::policy;
 use crate::spec::{Experiment, TOTAL_WEIGHT};
 use crate::state::{Cause, Outcome, Phase, State, Step};
@@ -70,6 +71,22 @@ pub enum Refusal {
     /// What waited is no longer warranted.
     #[error("what waited for approval is no longer warranted: {0}")]
     NoLonger(String),
+    /// Telemetry cannot answer for it now.
+    #[error(
+        "nothing is approved while telemetry cannot answer for it ({0}): it still waits; approve it when that is over"
+    )]
+    Blind(String),
+    /// An edit would raise a canary's weight.
+    #[error(
+        "spec.strategy.canary.steps begins at {first}, above the weight in force, {here}: an edit raises no weight; begin the steps \
+         with {here} or less, and it climbs from there"
+    )]
+    Steep {
+        /// The first new step.
+        first: String,
+        /// The weight of each candidate by the old steps.
+        here: String,
+    },
     /// There is no such version.
     #[error("{name} has {count} versions and none with index {version}: choose one of them")]
     NoVersion {
@@ -100,7 +117,7 @@ pub enum Refusal {
     Baseline(String),
 }
 
-/// Carries out a command. `now` in Unix milliseconds.
+/// Carries out a command, knowing what `assessment` and `health` say. `now` in Unix milliseconds.
 ///
 /// # Errors
 /// [`Refusal`], a sentence that says what to do instead; nothing changes then.
@@ -109,9 +126,10 @@ pub fn carry_out(
     state: &State,
     command: &Command,
     assessment: &Assessment,
+    health: &Health,
     now: u64,
 ) -> Result<Decision, Refusal> {
-    let order = Order { experiment, state, assessment, now };
+    let order = Order { experiment, state, assessment, health, now };
     if let Phase::Concluded { version, .. } = state.phase {
         return Err(Refusal::Concluded { name: order.name(), version: experiment.version_name(version).to_owned() });
     }
@@ -133,6 +151,7 @@ struct Order<'a> {
     experiment: &'a Experiment,
     state: &'a State,
     assessment: &'a Assessment,
+    health: &'a Health,
     now: u64,
 }
 
@@ -222,10 +241,15 @@ impl Order<'_> {
         if let Some(doubt) = decide::no_longer(self.experiment, self.state, self.assessment, &awaited.step) {
             return Err(Refusal::NoLonger(doubt));
         }
+        let faults = decide::faults(self.state, self.health, self.now);
+        if !faults.is_empty() {
+            return Err(Refusal::Blind(faults.join("; ")));
+        }
         let mut next = self.next();
         match &awaited.step {
             Step::Weights { weights, rung } => {
                 next.rung = *rung;
+                next.split = None;
                 decide::begin_epoch(&mut next, weights.clone(), self.assessment, self.now);
                 Ok(self.decision(Action::Shift, "Approved: traffic moves as proposed.".to_owned(), next))
             }

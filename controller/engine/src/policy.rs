@@ -60,7 +60,8 @@ pub fn held_at(weights: &[u32], held: &[bool], least: u32, baseline: usize) -> V
 }
 
 /// One step of a bandit: from `current` towards `target` (shares, any positive sum), no weight moving more than
-/// `max_step`, every version that is in keeping at least `floor`, on a lattice of 1%.
+/// `max_step` (but for the rounding), every version that is in keeping at least `floor`, on a lattice of 1%. One that is below the
+/// floor, because it was set so by hand or the floor was raised, comes up to it by such steps.
 ///
 /// `open[v]` says whether version v may have traffic at all; versions that may not get zero.
 #[must_use]
@@ -96,7 +97,9 @@ pub fn step_towards(
     let farthest = wanted.iter().zip(&from).map(|(to, from)| (to - from).abs()).fold(0.0, f64::max);
     let part = if farthest > f64::from(max_step) { f64::from(max_step) / farthest } else { 1.0 };
     let moved: Vec<f64> = wanted.iter().zip(&from).map(|(to, from)| from + part * (to - from)).collect();
-    round_to(&moved, LATTICE, &floors, baseline)
+    let kept: Vec<u32> =
+        floors.iter().zip(&from).map(|(floor, from)| if *from < f64::from(*floor) { 0 } else { *floor }).collect();
+    round_to(&moved, LATTICE, &kept, baseline)
 }
 
 /// Rounds shares to multiples of `lattice` that sum to [`TOTAL_WEIGHT`], each at least its floor; ties and what does not

@@ -33,6 +33,9 @@ pub struct State {
     pub units: Vec<PairUnits>,
     /// Rung of a canary's ladder, from 0.
     pub rung: usize,
+    /// An A/B test's weights while an edit of them waits for approval; `None`: those of the experiment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Vec<u32>>,
     /// Milliseconds it ran before it was paused last: time in a pause does not count towards the longest duration.
     #[serde(default)]
     pub ran_ms: u64,
@@ -287,6 +290,7 @@ impl State {
             frozen: Vec::new(),
             units: crate::sticky::pairs(experiment),
             rung: 0,
+            split: None,
             ran_ms: 0,
             running_since: None,
             awaited: None,

@@ -1,18 +1,20 @@
 //! What to do: evidence decides, policy moves the rest, doubt holds.
 //!
 //! `ladder` and `bandit` say which weights a strategy wants, `approval` lets a person have the last word, `breaking` is what
-//! the breaker does, `reasons` says it in sentences. What people command is [`crate::command`]'s.
+//! the breaker does, `edit` what a changed document means, `reasons` says it in sentences. What people command is [`crate::command`]'s.
 
 mod approval;
 mod bandit;
 mod breaking;
+mod edit;
 mod ladder;
 mod reasons;
 mod winner;
 
 pub(crate) use approval::no_longer;
+pub use edit::{changes, edited};
 pub(crate) use ladder::part as part_of_ladder;
-pub(crate) use reasons::broken;
+pub(crate) use reasons::{broken, moves};
 
 use crate::assess::{Assessment, VersionAssessment};
 use crate::health::Health;
@@ -120,6 +122,20 @@ pub fn decide(experiment: &Experiment, state: &State, assessment: &Assessment, h
     Decision { at: now, action, reasons, state: next }
 }
 
+/// What telemetry, or the clock, cannot answer for, a sentence each; empty when weights may move.
+pub(crate) fn faults(state: &State, health: &Health, now: u64) -> Vec<String> {
+    let mut faults = health.faults();
+    if went_back(state, now) {
+        faults.push("the clock went back".to_owned());
+    }
+    faults
+}
+
+/// Whether the epoch in force began in the future.
+fn went_back(state: &State, now: u64) -> bool {
+    state.epoch().is_some_and(|epoch| now < epoch.began_at)
+}
+
 impl Look<'_> {
     fn act(&mut self, health: &Health) -> Action {
         if let Some(action) = self.roll_back() {
@@ -129,12 +145,7 @@ impl Look<'_> {
             self.reasons.push(reasons::paused(self.experiment, cause));
             return self.renew();
         }
-        // An epoch that began in the future: the clock went back.
-        let backwards = self.next.epoch().is_some_and(|epoch| self.now < epoch.began_at);
-        let mut faults = health.faults();
-        if backwards {
-            faults.push("the clock went back".to_owned());
-        }
+        let faults = faults(&self.next, health, self.now);
         if !faults.is_empty() {
             self.reasons.push(format!("Weights stay: {}. Lost telemetry is not evidence.", faults.join("; ")));
         }
@@ -143,7 +154,7 @@ impl Look<'_> {
         }
         if !self.reasons.is_empty() {
             // A clock that stepped measures no duration, and begins no epoch.
-            if backwards || health.clock_stepped() {
+            if went_back(&self.next, self.now) || health.clock_stepped() {
                 return Action::Hold;
             }
             return self.time_out().unwrap_or_else(|| self.renew());
@@ -227,7 +238,7 @@ impl Look<'_> {
 
     fn shift(&mut self) -> Action {
         let wanted = match &self.experiment.strategy {
-            Strategy::Ab { .. } => None,
+            Strategy::Ab { weights } => self.split(weights),
             Strategy::Bandit { .. } => bandit::step(self),
             Strategy::Canary { steps } => ladder::climb(self, steps),
         };
@@ -237,6 +248,7 @@ impl Look<'_> {
             }
             Some((weights, rung)) => {
                 self.next.rung = rung;
+                self.next.split = None;
                 self.next.awaited = None;
                 self.begin_epoch(weights);
                 return Action::Shift;
@@ -251,6 +263,19 @@ impl Look<'_> {
         let missing = reasons::missing(self.experiment, &self.next, self.assessment);
         self.reasons.extend(missing);
         self.renew()
+    }
+
+    /// An A/B test's weights after an edit that waited for approval.
+    fn split(&mut self, weights: &[u32]) -> Option<(Vec<u32>, usize)> {
+        self.next.split.as_ref()?;
+        let wanted = breaking::lowered(self.experiment, &self.next, weights);
+        if wanted.as_slice() == self.next.weights() {
+            self.next.split = None;
+            return None;
+        }
+        let moves = reasons::moves(self.experiment, self.next.weights(), &wanted);
+        self.reasons.push(format!("The document has other weights than those in force: {moves}."));
+        Some((wanted, self.next.rung))
     }
 
     /// A new epoch with the same weights if the last has lasted long enough.
@@ -339,30 +364,10 @@ pub fn standing_weights(experiment: &Experiment, next: &State) -> Vec<u32> {
             let closed: Vec<bool> = (0..next.out.len()).map(|v| next.is_out(v) || next.is_tripped(v)).collect();
             policy::canary_weights(experiment, steps.get(next.rung).copied().unwrap_or(0), &closed)
         }
-        Strategy::Ab { weights } => breaking::lowered(experiment, next, weights),
+        // Those of an edit that waits for approval are not in force yet.
+        Strategy::Ab { weights } => breaking::lowered(experiment, next, next.split.as_ref().unwrap_or(weights)),
         Strategy::Bandit { .. } => breaking::lowered(experiment, next, next.weights()),
     }
-}
-
-/// The state after an edit of what may change while evidence stays valid. A pending experiment begins anew; one that runs gets a new
-/// epoch, with its strategy's weights; of one that is paused the weights stay.
-#[must_use]
-pub fn edited(wanted: &Experiment, state: &State, now: u64) -> State {
-    if state.phase == Phase::Pending {
-        return State { phase: Phase::Pending, ..State::begin(wanted, now) };
-    }
-    let mut next = state.clone();
-    next.awaited = None;
-    if let Strategy::Canary { steps } = &wanted.strategy {
-        next.rung = state.rung.min(steps.len().saturating_sub(1));
-    }
-    let weights = if state.is_running() { standing_weights(wanted, &next) } else { state.weights().to_vec() };
-    if let Some(last) = state.epoch() {
-        // What the epoch in force takes as known is known still: centre and latencies stay.
-        let began_at = now.max(last.began_at);
-        next.epochs.push(Epoch { epoch: last.epoch.saturating_add(1), began_at, weights, ..last.clone() });
-    }
-    next
 }
 
 /// Whether the evidence is there that a version breaks its limits.

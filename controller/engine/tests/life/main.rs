@@ -7,6 +7,7 @@
 )]
 
 mod breaker;
+mod edits;
 mod people;
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;

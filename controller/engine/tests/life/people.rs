@@ -5,6 +5,7 @@ use crate::world::{World, bandit, canary};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 use weir_engine::command::{Command, Refusal};
 use weir_engine::decide::Action;
+use weir_engine::health::Health;
 use weir_engine::planning::planned;
 use weir_engine::spec::{OnTimeout, Rule};
 use weir_engine::state::{Cause, Outcome, Phase, Step};
@@ -206,6 +207,40 @@ fn approving_what_has_become_doubtful_is_refused() {
         world.serve(&[(0.003, 0.0), (0.3, 0.0)], 300);
     }
     assert!(matches!(world.command(Command::Approve), Err(Refusal::NoLonger(_))));
+}
+
+#[test]
+fn nothing_is_approved_while_telemetry_cannot_answer_for_it_and_it_still_waits() {
+    for steps in [&[1_000, 5_000][..], &[5_000][..]] {
+        let mut goals = canary(steps);
+        (goals.approvals.step, goals.approvals.promotion) = (true, true);
+        let mut world = World::new(goals, 14);
+        world.until(Action::Ask, &GOOD, 500, 300);
+        let waits = world.state.awaited.clone();
+        world.health = Health { newest_report_ms: Some(45_000), ..Health::default() };
+        let refused = world.command(Command::Approve).unwrap_err();
+        assert_eq!(refused, Refusal::Blind("no proxy has reported for 45 s".into()));
+        world.look();
+        assert_eq!(world.state.awaited, waits);
+        world.health = Health::default();
+        world.command(Command::Approve).unwrap();
+    }
+}
+
+#[test]
+fn nothing_is_approved_where_exposures_do_not_follow_the_weights() {
+    let mut goals = canary(&[5_000]);
+    goals.approvals.promotion = true;
+    let mut world = World::new(goals, 15);
+    world.until(Action::Ask, &GOOD, 500, 300);
+    // It is seen now, and no look has acted on it.
+    let epoch = world.state.epoch().unwrap().epoch;
+    let settled = &mut world.observations.epochs.get_mut(&epoch).unwrap().settled[0];
+    settled.assigned += 10_000;
+    settled.completed += 10_000;
+    assert!(!world.state.sample_ratio_broken);
+    let refused = world.command(Command::Approve).unwrap_err();
+    assert_eq!(refused, Refusal::NoLonger("exposures do not follow the weights".into()));
 }
 
 #[test]
