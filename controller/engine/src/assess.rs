@@ -21,8 +21,8 @@ use std::sync::Arc;
 use weir_stats::best;
 
 /// What follows where exposures do not follow the weights, while an experiment runs.
-pub(crate) const SAMPLE_RATIO_ADVICE: &str = "nobody is promoted, weights stay, and violations still roll back; find the cause, then \
-                                             apply the experiment under a new name";
+pub(crate) const SAMPLE_RATIO_ADVICE: &str = "nobody is promoted, weights stay, and only an objective, which compares with nobody, still \
+                                             rolls back; find the cause, then apply the experiment under a new name";
 /// Latencies of the baseline that the next epoch's grid is taken from, at least.
 const GRID_LATENCIES: u64 = 200;
 
@@ -406,12 +406,15 @@ fn put_together<C: Cell>(
     });
     warn(experiment, &tallies, &units, sample_ratio, &mut warnings);
 
+    let broken = state.sample_ratio_broken || sample_ratio.is_some_and(|test| test.broken);
     let said = fold.gates();
     let mut versions = Vec::with_capacity(count);
     for ((index, version), metrics) in experiment.versions.iter().enumerate().zip(metrics) {
         let total = totals.get(index).copied().unwrap_or_default();
-        let gates =
-            said.get(index).map(|said| gates::of(experiment, state, index, said, &total.settled)).unwrap_or_default();
+        let gates = said
+            .get(index)
+            .map(|said| gates::of(experiment, state, index, said, &total.settled, !broken))
+            .unwrap_or_default();
         let log_e_beaten = beaten(experiment, state, fold, &real, index);
         let metric = |name: MetricName| metrics.iter().find(|metric: &&Metric| metric.name == name);
         let with_baseline =
@@ -460,7 +463,6 @@ fn put_together<C: Cell>(
     let settled_exposures = versions.iter().fold(0, |sum: u64, version| version.settled.assigned.saturating_add(sum));
     // Rewards beyond exposures cannot be: such counts are left out above, but they are still in the totals shown.
     let rewarded = tallies.iter().fold(0_u64, |sum, tally| tally.rewarded.saturating_add(sum)).min(settled_exposures);
-    let broken = state.sample_ratio_broken || sample_ratio.is_some_and(|test| test.broken);
     let winner = winner(experiment, &versions, |index| beats_all(experiment, state, fold, &real, index));
     let winner = winner.filter(|_| !broken);
     #[expect(clippy::cast_precision_loss, reason = "a rate")]

@@ -22,7 +22,8 @@ pub struct State {
     pub out: Vec<bool>,
     /// Per gate (the objectives, then the guardrails) and version, the verdicts that fired: a gate that has fired stays fired.
     pub latched: Vec<Vec<Verdict>>,
-    /// Whether exposures were found not to follow the weights (card E); stays so, for what was counted meanwhile is spoilt.
+    /// Whether exposures were found not to follow the weights (card E); stays so, for what was counted meanwhile is spoilt. From then on
+    /// weights stay, nobody is promoted, and no guardrail finds a violation: an objective, which compares with nobody, still may.
     #[serde(default)]
     pub sample_ratio_broken: bool,
     /// Variances at which evidence about real rewards is tightest (card H), each fixed when its pair first had enough.
