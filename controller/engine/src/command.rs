@@ -4,7 +4,6 @@
 use crate::assess::Assessment;
 use crate::decide::{self, Action, Decision};
 use crate::health::Health;
-use crate::policy;
 use crate::spec::{Experiment, TOTAL_WEIGHT};
 use crate::state::{Cause, Outcome, Phase, State, Step};
 use serde::{Deserialize, Serialize};
@@ -109,6 +108,9 @@ pub enum Refusal {
         /// How many versions there are.
         count: usize,
     },
+    /// It is paused with these weights.
+    #[error("{0} is paused with these weights already: there is nothing to do; resume it to let them move")]
+    SameWeights(String),
     /// The version is out.
     #[error("{0} is rolled back: it gets no traffic in this experiment; apply another experiment to try it again")]
     Out(String),
@@ -273,14 +275,26 @@ impl Order<'_> {
         if let Some((version, _)) = banned {
             return Err(Refusal::Out(self.version(version)?.to_owned()));
         }
+        let same = weights == next.weights();
+        let held = next.trips.iter().any(|trip| trip.open);
+        if same && !held && !next.is_running() {
+            return Err(Refusal::SameWeights(self.name()));
+        }
         // Whoever sets weights has seen what the breaker saw.
         next.trips.iter_mut().for_each(|trip| trip.open = false);
         decide::pause(&mut next, Cause::Weights, self.now);
-        if weights != next.weights() {
+        if !same {
             decide::begin_epoch(&mut next, weights.to_vec(), self.assessment, self.now);
         }
-        let reason = "Weights were set by hand: they stay until it is resumed; a violation still rolls back.";
-        Ok(self.decision(Action::Shift, reason.to_owned(), next))
+        let moves = if same {
+            "the same as before".to_owned()
+        } else {
+            decide::moves(self.experiment, self.state.weights(), weights)
+        };
+        let reason = format!(
+            "Weights were set by hand: {moves}. It is paused with them: they stay until it is resumed; a violation still rolls back."
+        );
+        Ok(self.decision(if same { Action::Pause } else { Action::Shift }, reason, next))
     }
 
     fn promote(&self, version: usize) -> Result<Decision, Refusal> {
@@ -311,7 +325,7 @@ impl Order<'_> {
         if decide::nobody_is_left(self.experiment, &next) {
             decide::conclude(&mut next, Outcome::RolledBack, self.experiment.baseline, self.now);
         } else {
-            let weights = policy::without_out(next.weights(), &next.out, self.experiment.baseline);
+            let weights = decide::rolled_back(self.experiment, &mut next);
             decide::begin_epoch(&mut next, weights, self.assessment, self.now);
         }
         Ok(self.decision(Action::RollBack, reason, next))

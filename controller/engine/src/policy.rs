@@ -29,10 +29,21 @@ pub fn canary_weights(experiment: &Experiment, step: u32, out: &[bool]) -> Vec<u
     weights
 }
 
-/// Weights with the versions that are out at zero and their share given to the others in proportion; all of it to the
-/// baseline when nobody else is left.
+/// Weights with the versions that are out at zero. Their share goes to the baseline, so that a roll-back exposes nobody to another
+/// candidate. Where users are the unit it goes to all others in proportion, or users of a version that is gone would join pairs unevenly
+/// and end the evidence about them; all of it to the baseline when nobody else is left.
 #[must_use]
-pub fn without_out(weights: &[u32], out: &[bool], baseline: usize) -> Vec<u32> {
+pub fn without_out(experiment: &Experiment, weights: &[u32], out: &[bool]) -> Vec<u32> {
+    let baseline = experiment.baseline;
+    if experiment.requests_are_units() {
+        held_at(weights, out, 0, baseline)
+    } else {
+        shared_out(weights, out, baseline)
+    }
+}
+
+/// Weights with the versions that are out at zero and their share given to the others in proportion.
+fn shared_out(weights: &[u32], out: &[bool], baseline: usize) -> Vec<u32> {
     let target: Vec<f64> = weights
         .iter()
         .zip(out)
@@ -193,8 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn who_is_out_gives_its_share_to_the_others_in_proportion() {
-        assert_eq!(without_out(&[2_000, 3_000, 5_000], &[false, false, true], 0), [4_000, 6_000, 0]);
-        assert_eq!(without_out(&[0, 10_000], &[false, true], 0), [10_000, 0]);
+    fn of_users_who_is_out_gives_its_share_to_the_others_in_proportion() {
+        assert_eq!(shared_out(&[2_000, 3_000, 5_000], &[false, false, true], 0), [4_000, 6_000, 0]);
+        assert_eq!(shared_out(&[0, 10_000], &[false, true], 0), [10_000, 0]);
     }
 }

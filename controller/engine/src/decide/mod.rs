@@ -12,6 +12,7 @@ mod reasons;
 mod winner;
 
 pub(crate) use approval::no_longer;
+pub(crate) use breaking::rolled_back;
 pub use edit::{changes, edited};
 pub(crate) use ladder::part as part_of_ladder;
 pub(crate) use reasons::{broken, moves};
@@ -179,12 +180,6 @@ impl Look<'_> {
         }
         self.reasons = fell;
         self.next.awaited = None;
-        let out = &self.next.out;
-        self.next
-            .trips
-            .iter_mut()
-            .filter(|trip| out.get(trip.version) == Some(&true))
-            .for_each(|trip| trip.open = false);
         let baseline = self.experiment.baseline;
         if nobody {
             let name = self.experiment.version_name(baseline);
@@ -192,14 +187,8 @@ impl Look<'_> {
             conclude(&mut self.next, Outcome::RolledBack, baseline, self.now);
             return Some(Action::RollBack);
         }
-        // Where users are the unit, what falls free goes to everybody in proportion: evidence about the others would end otherwise
-        // (`sticky`).
-        let weights = if self.next.is_running() && self.experiment.requests_are_units() {
-            standing_weights(self.experiment, &self.next)
-        } else {
-            self.next.weights().to_vec()
-        };
-        self.begin_epoch(policy::without_out(&weights, &self.next.out, baseline));
+        let weights = breaking::rolled_back(self.experiment, &mut self.next);
+        self.begin_epoch(weights);
         Some(Action::RollBack)
     }
 
@@ -385,5 +374,6 @@ pub(crate) fn nobody_is_left(experiment: &Experiment, state: &State) -> bool {
 pub(crate) fn conclude(next: &mut State, outcome: Outcome, version: usize, now: u64) {
     next.ran_ms = next.ran(now);
     next.awaited = None;
+    next.trips.iter_mut().for_each(|trip| trip.open = false);
     next.phase = Phase::Concluded { outcome, version, at: now };
 }

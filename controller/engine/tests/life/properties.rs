@@ -123,6 +123,10 @@ fn check_decision(experiment: &Experiment, before: &State, action: Action, after
             assert!(old.abs_diff(new) <= max_step + LATTICE, "{old} to {new} in one step");
         }
     }
+    if action == Action::RollBack && !after.is_concluded() {
+        let candidates = (0..old.len()).filter(|version| *version != experiment.baseline);
+        assert!(candidates.into_iter().all(|version| new[version] <= old[version]), "{old:?} to {new:?}");
+    }
     for (version, gone) in gone.iter().enumerate() {
         assert!(!before.is_out(version) || after.is_out(version), "out stays out");
         assert!(!*gone || new[version] == 0 || after.is_concluded());
