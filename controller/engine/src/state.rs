@@ -162,7 +162,7 @@ pub enum Cause {
     Asked,
     /// A person set the weights by hand; they stay until it is resumed.
     Weights,
-    /// The longest duration has passed, and the experiment leaves it to a person what then.
+    /// The longest duration has passed, and it is left to a person what then: the experiment says so, or telemetry could not answer.
     Timeout,
 }
 

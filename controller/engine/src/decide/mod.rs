@@ -151,6 +151,8 @@ impl Look<'_> {
             self.reasons.push(format!("Weights stay: {}. Lost telemetry is not evidence.", faults.join("; ")));
         }
         if self.next.sample_ratio_broken {
+            // Nothing that was proposed is warranted any more.
+            self.next.awaited = None;
             self.reasons.push("Exposures do not follow the weights: weights stay until the cause is found.".to_owned());
         }
         if !self.reasons.is_empty() {
@@ -158,7 +160,7 @@ impl Look<'_> {
             if went_back(&self.next, self.now) || health.clock_stepped() {
                 return Action::Hold;
             }
-            return self.time_out().unwrap_or_else(|| self.renew());
+            return self.time_out_blind().unwrap_or_else(|| self.renew());
         }
         if let Some(action) = self.trip_or_release() {
             return action;
@@ -202,8 +204,29 @@ impl Look<'_> {
         Action::Promote
     }
 
+    /// Whether the longest duration has passed.
+    fn is_over(&self) -> bool {
+        self.next.ran(self.now) >= self.experiment.max_duration_ms
+    }
+
+    /// The end of time where nothing may rest on what was seen: a person decides, whatever the experiment says of time-outs. On a
+    /// promotion that waits for approval time does not run out.
+    fn time_out_blind(&mut self) -> Option<Action> {
+        let waits = self.next.awaited.as_ref().is_some_and(|awaited| matches!(awaited.step, Step::Promotion { .. }));
+        if waits || !self.is_over() {
+            return None;
+        }
+        self.reasons.push(
+            "The longest duration has passed meanwhile: it pauses, since nothing can be concluded from what is seen now."
+                .to_owned(),
+        );
+        self.reasons.push(reasons::paused(self.experiment, Cause::Timeout));
+        pause(&mut self.next, Cause::Timeout, self.now);
+        Some(Action::Pause)
+    }
+
     fn time_out(&mut self) -> Option<Action> {
-        if self.next.ran(self.now) < self.experiment.max_duration_ms {
+        if !self.is_over() {
             return None;
         }
         let baseline = self.experiment.baseline;

@@ -103,8 +103,7 @@ fn check_decision(experiment: &Experiment, before: &State, action: Action, after
             assert!(action == Action::RollBack || old == new, "paused never moves");
         }
         Phase::Running if !health.faults().is_empty() => {
-            let allowed =
-                matches!(action, Action::Hold | Action::Renew | Action::RollBack | Action::Conclude | Action::Pause);
+            let allowed = matches!(action, Action::Hold | Action::Renew | Action::RollBack | Action::Pause);
             assert!(allowed, "{action:?}");
             assert!(action == Action::RollBack || old == new, "faults hold");
         }
