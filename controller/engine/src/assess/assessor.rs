@@ -14,7 +14,7 @@ use std::sync::Arc;
 const OPEN_EPOCHS: usize = 8;
 
 /// Assesses one experiment again and again. It remembers the evidence of old epochs, so that of them a look only sums what was counted
-/// and makes the beliefs anew; what it returns has the same bits as [`assess`]. What that saves: docs/performance.md.
+/// and makes the beliefs anew; what it returns has the same bits as [`assess`](super::assess). What that saves: docs/performance.md.
 #[derive(Debug, Clone, Default)]
 pub struct Assessor {
     experiment: Option<Experiment>,
@@ -40,7 +40,7 @@ struct WholeEpochs {
 
 impl Assessor {
     /// For epochs that are complete when the first look sees them: neither counts nor weights of theirs change any more, and looks only
-    /// add epochs. Then a look sees the new ones alone. What it returns still has the same bits as [`assess`].
+    /// add epochs. Then a look sees the new ones alone. What it returns still has the same bits as [`assess`](super::assess).
     #[must_use]
     pub fn of_whole_epochs() -> Self {
         Self { whole: Some(WholeEpochs::default()), ..Self::default() }
