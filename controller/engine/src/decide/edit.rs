@@ -2,7 +2,7 @@
 //! approval. Nothing here looks at evidence, so nothing here raises a canary's weight. Whether evidence allows a change at all is the
 //! controller's business.
 
-use super::{Action, Decision, breaking, moves, standing_weights};
+use super::{Action, Decision, Look, breaking, moves, standing_weights};
 use crate::command::Refusal;
 use crate::spec::{Approvals, Experiment, Rule, Strategy};
 use crate::state::{Epoch, Phase, Proposal, State, Step};
@@ -70,6 +70,21 @@ pub fn edited(was: &Experiment, wanted: &Experiment, state: &State, now: u64) ->
     Ok(Decision { at: now, action, reasons, state: next })
 }
 
+impl Look<'_> {
+    /// An A/B test's weights after an edit that waited for approval.
+    pub(super) fn split(&mut self, weights: &[u32]) -> Option<(Vec<u32>, usize)> {
+        self.next.split.as_ref()?;
+        let wanted = breaking::lowered(self.experiment, &self.next, weights);
+        if wanted.as_slice() == self.next.weights() {
+            self.next.split = None;
+            return None;
+        }
+        let moves = moves(self.experiment, self.next.weights(), &wanted);
+        self.reasons.push(format!("The document has other weights than those in force: {moves}."));
+        Some((wanted, self.next.rung))
+    }
+}
+
 /// What differs between two documents, in words: a field each, as it was and as it is.
 #[must_use]
 pub fn changes(was: &Experiment, is: &Experiment) -> Vec<String> {
@@ -84,7 +99,7 @@ pub fn changes(was: &Experiment, is: &Experiment) -> Vec<String> {
             field("steps", listed(before), listed(steps));
         }
         (Strategy::Ab { weights: before }, Strategy::Ab { weights }) => {
-            field("weights", split(was, before), split(is, weights));
+            field("weights", split_in_words(was, before), split_in_words(is, weights));
         }
         (
             Strategy::Bandit { rule: old_rule, floor: old_floor, max_step: old_step, half_life_ms: old_half_life },
@@ -129,7 +144,7 @@ fn listed(steps: &[u32]) -> String {
     format!("[{}]", steps.join(", "))
 }
 
-fn split(experiment: &Experiment, weights: &[u32]) -> String {
+fn split_in_words(experiment: &Experiment, weights: &[u32]) -> String {
     let shares = experiment.versions.iter().zip(weights);
     let shares: Vec<String> = shares.map(|(version, share)| format!("{}: {}", version.name, weight(*share))).collect();
     format!("{{{}}}", shares.join(", "))

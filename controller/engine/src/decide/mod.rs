@@ -277,19 +277,6 @@ impl Look<'_> {
         self.renew()
     }
 
-    /// An A/B test's weights after an edit that waited for approval.
-    fn split(&mut self, weights: &[u32]) -> Option<(Vec<u32>, usize)> {
-        self.next.split.as_ref()?;
-        let wanted = breaking::lowered(self.experiment, &self.next, weights);
-        if wanted.as_slice() == self.next.weights() {
-            self.next.split = None;
-            return None;
-        }
-        let moves = reasons::moves(self.experiment, self.next.weights(), &wanted);
-        self.reasons.push(format!("The document has other weights than those in force: {moves}."));
-        Some((wanted, self.next.rung))
-    }
-
     /// A new epoch with the same weights if the last has lasted long enough.
     fn renew(&mut self) -> Action {
         if !is_due(&self.next, self.assessment, self.now) {

@@ -8,6 +8,7 @@
 
 mod breaker;
 mod edits;
+mod journal;
 mod people;
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;
