@@ -245,7 +245,7 @@ fn story(experiment: &Experiment, rows: &[JournalRow]) -> Vec<Chapter> {
             Event::Continue { .. } => {
                 chapter("Here its journal begins: what was before was not recorded in it.".to_owned(), Vec::new(), None)
             }
-            Event::Edit { by, .. } => chapter("It was changed.".to_owned(), Vec::new(), Some(by)),
+            Event::Edit { by, .. } => chapter("It was changed.".to_owned(), reasons, Some(by)),
             Event::Delete { by } => chapter("It was deleted.".to_owned(), Vec::new(), Some(by)),
             Event::Command { order, .. } => {
                 let said = if order.reason.is_empty() { String::new() } else { format!(" “{}”", order.reason) };

@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use weir_core::plan::{InvalidPlan, PlannedExperiment};
+use weir_engine::decide::Decision;
 use weir_engine::journal::{Actor, Entry, Event, Trace, trace};
 use weir_engine::overlap::{Overlap, rank, refuse_overlap};
 use weir_engine::planning::planned;
@@ -34,6 +35,9 @@ pub(crate) enum Change {
     Changed,
     Unchanged,
 }
+
+/// What applying makes of one experiment, and, of one that was there, the decision that says what changes.
+type Planned = (ExperimentRow, Change, Option<Decision>);
 
 /// Why documents are not applied; nothing of them is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +68,7 @@ impl Keeper {
             Err(error) => return Ok(Err(error)),
         };
         let mut applied = Vec::new();
-        for (row, change) in changes {
+        for (row, change, edit) in changes {
             let created = change == Change::Created;
             let id = (!(dry_run && created)).then(|| row.id.clone());
             applied.push(Applied { name: row.spec.name.clone(), id, result: change });
@@ -84,7 +88,10 @@ impl Keeper {
             } else {
                 self.ledger.update_experiment(&row)?;
                 let Some(live) = self.mirror.experiments.get_mut(&row.id) else { continue };
-                let trace = trace(Some(&live.state), &row.state);
+                let trace = match &edit {
+                    Some(decision) => Trace::of(&live.state, decision),
+                    None => trace(Some(&live.state), &row.state),
+                };
                 live.document = row.document;
                 live.spec = Arc::new(row.spec);
                 live.state = row.state;
@@ -107,7 +114,7 @@ impl Keeper {
         wanted: Vec<Experiment>,
         document: &str,
         now: u64,
-    ) -> Result<(Vec<(ExperimentRow, Change)>, crate::publish::Published), ApplyError> {
+    ) -> Result<(Vec<Planned>, crate::publish::Published), ApplyError> {
         let mut names = BTreeSet::new();
         let mut entries: Vec<_> = self.mirror.in_order().into_iter().map(ranked).collect();
         let mut changes = Vec::new();
@@ -126,16 +133,17 @@ impl Keeper {
                 changes.push((
                     ExperimentRow { id, document: document.to_owned(), spec, state, created_at },
                     Change::Created,
+                    None,
                 ));
                 continue;
             };
             let edit = apply::edit(&live.spec, &live.state, &spec, now)
                 .map_err(|conflict| ApplyError::Conflict { name: spec.name.clone(), conflict })?;
-            let (state, change) = match edit {
-                Edit::Unchanged => (live.state.clone(), Change::Unchanged),
-                Edit::Changed(state) => {
+            let (state, change, edit) = match edit {
+                Edit::Unchanged => (live.state.clone(), Change::Unchanged, None),
+                Edit::Changed(decision) => {
                     self.check_overlap(&spec, &changes)?;
-                    (*state, Change::Changed)
+                    (decision.state.clone(), Change::Changed, Some(*decision))
                 }
             };
             if let Some(entry) = entries.iter_mut().find(|(_, entry)| entry.id == live.id) {
@@ -148,7 +156,7 @@ impl Keeper {
                 state,
                 created_at: live.created_at,
             };
-            changes.push((row, change));
+            changes.push((row, change, edit));
         }
         // As [`Mirror::in_order`] will have it.
         entries.sort_by(|(rank, entry), (other, of_other)| (rank, &entry.id).cmp(&(other, &of_other.id)));
@@ -157,9 +165,9 @@ impl Keeper {
 
     /// Refuses an experiment that could match the requests of another, as that is or is about to be, unless their priorities
     /// say who has them.
-    fn check_overlap(&self, spec: &Experiment, changes: &[(ExperimentRow, Change)]) -> Result<(), ApplyError> {
-        let about_to = changes.iter().map(|(row, _)| &row.spec);
-        let changed = |name: &str| changes.iter().any(|(row, _)| row.spec.name == name);
+    fn check_overlap(&self, spec: &Experiment, changes: &[Planned]) -> Result<(), ApplyError> {
+        let about_to = changes.iter().map(|(row, ..)| &row.spec);
+        let changed = |name: &str| changes.iter().any(|(row, ..)| row.spec.name == name);
         let others = self.mirror.experiments.values().map(|live| &*live.spec).filter(|other| !changed(&other.name));
         for other in about_to.chain(others).filter(|other| other.name != spec.name) {
             refuse_overlap(other, spec).map_err(ApplyError::Overlap)?;

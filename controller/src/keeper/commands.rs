@@ -125,7 +125,7 @@ impl Keeper {
         Ok(())
     }
 
-    fn health(&self, live: &Live) -> Health {
+    pub(super) fn health(&self, live: &Live) -> Health {
         health(&self.mirror, &live.id, &live.spec, self.clock.now())
     }
 

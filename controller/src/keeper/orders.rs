@@ -109,10 +109,12 @@ impl Keeper {
         {
             return Ok(Err(OrderError::OtherAwaited { shown, now: *since }));
         }
+        let health = self.health(live);
         // The engine knows what is evident now, not what was at the steward's last look.
         let carried = catch_unwind(AssertUnwindSafe(|| {
             let assessment = assess(&live.spec, &live.state, &observations);
-            carry_out(&live.spec, &live.state, &command, &assessment, now).map(|decision| (assessment, decision))
+            carry_out(&live.spec, &live.state, &command, &assessment, &health, now)
+                .map(|decision| (assessment, decision))
         }));
         let (assessment, decision) = match carried {
             Ok(Ok(done)) => done,
@@ -134,6 +136,7 @@ impl Keeper {
             trace: Trace::of(&live.state, &decision),
             event: Event::Command {
                 observed: live.observed(&observations, &unsettled(&observations)),
+                health,
                 order: order.clone(),
             },
         };

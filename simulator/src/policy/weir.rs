@@ -51,7 +51,7 @@ impl Policy for Weir {
             None => self.assessor.assess(experiment, state, view.observations, depth),
         };
         let decide_by = |assessment: &Assessment| {
-            approved(experiment, state, assessment, view.now)
+            approved(experiment, state, assessment, view)
                 .unwrap_or_else(|| decide(experiment, state, assessment, &view.health, view.now))
         };
         let mut decision = decide_by(&assessment);
@@ -67,11 +67,11 @@ impl Policy for Weir {
 }
 
 /// A simulated person starts what waits to be started, and approves whatever waits for approval by the next look.
-fn approved(experiment: &Experiment, state: &State, assessment: &Assessment, now: u64) -> Option<Decision> {
+fn approved(experiment: &Experiment, state: &State, assessment: &Assessment, view: &View<'_>) -> Option<Decision> {
     let command = match state.phase {
         Phase::Pending => Command::Start,
         _ if state.awaited.is_some() => Command::Approve,
         _ => return None,
     };
-    carry_out(experiment, state, &command, assessment, now).ok()
+    carry_out(experiment, state, &command, assessment, &view.health, view.now).ok()
 }

@@ -66,6 +66,9 @@ pub enum Event {
     Command {
         /// What was counted.
         observed: Observed,
+        /// What was known of telemetry.
+        #[serde(default, skip_serializing_if = "is_healthy")]
+        health: Health,
         /// What was asked for, by whom and why.
         order: Order,
     },

@@ -185,10 +185,10 @@ impl Rehearsal {
                 let (before, assessment) = would.look(&self.with, &mut self.assessor, &epochs, observations, &counted);
                 (!before.is_concluded()).then(|| Ok(decide(&self.with, &before, &assessment, health, entry.at)))
             }
-            Event::Command { order, .. } if !would.state.is_concluded() => {
+            Event::Command { health, order, .. } if !would.state.is_concluded() => {
                 let (before, assessment) = would.look(&self.with, &mut self.assessor, &epochs, observations, &counted);
                 Some(
-                    carry_out(&self.with, &before, &order.command, &assessment, entry.at)
+                    carry_out(&self.with, &before, &order.command, &assessment, health, entry.at)
                         .map_err(|refusal| refusal.to_string()),
                 )
             }

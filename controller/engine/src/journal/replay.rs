@@ -110,9 +110,9 @@ impl Replay {
                 return Err(differ("event", entry.event.name().to_owned(), "not a beginning: it has begun".to_owned()));
             }
             Event::Look { observed, health } => Some(at.look(&mut self.assessor, observed, health, entry.at)),
-            Event::Command { observed, order } => {
+            Event::Command { observed, health, order } => {
                 let assessment = at.assess(&mut self.assessor, observed);
-                match carry_out(&at.experiment, &at.state, &order.command, &assessment, entry.at) {
+                match carry_out(&at.experiment, &at.state, &order.command, &assessment, health, entry.at) {
                     Ok(decision) => Some(decision),
                     Err(refusal) => {
                         return Err(differ("command", "carried out".to_owned(), format!("refused: {refusal}")));
@@ -120,9 +120,10 @@ impl Replay {
                 }
             }
             Event::Edit { experiment, .. } => {
-                at.state = edited(experiment, &at.state, entry.at);
+                let decision = edited(&at.experiment, experiment, &at.state, entry.at)
+                    .map_err(|refusal| differ("edit", "made".to_owned(), format!("refused: {refusal}")))?;
                 at.experiment = experiment.as_ref().clone();
-                None
+                Some(decision)
             }
             Event::Delete { .. } => None,
         };
@@ -133,7 +134,7 @@ impl Replay {
         compare(number, entry, &computed)?;
         if let Some(decision) = &decision {
             at.state = decision.state.clone();
-            self.decisions += 1;
+            self.decisions += u64::from(!matches!(entry.event, Event::Edit { .. }));
         }
         Ok(Step { decision })
     }

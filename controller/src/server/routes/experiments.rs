@@ -93,6 +93,7 @@ impl From<ApplyError> for Problem {
             ApplyError::Conflict { name, conflict } => {
                 let path = match conflict {
                     Conflict::ChangesEvidence { field } => field,
+                    Conflict::Refused(_) => "spec.strategy",
                     Conflict::Concluded => "metadata.name",
                 };
                 let message = format!("{name}: {conflict}");
