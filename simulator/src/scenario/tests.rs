@@ -114,3 +114,64 @@ versions: {v2: {errors: 1%, leak: {from: 1h, doubles: 1h}, incidents: [{from: 0s
     assert_eq!((factors(0).errors, factors(0).latency), (1.0, 10.0));
     assert_eq!((factors(3 * hour).errors, factors(3 * hour).latency), (4.0, 1.0));
 }
+
+#[test]
+fn what_lies_after_the_end_of_the_simulation_is_refused_with_its_place() {
+    let problems = with(
+        "duration: 2h
+traffic: {rate: 5/s, bursts: [{from: 2h, until: 3h, factor: 2}]}
+versions: {v2: {leak: {from: 3h, doubles: 1h}, incidents: [{from: 1h, until: 4h}, {from: 2h, until: 4h}]}}
+faults:
+  silences: [{from: 3h, until: 4h}]
+  deaths: [{at: 2h}]
+  clockSteps: [{at: 5h, forward: 1m}]
+expect: {holds: [{from: 3h, until: 4h}]}
+",
+    );
+    let problems = problems.unwrap_err();
+    let places = ["traffic.bursts[0].from", "v2.incidents[1].from", "v2.leak.from", "silences[0].from", "deaths[0].at"];
+    for place in places.into_iter().chain(["clockSteps[0].at", "holds[0].from"]) {
+        let said = |problem: &String| problem.contains(place) && problem.contains("`duration` is 2h");
+        assert!(problems.iter().any(said), "{place}: {problems:#?}");
+    }
+    assert_eq!(problems.len(), 7, "{problems:#?}");
+}
+
+#[test]
+fn more_traffic_than_a_run_can_have_is_refused_whatever_it_is_made_of() {
+    let message = |rest: &str| with(rest).unwrap_err().join("\n");
+    let bursts = "traffic: {rate: 1000/s, bursts: [{from: 1h, until: 2h, factor: 2000}]}\n";
+    assert!(message(bursts).contains("at its peak"), "{}", message(bursts));
+    let cycle = "traffic: {rate: 700000/s, daily: {swing: 80%}}\nduration: 1h\n";
+    assert!(message(&cycle.replace("1h", "20h")).contains("at its peak"));
+    assert!(message("traffic: 5000/s\nduration: 90d\n").contains("requests in all"));
+    assert!(with("traffic: {rate: 100/s, bursts: [{from: 1h, until: 61m, factor: 10000}]}\n").is_ok());
+}
+
+#[test]
+fn clocks_and_unrecorded_requests_are_read_and_say_what_they_lack() {
+    let scenario = with(
+        "faults:
+  clocks: [{share: 50%, behind: 1m}]
+  clockSteps: [{at: 1h, forward: 10m}, {at: 2h, back: 4m}]
+  unrecorded: [{version: v2, share: 20%, from: 1h, until: 2h}]
+",
+    );
+    let faults = scenario.unwrap().faults;
+    assert_eq!([0, 1, 2, 3].map(|worker| faults.clock_of(worker, 4)), [-60_000, -60_000, 0, 0]);
+    let hour = 3_600_000;
+    assert_eq!([0, hour, 2 * hour].map(|now| faults.controllers_clock(now)), [0, 600_000, 360_000]);
+    let lost = faults.unrecorded_at(hour, 2);
+    assert!(lost[0] == 0.0 && (lost[1] - 0.2).abs() < 1e-12 && faults.unrecorded_at(2 * hour, 2).is_empty());
+    let problems = with("faults: {clocks: [{share: 1%}], unrecorded: [{version: v3, share: 1%}]}\n").unwrap_err();
+    assert!(problems[0].contains("write `ahead: 1m` or `behind: 1m`"), "{problems:?}");
+    assert!(problems[1].contains("`v3` is not a version"), "{problems:?}");
+}
+
+#[test]
+fn a_leak_without_end_leaves_numbers() {
+    let scenario = with("versions: {v2: {errors: 0%, leak: {doubles: 1s}}}\n").unwrap();
+    assert!(scenario.factors_at(1, 20 * 3_600_000).errors.is_finite());
+    // Infinitely many times nothing would be no number, and count as all.
+    assert_eq!(crate::truth::bad(&scenario), [false, false]);
+}

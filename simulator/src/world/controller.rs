@@ -2,6 +2,7 @@
 //! that vanished leaves its unfinished bins out whole.
 
 use super::worker::Worker;
+use crate::scenario::TICK_MS;
 use std::collections::BTreeMap;
 use weir_core::report::{Counts, ReportedExperiment};
 use weir_engine::cells::{Cell, Tally};
@@ -11,6 +12,13 @@ use weir_engine::state::{EpochCounts, Observations};
 
 /// A worker is live when it reported within so many milliseconds, as in the controller.
 const LIVE_MS: u64 = 120_000;
+/// That a clock stepped matters for so many milliseconds, as in the controller.
+const LATELY_MS: u64 = 120_000;
+/// Of so many workers one may have a clock of its own, as in the controller.
+const ONE_OF: usize = 10;
+
+/// A report is so long on its way, and made as often.
+const REPORT_MS: u64 = 2 * TICK_MS;
 
 /// What is open of one worker.
 #[derive(Debug, Default)]
@@ -18,6 +26,8 @@ pub(crate) struct Open {
     /// Cells whose bin is not final yet, by bin, epoch and version.
     cells: BTreeMap<(u64, u32, usize), Counts>,
     pub(crate) last_seen: u64,
+    /// By how many milliseconds the newest bin of the last report cannot be: it begins later than now, or is long over.
+    off_ms: u64,
 }
 
 /// Settled and open counts.
@@ -35,6 +45,12 @@ pub(crate) struct Controller {
     buried: Vec<Open>,
     /// When exposures found no room last, and how many then.
     dropped: Option<(u64, u64)>,
+    /// By how much the clock here is ahead.
+    clock: i64,
+    /// When the clock here was set last, and by how much.
+    stepped: Option<(u64, u64)>,
+    /// A report's newest bin is at most so old.
+    bin_and_deadline_ms: u64,
 }
 
 impl Controller {
@@ -48,6 +64,17 @@ impl Controller {
             settled: false,
             buried: Vec::new(),
             dropped: None,
+            clock: 0,
+            stepped: None,
+            bin_and_deadline_ms: experiment.bin_ms + experiment.deadline_ms,
+        }
+    }
+
+    /// The clock here is ahead by so much: if somebody has set it since, that is seen.
+    pub(crate) fn set_clock(&mut self, ahead_ms: i64, now: u64) {
+        let step = ahead_ms.abs_diff(std::mem::replace(&mut self.clock, ahead_ms));
+        if step > 0 {
+            self.stepped = Some((now, step));
         }
     }
 
@@ -81,9 +108,20 @@ impl Controller {
             live: count(&|open| age(open) < QUIET_MS),
             silent: count(&|open| (QUIET_MS..SILENCE_MS).contains(&age(open)) && !open.cells.is_empty()),
             newest_report_ms: all().map(age).min(),
+            clock_step_ms: self.clock_step(workers, now),
             dropped: self.dropped.filter(|(at, _)| now.saturating_sub(*at) < QUIET_MS).map_or(0, |(_, count)| count),
             ..Health::default()
         }
+    }
+
+    /// The largest step of a clock: of the one here lately, or of what a tenth of the workers are off by.
+    fn clock_step(&self, workers: &[Worker], now: u64) -> u64 {
+        let own = self.stepped.filter(|(at, _)| now.saturating_sub(*at) < LATELY_MS).map_or(0, |(_, step)| step);
+        let live =
+            workers.iter().map(|worker| &worker.open).filter(|open| now.saturating_sub(open.last_seen) < LIVE_MS);
+        let mut off: Vec<u64> = live.map(|open| open.off_ms).collect();
+        off.sort_unstable_by(|a, b| b.cmp(a));
+        own.max(off.get(off.len() / ONE_OF).copied().unwrap_or(0))
     }
 
     /// What has settled of a version.
@@ -99,6 +137,10 @@ impl Controller {
     pub(crate) fn take(&mut self, open: &mut Open, report: ReportedExperiment, now: u64) {
         open.last_seen = now;
         self.stirred = true;
+        if let Some(newest) = report.cells.iter().map(|cell| cell.bin).max() {
+            let behind = now.saturating_sub(newest.saturating_add(self.bin_and_deadline_ms + REPORT_MS));
+            open.off_ms = newest.saturating_sub(now).max(behind);
+        }
         for cell in report.cells {
             let Some(version) = self.names.iter().position(|name| *name == cell.version) else { continue };
             if let Some(seen) = self.seen.as_mut().and_then(|seen| seen.get_mut(version)) {
@@ -134,7 +176,7 @@ impl Controller {
         for counts in self.observations.epochs.values_mut() {
             counts.unsettled.fill_with(Counts::default);
         }
-        for Open { cells, last_seen } in workers.iter().map(|worker| &worker.open) {
+        for Open { cells, last_seen, .. } in workers.iter().map(|worker| &worker.open) {
             if now.saturating_sub(*last_seen) >= LIVE_MS {
                 continue;
             }
