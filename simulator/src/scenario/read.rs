@@ -197,7 +197,7 @@ fn versions(
         let Some(names) = names else { continue };
         let index = names.iter().position(|name| *name == entry.key);
         if index.is_none() {
-            let hint = nearest(&entry.key, names.iter().copied());
+            let hint = meant(&entry.key, names, entries.iter().map(|entry| entry.key.as_str()));
             at.problem(problems, format!("{} is not a version of the experiment{hint}", shown(&entry.key)));
         }
         match (read, index.and_then(|index| behaviours.get_mut(index))) {
@@ -206,4 +206,15 @@ fn versions(
         }
     }
     whole.then_some(behaviours)
+}
+
+/// Which version was meant: whoever is mentioned already was not. Where that leaves a choice, nobody is guessed.
+fn meant<'a>(found: &str, names: &[&str], mentioned: impl Iterator<Item = &'a str>) -> String {
+    let mentioned: Vec<&str> = mentioned.collect();
+    let mut left = names.iter().copied().filter(|name| !mentioned.contains(name));
+    let hint = match (left.next(), left.next()) {
+        (Some(only), None) => nearest(found, [only].into_iter()),
+        _ => String::new(),
+    };
+    if hint.is_empty() { format!("; it has {}", names.join(", ")) } else { hint }
 }

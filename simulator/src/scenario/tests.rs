@@ -76,7 +76,7 @@ fn everything_wrong_is_said_at_once_with_its_line_and_the_nearest_name() {
     let problems = problems.unwrap_err();
     for (problem, expected) in problems.iter().zip([
         "11:1: unknown field `trafic`; did you mean `traffic`?",
-        "13:7: versions.v3: `v3` is not a version of the experiment; did you mean `v1`?",
+        "13:7: versions.v3: `v3` is not a version of the experiment; it has v1, v2",
         "13:8: versions.v3: unknown field `erors`; did you mean `errors`?",
         "14:23: faults.lostReports: ",
         "14:35: faults.deaths[0]: the field `at` is missing: write when, as `at: 1h`",
@@ -174,4 +174,13 @@ fn a_leak_without_end_leaves_numbers() {
     assert!(scenario.factors_at(1, 20 * 3_600_000).errors.is_finite());
     // Infinitely many times nothing would be no number, and count as all.
     assert_eq!(crate::truth::bad(&scenario), [false, false]);
+}
+
+#[test]
+fn the_version_that_is_meant_is_one_that_nothing_is_said_of_yet() {
+    let problems = with("versions:\n  v1: {errors: 1%}\n  v3: {errors: 1%}\n").unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].ends_with("`v3` is not a version of the experiment; did you mean `v2`?"), "{problems:?}");
+    let all = with("versions:\n  v1: {errors: 1%}\n  v2: {errors: 1%}\n  v3: {errors: 1%}\n").unwrap_err();
+    assert!(all[0].ends_with("; it has v1, v2"), "{all:?}");
 }
