@@ -167,10 +167,12 @@ pub struct Ended {
 /// Runs a scenario many times on every core. `progress` hears now and then how many are done.
 #[must_use]
 pub fn run(scenario: &Scenario, policy: Name, runs: u64, progress: &(dyn Fn(u64) + Sync)) -> Many {
+    let words = scenario.expect.as_ref().is_some_and(|expect| !expect.says.is_empty());
+    let watching = if words { Watching::Words } else { Watching::Outcome };
     let users = scenario.users.as_ref().map_or(0, |users| u64::from(users.count));
     let all = parallel::map_on(parallel::at_once(users, MOST_USERS_AT_ONCE), runs, progress, |run| {
         let seed = seed_of(scenario.seed, run);
-        simulate(scenario, policy.make(seed).as_mut(), seed, Watching::Outcome)
+        simulate(scenario, policy.make(seed).as_mut(), seed, watching)
     });
     summary(scenario, policy.make(0).name(), &all)
 }

@@ -9,6 +9,7 @@ mod read_parts;
 #[cfg(test)]
 mod tests;
 
+use weir_engine::decide::Action;
 use weir_engine::spec::Experiment;
 
 pub use course::{Change, Drift, Leak};
@@ -287,4 +288,25 @@ pub struct Expect {
     pub not_before_ms: Option<u64>,
     /// A stretch in which no weight may move.
     pub holds: Vec<(u64, u64)>,
+    /// Words that the reasons of some decision must have.
+    pub says: Vec<String>,
+    /// What must have been done at some time.
+    pub does: Vec<Action>,
+    /// What some versions must have got.
+    pub got: Vec<Got>,
+}
+
+/// What a version must have got.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Got {
+    /// Which.
+    pub version: usize,
+    /// Of all requests, at least this share.
+    pub least: f64,
+    /// Of all requests, at most this share.
+    pub most: f64,
+    /// At most so many requests.
+    pub requests: u64,
+    /// At least so many settled exposures.
+    pub settled: u64,
 }

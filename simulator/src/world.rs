@@ -196,7 +196,7 @@ impl<'s> World<'s> {
         let changes = action.changes_the_plan();
         self.state = state;
         self.watcher.look(experiment, &self.state, self.controller.observations(), now, requests);
-        if action.moves_traffic() || self.watcher.is_news(action, &reasons) {
+        if action.moves_traffic() || self.watcher.is_news(action, &reasons) || action == Action::Ask {
             let weights = self.state.weights_in_force(experiment);
             self.decisions.push(Logged { at_ms: now, action, requests, weights, reasons });
         }

@@ -1,9 +1,20 @@
 //! What goes wrong in a scenario, and what its author says must come out.
 
 use super::read_parts::{MOST_TIME_MS, Problems, begins, in_order, list, list_of, share, share_of, time_of};
-use super::{ClockStep, Death, Expect, Faults, Outage, Unrecorded, WrongClock};
+use super::{ClockStep, Death, Expect, Faults, Got, Outage, Unrecorded, WrongClock};
 use crate::run::Ending;
+use weir_engine::decide::Action;
 use weir_engine::document::place::{Fields, Place, nearest, shown};
+
+/// What a scenario may expect to be done.
+const ACTIONS: [(&str, Action); 6] = [
+    ("shift", Action::Shift),
+    ("ask", Action::Ask),
+    ("pause", Action::Pause),
+    ("trip", Action::Trip),
+    ("release", Action::Release),
+    ("renew", Action::Renew),
+];
 
 pub(super) fn faults(place: &Place<'_>, names: Option<&[&str]>, end: u64, problems: &mut Problems) -> Option<Faults> {
     let known = ["lostReports", "partitions", "silences", "deaths", "controller", "clocks", "clockSteps", "unrecorded"];
@@ -106,7 +117,7 @@ fn version_of(place: &Place<'_>, names: Option<&[&str]>, problems: &mut Problems
 }
 
 pub(super) fn expect(place: &Place<'_>, names: Option<&[&str]>, end: u64, problems: &mut Problems) -> Option<Expect> {
-    let known = ["outcome", "version", "rolledBack", "by", "notBefore", "holds"];
+    let known = ["outcome", "version", "rolledBack", "by", "notBefore", "holds", "says", "does", "got"];
     let fields = place.fields(&known, "what must come out, as `{outcome: promoted, version: v2}`", problems)?;
     let outcome = fields.get("outcome").map_or(Some(None), |place| place.word(&Ending::WORDS, problems).map(Some));
     let index = |place: &Place<'_>, problems: &mut Problems| version_of(place, names, problems);
@@ -120,6 +131,24 @@ pub(super) fn expect(place: &Place<'_>, names: Option<&[&str]>, end: u64, proble
         let fields = place.fields(&["from", "until"], "`{from: 1h, until: 2h}`", problems)?;
         stretch(&fields, end, problems)
     });
+    let words = |place: &Place<'_>, problems: &mut Problems| {
+        place.text("words of a reason, as `waits for approval`", problems).map(str::to_owned)
+    };
+    let says = list_of(&fields, "says", "a list such as `[\"waits for approval\"]`", problems, words);
+    let action = |place: &Place<'_>, problems: &mut Problems| place.word(&ACTIONS, problems);
+    let does = list_of(&fields, "does", "a list such as `[trip, release]`", problems, action);
+    let asked = "a list such as `[{version: v2, least: 9%, most: 11%}]`";
+    let got = list_of(&fields, "got", asked, problems, |place, problems| {
+        let known = ["version", "least", "most", "requests", "settled"];
+        let fields = place.fields(&known, "`{version: v2, least: 9%, most: 11%}`", problems)?;
+        let version = fields.require("version", "which version, as `version: v2`", problems);
+        let version = version.and_then(|place| version_of(&place, names, problems));
+        let [least, most] =
+            [("least", 0.0), ("most", 1.0)].map(|(name, usual)| share_of(&fields, name, usual, problems));
+        let [requests, settled] = [("requests", u64::MAX), ("settled", 0)]
+            .map(|(name, usual)| fields.get(name).map_or(Some(usual), |place| place.whole(0..=u64::MAX, problems)));
+        Some(Got { version: version?, least: least?, most: most?, requests: requests?, settled: settled? })
+    });
     Some(Expect {
         outcome: outcome?,
         version: version?,
@@ -127,5 +156,8 @@ pub(super) fn expect(place: &Place<'_>, names: Option<&[&str]>, end: u64, proble
         by_ms: by?,
         not_before_ms: not_before?,
         holds: holds?,
+        says: says?,
+        does: does?,
+        got: got?,
     })
 }

@@ -184,3 +184,17 @@ fn the_version_that_is_meant_is_one_that_nothing_is_said_of_yet() {
     let all = with("versions:\n  v1: {errors: 1%}\n  v2: {errors: 1%}\n  v3: {errors: 1%}\n").unwrap_err();
     assert!(all[0].ends_with("; it has v1, v2"), "{all:?}");
 }
+
+#[test]
+fn what_must_be_said_done_and_got_is_read_and_asked_for() {
+    let scenario = with(
+        "expect: {says: [evidence, never], does: [ask], got: [{version: v2, least: 10%, most: 20%, requests: 5, settled: 3}]}\n",
+    )
+    .unwrap();
+    let run = crate::simulate(&scenario, &mut crate::policy::Weir::default(), 1, crate::Watching::Words);
+    let broken = crate::expect::broken(&scenario, &run).join("\n");
+    assert!(broken.contains("nobody said \"never\"") && !broken.contains("said \"evidence\""), "{broken}");
+    assert!(broken.contains("it never did Ask"), "{broken}");
+    assert!(broken.contains("more than 5") && !broken.contains("have settled"), "{broken}");
+    assert!(with("expect: {does: [dance]}\n").unwrap_err()[0].contains("trip"));
+}

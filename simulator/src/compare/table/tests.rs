@@ -43,7 +43,7 @@ fn each_row_says_whether_there_is_a_guarantee_and_whom_weir_is_better_and_worse_
             many("alike", None, Some(1), 505.0, None),
         ],
     );
-    let text = tables(&[one.clone()]);
+    let text = tables(std::slice::from_ref(&one));
     let row = |title: &str| text.lines().find(|line| line.starts_with(&format!("| {title}"))).unwrap();
     let promoted = row("bad one promoted");
     assert!(promoted.contains("at most 5%, at any look") && promoted.contains("%) ▲ |"), "{promoted}");
