@@ -37,7 +37,7 @@ fn broken(others: &[u64], make: &(dyn Fn(u64) -> Box<dyn Policy> + Sync)) -> Vec
     let all: Vec<(&Scenario, u64)> =
         gallery.iter().flat_map(|scenario| seeds(scenario).into_iter().map(move |seed| (scenario, seed))).collect();
     weir_simulator::parallel::map(all.len() as u64, &|_| {}, |at| {
-        let (scenario, seed) = all[usize::try_from(at).unwrap()];
+        let (scenario, seed) = *all.get(usize::try_from(at).unwrap()).unwrap();
         let run = simulate(scenario, make(seed).as_mut(), seed, Watching::Words);
         (scenario.experiment.name.clone(), seed, expect::broken(scenario, &run))
     })

@@ -1,10 +1,9 @@
-//! The controller's side of reports: what a watermark has passed settles, the rest stays open, by the rule of its ingest. A worker
-//! that vanished leaves its unfinished bins out whole.
+//! The controller's side of reports: what is settled and what is open of each worker, and what that says of telemetry.
 
 use super::worker::Worker;
 use crate::scenario::TICK_MS;
-use std::collections::BTreeMap;
 use weir_core::report::{Counts, ReportedExperiment};
+use weir_core::settling::{self, OpenCell};
 use weir_engine::cells::{Cell, Tally};
 use weir_engine::health::{Health, QUIET_MS, SILENCE_MS};
 use weir_engine::spec::Experiment;
@@ -23,8 +22,8 @@ const REPORT_MS: u64 = 2 * TICK_MS;
 /// What is open of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Open {
-    /// Cells whose bin is not final yet, by bin, epoch and version.
-    cells: BTreeMap<(u64, u32, usize), Counts>,
+    /// Cells whose bin is not final yet.
+    cells: Vec<OpenCell>,
     pub(crate) last_seen: u64,
     /// By how many milliseconds the newest bin of the last report cannot be: it begins later than now, or is long over.
     off_ms: u64,
@@ -146,15 +145,9 @@ impl Controller {
             if let Some(seen) = self.seen.as_mut().and_then(|seen| seen.get_mut(version)) {
                 seen.merge(&cell.counts);
             }
-            match open.cells.entry((cell.bin, cell.epoch, version)) {
-                std::collections::btree_map::Entry::Vacant(place) => {
-                    place.insert(cell.counts);
-                }
-                std::collections::btree_map::Entry::Occupied(mut place) => place.get_mut().merge(&cell.counts),
-            }
+            settling::add(&mut open.cells, cell.bin, cell.epoch, version, &cell.counts);
         }
-        let later = open.cells.split_off(&(report.watermark, 0, 0));
-        for ((_, epoch, version), counts) in std::mem::replace(&mut open.cells, later) {
+        for OpenCell { epoch, version, counts, .. } in settling::settle(&mut open.cells, report.watermark) {
             self.settled = true;
             if let Some(total) = self.of_epoch(epoch).settled.get_mut(version) {
                 total.merge(&counts);
@@ -180,7 +173,7 @@ impl Controller {
             if now.saturating_sub(*last_seen) >= LIVE_MS {
                 continue;
             }
-            for ((_, epoch, version), counts) in cells {
+            for OpenCell { epoch, version, counts, .. } in cells {
                 // How many, not how long: nothing that decides looks at latencies that are not settled.
                 if let Some(total) = self.of_epoch(*epoch).unsettled.get_mut(*version) {
                     total.assigned += counts.assigned;
