@@ -13,9 +13,10 @@
 #[cfg(test)]
 mod tests;
 
-use crate::ledger::{OpenCell, OpenExperiment};
+use crate::ledger::OpenExperiment;
 use crate::mirror::{LIVE_MS, Live, MAX_WORKERS, Mirror, Said, Settled, Worker};
-use weir_core::report::{Acknowledgement, Cell, Counts, MAX_CELLS, Report, ReportedExperiment};
+use weir_core::report::{Acknowledgement, Cell, MAX_CELLS, Report, ReportedExperiment};
+use weir_core::settling::{self, OpenCell};
 
 /// How far ahead of the controller's a worker's clock may be, in milliseconds.
 const MAX_AHEAD_MS: u64 = 3_600_000;
@@ -263,7 +264,7 @@ impl Entry<'_> {
                 accepted.before_horizon += 1;
                 continue;
             }
-            let merged = add(&mut open.cells, cell, version);
+            let merged = settling::add(&mut open.cells, cell.bin, cell.epoch, version, &cell.counts);
             // The sum of all so far, not this report's part of it: outcomes come after their assignments. Refused now, it
             // cannot stand in the way of every later report.
             if merged.is_contradictory() {
@@ -276,10 +277,10 @@ impl Entry<'_> {
 
     /// Moves what the new watermark has passed to `settled`.
     fn settle(&self, open: OpenExperiment, settled: &mut Vec<Settled>) -> OpenExperiment {
+        let OpenExperiment { mut cells, .. } = open;
         let watermark = self.reported.watermark;
-        let (is_final, cells) = open.cells.into_iter().partition(|cell| cell.bin < watermark);
-        let is_final: Vec<OpenCell> = is_final;
-        settled.extend(is_final.into_iter().map(|OpenCell { epoch, version, counts, .. }| Settled {
+        let is_final = settling::settle(&mut cells, watermark).into_iter();
+        settled.extend(is_final.map(|OpenCell { epoch, version, counts, .. }| Settled {
             id: self.reported.id.clone(),
             epoch,
             version,
@@ -287,22 +288,6 @@ impl Entry<'_> {
         }));
         OpenExperiment { watermark, cells }
     }
-}
-
-/// Adds a cell's counts to its place in a list in order.
-fn add<'a>(cells: &'a mut Vec<OpenCell>, cell: &Cell, version: usize) -> &'a Counts {
-    let place =
-        cells.binary_search_by_key(&(cell.bin, cell.epoch, version), |open| (open.bin, open.epoch, open.version));
-    let at = place.unwrap_or_else(|at| {
-        let open = OpenCell { bin: cell.bin, epoch: cell.epoch, version, counts: Counts::default() };
-        cells.insert(at, open);
-        at
-    });
-    // Found or just inserted.
-    #[expect(clippy::indexing_slicing)]
-    let open = &mut cells[at];
-    open.counts.merge(&cell.counts);
-    &open.counts
 }
 
 /// The name of a sum that is out of range.

@@ -164,6 +164,9 @@ fn one(run: &Run) -> String {
     for warning in &run.warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }
+    for unreached in &run.unreached {
+        text.push_str(&format!("never reached: {unreached} (it ended after {})\n", clock(run.ended_at_ms)));
+    }
     text.push_str(&format!(
         "\nRequests that met a version while it broke a limit: {}; in the whole of {}: {}. Regret: {}.\n",
         count(run.met_bad),
@@ -242,6 +245,10 @@ fn distribution(many: &Many) -> String {
         table.row(vec![name.to_owned(), amount(mean.mean), amount(mean.plus_minus)]);
     }
     text.push_str(&table.render());
+    for unreached in &many.unreached {
+        let share = percent(unreached.share.share());
+        text.push_str(&format!("never reached in {share} of runs: {}\n", unreached.what));
+    }
     text
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::testing::{START, counts, experiment};
+use weir_core::settling::OpenCell;
 
 fn row(id: &str) -> ExperimentRow {
     let spec = experiment("shop");

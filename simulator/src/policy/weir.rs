@@ -8,6 +8,9 @@ use weir_engine::live::refresh;
 use weir_engine::spec::{Experiment, Strategy};
 use weir_engine::state::{Phase, State};
 
+/// Said of whatever a person would have done.
+const SIMULATED: &str = "It was a simulated person.";
+
 /// The engine of production.
 #[derive(Debug, Default)]
 pub struct Weir {
@@ -73,5 +76,8 @@ fn approved(experiment: &Experiment, state: &State, assessment: &Assessment, vie
         _ if state.awaited.is_some() => Command::Approve,
         _ => return None,
     };
-    carry_out(experiment, state, &command, assessment, &view.health, view.now).ok()
+    let mut decision = carry_out(experiment, state, &command, assessment, &view.health, view.now).ok()?;
+    // The engine says "by hand": nobody must take it for somebody's.
+    decision.reasons.push(SIMULATED.to_owned());
+    Some(decision)
 }
