@@ -168,7 +168,7 @@ fn stands(basis: &Basis, assessment: &Assessment) -> Vec<String> {
     let ran = stretch(state.ran(*now));
     let mut said = vec![match state.phase {
         Phase::Pending => format!(
-            "It waits to be started (`weir start {}`): all traffic goes to {}, nothing is counted.",
+            "It waits to be started (`weir start {} --reason '…'`): all traffic goes to {}, nothing is counted.",
             experiment.name,
             experiment.version_name(experiment.baseline)
         ),
@@ -185,7 +185,7 @@ fn stands(basis: &Basis, assessment: &Assessment) -> Vec<String> {
             };
             format!(
                 "It is paused since {} because {why}: {}. Counting goes on; only evidence of a violation still moves traffic. \
-                 `weir resume {}` goes on.",
+                 `weir resume {} --reason '…'` goes on.",
                 stretch(now.saturating_sub(since)),
                 shares(experiment, state.weights()),
                 experiment.name
@@ -213,9 +213,10 @@ fn stands(basis: &Basis, assessment: &Assessment) -> Vec<String> {
             Step::Promotion { version } => format!("the promotion of {}", experiment.version_name(*version)),
         };
         said.push(format!(
-            "Since {} it waits for somebody to approve {step} (`weir approve {}`).",
+            "Since {} it waits for somebody to approve {step} (`weir approve {} --awaited-since {} --reason '…'`).",
             stretch(now.saturating_sub(awaited.since)),
-            experiment.name
+            experiment.name,
+            awaited.since
         ));
     }
     if let Some(last) = &basis.decision

@@ -136,7 +136,7 @@ impl Bench {
     /// Carries out a person's command.
     pub(crate) fn order(&mut self, name: &str, command: WantedCommand) -> Result<Told, OrderError> {
         let by = Actor { who: "ada".to_owned(), says: String::new(), from: "127.0.0.1".to_owned() };
-        let wanted = Wanted { name: name.to_owned(), command, by, reason: "a test".to_owned(), awaited_since: None };
+        let wanted = Wanted { name: name.to_owned(), command, by, reason: "a test".to_owned() };
         self.ask(|reply| Command::Order(Box::new(wanted), reply)).expect("an answer")
     }
 

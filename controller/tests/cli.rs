@@ -289,18 +289,29 @@ fn a_watch_prints_each_change_and_ends_when_the_experiment_is_deleted() {
     assert!(err.contains("There is no experiment `checkout`"), "{err}");
 }
 
-/// Answers one request after the other on a free port with these; ends with the last.
-fn answer_in_turn(answers: Vec<(&'static str, String)>) -> (String, std::thread::JoinHandle<()>) {
+/// Answers one request after the other on a free port with these; ends with the last, and gives the bodies that were sent.
+fn answer_in_turn(answers: Vec<(&'static str, String)>) -> (String, std::thread::JoinHandle<Vec<String>>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let thread = std::thread::spawn(move || {
+        let mut sent = Vec::new();
         for (status, body) in answers {
             let (mut stream, _) = listener.accept().expect("a connection");
-            let mut lines = BufReader::new(stream.try_clone().expect("a second handle")).lines();
-            while !lines.next().expect("a header").expect("text").is_empty() {}
+            let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+            let (mut line, mut length) = (String::new(), 0);
+            while reader.read_line(&mut line).expect("a header") > 2 {
+                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().expect("a length");
+                }
+                line.clear();
+            }
+            let mut body_sent = vec![0; length];
+            reader.read_exact(&mut body_sent).expect("the body");
+            sent.push(String::from_utf8(body_sent).expect("text"));
             let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
             stream.write_all((head + &body).as_bytes()).expect("an answer");
         }
+        sent
     });
     (url, thread)
 }
@@ -330,6 +341,32 @@ fn a_watch_outlives_a_server_that_restarts_and_ends_when_the_experiment_has_conc
     assert!(lines[0].contains(" · running · v1 99%, v2 1%"), "{ran:?}");
     assert!(lines[1].starts_with("after 1 m 30 s · promoted v2 · v2 100%"), "{ran:?}");
     assert!(ran.err.contains("answered 503: Shutting down; still trying"), "{ran:?}");
+}
+
+#[test]
+fn what_is_approved_is_what_was_shown_and_no_other() {
+    let serve = Serve::start(&[]);
+    serve.write("checkout.yaml", DOCUMENT);
+    assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
+    let mut view = serve.run(&["get", "checkout", "-o", "json"]).json();
+    view["state"]["awaited"] =
+        serde_json::json!({ "since": 21_000, "step": { "weights": { "weights": [9_500, 500], "rung": 1 } } });
+    let decision = serve.run(&["pause", "checkout", "--reason", "x", "-o", "json"]).json();
+    for (also, expected) in [(&[] as &[&str], 21_000), (&["--awaited-since", "5"], 5)] {
+        let (url, thread) = answer_in_turn(vec![("200 OK", view.to_string()), ("200 OK", decision.to_string())]);
+        let arguments = ["approve", "checkout", "--reason", "fine", "--server", &url];
+        let ran = Ran::from(weir(&arguments).args(also).output().expect("`weir approve`"));
+        let sent = thread.join().expect("both were asked for");
+        let command: serde_json::Value = serde_json::from_str(&sent[1]).expect("a command");
+        assert_eq!(
+            command,
+            serde_json::json!({ "command": "approve", "awaitedSince": expected, "reason": "fine" }),
+            "{ran:?}"
+        );
+        assert_eq!(ran.out.contains(": v1 95%, v2 5%\n"), also.is_empty(), "what waits is shown first: {ran:?}");
+    }
+    let nothing = serve.run(&["approve", "checkout", "--reason", "fine"]);
+    assert!(!nothing.ok() && nothing.err.contains("nothing of checkout waits for approval"), "{nothing:?}");
 }
 
 #[test]

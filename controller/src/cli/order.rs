@@ -1,12 +1,13 @@
 //! What people ask of an experiment: `weir start`, `pause`, `resume`, `approve`, `set-weights`, `promote`, `roll-back`, `stop`.
 
-use super::client::{Server, ServerArgs, experiment_name};
-use super::output::{OutputArgs, print, print_json};
-use super::show::action;
+use super::client::{Server, ServerArgs, View, experiment_name};
+use super::output::{OutputArgs, now, print, print_json, stretch};
+use super::show::{action, step};
 use crate::ledger::Told;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use weir_engine::state::Phase;
 
 /// What every command has.
 #[derive(Debug, clap::Args)]
@@ -28,6 +29,16 @@ pub(crate) struct Common {
 pub(crate) struct OrderArgs {
     #[command(flatten)]
     common: Common,
+}
+
+/// Approval.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ApproveArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Since when what you approve has waited, as `weir get` shows it; without it, what waits now is shown and approved.
+    #[arg(long, value_name = "MILLISECONDS")]
+    awaited_since: Option<u64>,
 }
 
 /// A command about one version.
@@ -81,7 +92,6 @@ pub(crate) enum Plain {
     Start,
     Pause,
     Resume,
-    Approve,
     Stop,
 }
 
@@ -91,10 +101,31 @@ pub(crate) fn plain(what: Plain, args: OrderArgs) -> anyhow::Result<ExitCode> {
         Plain::Start => "start",
         Plain::Pause => "pause",
         Plain::Resume => "resume",
-        Plain::Approve => "approve",
         Plain::Stop => "stop",
     };
     send(args.common, json!({ "command": command }))
+}
+
+/// Runs `weir approve`: what is sent is what was shown.
+pub(crate) fn approve(args: ApproveArgs) -> anyhow::Result<ExitCode> {
+    let ApproveArgs { common, awaited_since } = args;
+    let server = Server::new(common.server.clone());
+    let view: View = server.typed(&server.get(&format!("/v1/experiments/{}", common.name))?)?;
+    if view.state.phase == Phase::Pending {
+        return send(common, json!({ "command": "start" }));
+    }
+    let mut since = awaited_since;
+    if let Some(awaited) = &view.state.awaited
+        && since.is_none()
+    {
+        since = Some(awaited.since);
+        if !common.output.json() {
+            let age = stretch(now().saturating_sub(awaited.since));
+            print(&format!("waits for approval since {age}: {}\n", step(&view.experiment, &awaited.step)))?;
+        }
+    }
+    // Where nothing waits the server says so, whatever is sent.
+    send(common, json!({ "command": "approve", "awaitedSince": since.unwrap_or(0) }))
 }
 
 /// Runs `weir promote`.

@@ -87,20 +87,14 @@ fn waiting(view: &View, now: u64) -> Vec<String> {
     let name = &experiment.name;
     let mut waits = Vec::new();
     if state.phase == Phase::Pending {
-        waits.push(format!("waits to be started: weir start {name}"));
+        waits.push(format!("waits to be started: weir start {name} --reason '…'"));
     }
     if let Some(awaited) = &state.awaited {
-        let step = match &awaited.step {
-            Step::Weights { weights, .. } => {
-                let names = experiment.versions.iter().map(|version| version.name.as_str());
-                let shares: Vec<String> =
-                    names.zip(weights).map(|(name, share)| format!("{name} {}", weight(*share))).collect();
-                shares.join(", ")
-            }
-            Step::Promotion { version } => format!("the promotion of {}", experiment.version_name(*version)),
-        };
-        let since = stretch(now.saturating_sub(awaited.since));
-        waits.push(format!("waits for approval since {since}: {step}; weir approve {name}"));
+        let (since, step) = (awaited.since, step(experiment, &awaited.step));
+        let age = stretch(now.saturating_sub(since));
+        waits.push(format!(
+            "waits for approval since {age}: {step}; weir approve {name} --awaited-since {since} --reason '…'"
+        ));
     }
     for (index, version) in experiment.versions.iter().enumerate() {
         if state.is_tripped(index) && !state.is_out(index) {
@@ -108,6 +102,19 @@ fn waiting(view: &View, now: u64) -> Vec<String> {
         }
     }
     waits
+}
+
+/// What may wait for approval, in words.
+pub(crate) fn step(experiment: &Experiment, step: &Step) -> String {
+    match step {
+        Step::Weights { weights, .. } => {
+            let names = experiment.versions.iter().map(|version| version.name.as_str());
+            let shares: Vec<String> =
+                names.zip(weights).map(|(name, share)| format!("{name} {}", weight(*share))).collect();
+            shares.join(", ")
+        }
+        Step::Promotion { version } => format!("the promotion of {}", experiment.version_name(*version)),
+    }
 }
 
 /// What must change for [`line()`] to be worth another line: where it stands and what is evident, not how much was counted.
@@ -486,7 +493,7 @@ checkout  shop     running  v1 33.34%, v2 33.33%, v3 33.33%      4,500  1 m 1 s
         for expected in [
             "· paused, weights by hand ·",
             "last decision: roll back, 3 s ago, by ada from 10.0.0.7: “a meeting”\n",
-            "waits for approval since 6 s: the promotion of v2; weir approve checkout\n",
+            "waits for approval since 6 s: the promotion of v2; weir approve checkout --awaited-since 21000 --reason '…'\n",
             "the breaker holds v2 until what it doubted has settled\n",
             "warning: no proxy has reported for 40 s\n",
         ] {
@@ -494,7 +501,7 @@ checkout  shop     running  v1 33.34%, v2 33.33%, v3 33.33%      4,500  1 m 1 s
         }
         assert!(line(&view, 27_000).contains("roll back by ada from 10.0.0.7"), "{}", line(&view, 27_000));
         view.state.phase = Phase::Pending;
-        assert!(detail(&view, 27_000).contains("waits to be started: weir start checkout"));
+        assert!(detail(&view, 27_000).contains("waits to be started: weir start checkout --reason '…'\n"));
     }
 
     #[test]

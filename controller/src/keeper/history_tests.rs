@@ -105,6 +105,12 @@ fn check(bench: &mut Bench, name: &str) -> u64 {
     replay.decisions()
 }
 
+/// Since when something waits for approval, as people see it.
+fn awaited_since(bench: &mut Bench) -> Option<u64> {
+    let view = bench.ask(|reply| Command::Get("shop".to_owned(), reply)).unwrap().unwrap();
+    serde_json::to_value(&*view).unwrap()["state"]["awaited"]["since"].as_u64()
+}
+
 /// A random life: reports, looks, commands, edits, restarts. How many decisions came out again, and how often what happened.
 fn random_life(seed: u64, experiment: Experiment) -> (u64, BTreeMap<&'static str, u32>) {
     let mut bench = Bench::new();
@@ -128,7 +134,11 @@ fn random_life(seed: u64, experiment: Experiment) -> (u64, BTreeMap<&'static str
             38 => drop(
                 bench.order("shop", WantedCommand::Resume {}).or_else(|_| bench.order("shop", WantedCommand::Start {})),
             ),
-            _ if traffic.random.below(3) == 0 => drop(bench.order("shop", WantedCommand::Approve {})),
+            _ if traffic.random.below(3) == 0 => {
+                if let Some(awaited_since) = awaited_since(&mut bench) {
+                    drop(bench.order("shop", WantedCommand::Approve { awaited_since }));
+                }
+            }
             _ => {
                 let weights = [("v1".to_owned(), 7_000), ("v2".to_owned(), 3_000)].into();
                 drop(bench.order("shop", WantedCommand::SetWeights { weights }));
@@ -151,7 +161,7 @@ fn by_hand(v1: u32, v2: u32) -> WantedCommand {
 }
 
 fn wanted(command: WantedCommand) -> Wanted {
-    Wanted { name: "shop".to_owned(), command, by: Actor::default(), reason: "a test".to_owned(), awaited_since: None }
+    Wanted { name: "shop".to_owned(), command, by: Actor::default(), reason: "a test".to_owned() }
 }
 
 #[test]
@@ -301,8 +311,7 @@ fn what_is_approved_is_what_was_shown() {
     let mut since = None;
     for _ in 0..200 {
         traffic.live(&mut bench, &id, 1);
-        let view = bench.ask(|reply| Command::Get("shop".to_owned(), reply)).unwrap().unwrap();
-        since = serde_json::to_value(&*view).unwrap()["state"]["awaited"]["since"].as_u64();
+        since = awaited_since(&mut bench);
         if since.is_some() {
             break;
         }
@@ -311,7 +320,7 @@ fn what_is_approved_is_what_was_shown() {
     let said: Vec<_> = decisions.iter().map(|row| &row.told.decision.reasons).collect();
     let since = since.unwrap_or_else(|| panic!("it asks for nothing: {said:?}"));
     let mut approve = |shown: u64| {
-        let wanted = Wanted { awaited_since: Some(shown), ..wanted(WantedCommand::Approve {}) };
+        let wanted = wanted(WantedCommand::Approve { awaited_since: shown });
         bench.ask(|reply| Command::Order(Box::new(wanted), reply)).unwrap()
     };
     assert_eq!(approve(since - 1), Err(OrderError::OtherAwaited { shown: since - 1, now: since }));

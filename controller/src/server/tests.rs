@@ -302,7 +302,8 @@ async fn a_command_needs_an_operator_and_a_reason_and_is_recorded_with_who_gave_
         (r#"{"command": "promote", "reason": "x"}"#, 422, "missing field `version`"),
         (r#"{"command": "promote", "reason": "x", "version": "v9"}"#, 422, "it has v1, v2"),
         (r#"{"command": "setWeights", "reason": "x", "weights": {"v1": 1}}"#, 422, "sum to 1"),
-        (r#"{"command": "approve", "reason": "x"}"#, 409, "nothing of shop waits"),
+        (r#"{"command": "approve", "reason": "x"}"#, 422, "missing field `awaitedSince`"),
+        (r#"{"command": "approve", "reason": "x", "awaitedSince": 7}"#, 409, "nothing of shop waits"),
         (r#"{"command": "resume", "reason": "x"}"#, 409, "not paused"),
     ] {
         let answer = api.call("POST", path, "o", body).await;

@@ -23,7 +23,6 @@ const MAX_REASON: usize = 1_000;
 #[serde(rename_all = "camelCase")]
 struct Beside {
     reason: Option<String>,
-    awaited_since: Option<u64>,
 }
 
 /// 200 with the decision that it led to; 409 when it is refused, 422 when it cannot be meant.
@@ -43,7 +42,7 @@ pub(crate) async fn post(
         let problem = format!("say why, in 1 to {MAX_REASON} characters: it is kept, for whoever asks later");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The command has no reason.").at("reason", problem));
     }
-    let wanted = Wanted { name, command, by, reason, awaited_since: beside.awaited_since };
+    let wanted = Wanted { name, command, by, reason };
     Ok(Json(app.keeper.ask(|reply| Command::Order(Box::new(wanted), reply)).await??))
 }
 
@@ -54,9 +53,7 @@ fn read(mut value: Value) -> Result<(WantedCommand, Beside), Problem> {
     };
     let beside = Beside::deserialize(&value).map_err(unreadable)?;
     if let Some(object) = value.as_object_mut() {
-        for known in ["reason", "awaitedSince"] {
-            object.remove(known);
-        }
+        object.remove("reason");
     }
     Ok((serde_json::from_value(value).map_err(unreadable)?, beside))
 }
