@@ -18,13 +18,13 @@ use weir_engine::words;
 /// What a story is told from.
 #[derive(Debug, Clone)]
 pub(crate) struct Basis {
+    /// By which its journal is found.
+    pub(crate) id: String,
     pub(crate) experiment: Arc<Experiment>,
     pub(crate) state: State,
     pub(crate) observations: Arc<Observations>,
     pub(crate) health: Health,
     pub(crate) decision: Option<Told>,
-    /// The journal's entries that are more than a hold or a renewal, in order.
-    pub(crate) story: Vec<JournalRow>,
     /// Unix milliseconds.
     pub(crate) now: u64,
 }
@@ -76,8 +76,8 @@ pub(crate) struct Gap {
     pub(crate) sentence: String,
 }
 
-/// Tells the story. Computes for milliseconds.
-pub(crate) fn explain(basis: &Basis) -> Explanation {
+/// Tells the story, from the journal's entries that are more than a hold or a renewal, in order. Computes for milliseconds.
+pub(crate) fn explain(basis: &Basis, journal: &[JournalRow]) -> Explanation {
     let Basis { experiment, state, observations, health, now, .. } = basis;
     let assessment = assess(experiment, state, observations);
     let missing = outlook(experiment, state, observations, &assessment, *now);
@@ -88,7 +88,7 @@ pub(crate) fn explain(basis: &Basis) -> Explanation {
         at: *now,
         what: what(experiment),
         stands: stands(basis, &assessment),
-        story: story(experiment, &basis.story),
+        story: story(experiment, journal),
         beliefs: beliefs(experiment, &assessment),
         evidence: evidence(&assessment),
         missing: missing.into_iter().map(|missing| Gap { sentence: sentence(&missing), missing }).collect(),

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::keeper::{Applied, ApplyError, Command, Keeper, KeeperError, OrderError, Wanted, WantedCommand};
-use crate::ledger::{JournalRow, Ledger, Told};
+use crate::ledger::{DecisionRow, JournalRow, Ledger, Told};
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::publish::Subscriber;
@@ -142,16 +142,30 @@ impl Bench {
 
     /// The journal of an experiment, in pages of a few entries.
     pub(crate) fn journal(&mut self, name: &str) -> Vec<JournalRow> {
+        let id = self.ask(|reply| Command::Find(name.to_owned(), reply)).expect("an answer").expect("the experiment");
+        let ledger = Ledger::read_only(&self.ledger_file()).expect("it opens");
         let mut entries: Vec<JournalRow> = Vec::new();
         loop {
             let after = entries.last().map_or(0, |row| row.number);
-            let page = self.ask(|reply| Command::Journal(name.to_owned(), after, 7, reply)).expect("an answer");
-            let page = page.expect("the experiment");
+            let page = ledger.journal(&id, after, 7, 1 << 20).expect("a page");
             if page.is_empty() {
                 return entries;
             }
             entries.extend(page);
         }
+    }
+
+    /// The latest decisions of an experiment, newest first.
+    pub(crate) fn decisions(&mut self, name: &str) -> Vec<DecisionRow> {
+        let id = self.ask(|reply| Command::Find(name.to_owned(), reply)).expect("an answer").expect("the experiment");
+        Ledger::read_only(&self.ledger_file()).expect("it opens").decisions(&id, 10).expect("decisions")
+    }
+
+    /// Changes what the keeper holds of an experiment, behind its back.
+    pub(crate) fn spoil(&mut self, id: &str, change: impl FnOnce(&mut Experiment)) {
+        let (keeper, _) = self.keeper.as_mut().expect("a keeper");
+        let live = keeper.mirror().experiments.get_mut(id).expect("the experiment");
+        change(Arc::make_mut(&mut live.spec));
     }
 
     /// The keeper's ledger fails after so many more writes; negative: never.

@@ -221,6 +221,30 @@ fn validate_needs_no_server_and_says_everything_at_once() {
 }
 
 #[test]
+fn validate_says_which_experiments_could_match_the_same_request() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("a path of characters").to_owned()
+    };
+    let both = write("both.yaml", &format!("{DOCUMENT}---\n{}", DOCUMENT.replace("checkout", "search")));
+    let ran = Ran::from(weir(&["validate", &both]).output().expect("`weir validate`"));
+    let expected =
+        format!("{both}: spec.match: checkout and search could match the same request, and both have priority 0");
+    assert!(ran.code == Some(1) && ran.out.starts_with(&expected) && ran.out.lines().count() == 1, "{ran:?}");
+    let one = write("one.yaml", DOCUMENT);
+    let other = write("other.yaml", &DOCUMENT.replace("checkout", "search"));
+    let ran = Ran::from(weir(&["validate", &one, &other, "-o", "json"]).output().expect("`weir validate`"));
+    let json = ran.json();
+    assert_eq!((ran.code, &json["problems"][0]["file"]), (Some(1), &serde_json::json!(other)), "{ran:?}");
+    let higher = DOCUMENT.replace("checkout", "search").replace("minExposures", "priority: 1\n  minExposures");
+    let other = write("other.yaml", &higher);
+    let ran = Ran::from(weir(&["validate", &one, &other]).output().expect("`weir validate`"));
+    assert!(ran.ok() && ran.out.lines().count() == 2, "{ran:?}");
+}
+
+#[test]
 fn a_server_that_is_not_there_and_wrong_usage_are_told_apart() {
     // Nobody can listen on port 0.
     let url = "http://127.0.0.1:0";

@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
+use crate::reader::Reader;
 use crate::server::auth::Auth;
 use crate::server::{self, App};
 use crate::steward;
@@ -91,7 +92,7 @@ async fn serve(args: &ServeArgs, addresses: &[SocketAddr], auth: Auth) -> anyhow
 
     let listener = TcpListener::bind(addresses).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr().context("cannot tell the address")?;
-    let app = App::new(keeper.clone(), plan, metrics.clone(), auth, stopped.clone());
+    let app = App::new(keeper.clone(), Reader::new(args.ledger.clone()), plan, metrics.clone(), auth, stopped.clone());
     let steward = tokio::spawn(steward::run(keeper, clock, metrics, args.decision_interval, stopped.clone()));
     let server = tokio::spawn(server::serve(listener, app.router(), stopped));
     announce(address)?;

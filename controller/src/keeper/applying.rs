@@ -122,7 +122,6 @@ impl Keeper {
                 let id = new_id(&spec.name)?;
                 let state = State::begin(&spec, now);
                 entries.push((rank(&spec, created_at), planned(&spec, &id, &state)));
-                self.check_overlap(&spec, &changes)?;
                 changes.push((
                     ExperimentRow { id, document: document.to_owned(), spec, state, created_at },
                     Change::Created,
@@ -133,10 +132,7 @@ impl Keeper {
                 .map_err(|conflict| ApplyError::Conflict { name: spec.name.clone(), conflict })?;
             let (state, change) = match edit {
                 Edit::Unchanged => (live.state.clone(), Change::Unchanged),
-                Edit::Changed(state) => {
-                    self.check_overlap(&spec, &changes)?;
-                    (*state, Change::Changed)
-                }
+                Edit::Changed(state) => (*state, Change::Changed),
             };
             if let Some(entry) = entries.iter_mut().find(|(_, entry)| entry.id == live.id) {
                 *entry = (rank(&spec, live.created_at), planned(&spec, &live.id, &state));
@@ -150,19 +146,25 @@ impl Keeper {
             };
             changes.push((row, change));
         }
+        self.check_overlaps(&changes)?;
         // As [`Mirror::in_order`] will have it.
         entries.sort_by(|(rank, entry), (other, of_other)| (rank, &entry.id).cmp(&(other, &of_other.id)));
         Ok((changes, make(entries.into_iter().map(|(_, entry)| entry).collect()).map_err(ApplyError::Plan)?))
     }
 
-    /// Refuses an experiment that could match the requests of another, as that is or is about to be, unless their priorities
+    /// Refuses experiments that could match the requests of another, all of them as they are about to be, unless their priorities
     /// say who has them.
-    fn check_overlap(&self, spec: &Experiment, changes: &[(ExperimentRow, Change)]) -> Result<(), ApplyError> {
-        let about_to = changes.iter().map(|(row, _)| &row.spec);
-        let changed = |name: &str| changes.iter().any(|(row, _)| row.spec.name == name);
-        let others = self.mirror.experiments.values().map(|live| &*live.spec).filter(|other| !changed(&other.name));
-        for other in about_to.chain(others).filter(|other| other.name != spec.name) {
-            refuse_overlap(other, spec).map_err(ApplyError::Overlap)?;
+    fn check_overlaps(&self, changes: &[(ExperimentRow, Change)]) -> Result<(), ApplyError> {
+        let named: BTreeSet<&str> = changes.iter().map(|(row, _)| row.spec.name.as_str()).collect();
+        let others = self.mirror.experiments.values().map(|live| &*live.spec);
+        let others: Vec<&Experiment> = others.filter(|other| !named.contains(other.name.as_str())).collect();
+        for (at, (row, change)) in changes.iter().enumerate() {
+            let before = changes.iter().take(at).map(|(row, _)| &row.spec);
+            // What was beside each other stays so.
+            let beside = others.iter().copied().filter(|_| *change != Change::Unchanged);
+            for other in before.chain(beside) {
+                refuse_overlap(other, &row.spec).map_err(ApplyError::Overlap)?;
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! carried out once, recorded, and say who gave them.
 
 use super::*;
+use crate::ledger::JournalRow;
 use crate::testing::{Bench, START, cell, counts, experiment, report};
 use std::collections::BTreeMap;
 use weir_core::plan::Unit;
@@ -316,7 +317,7 @@ fn what_is_approved_is_what_was_shown() {
             break;
         }
     }
-    let decisions = bench.ask(|reply| Command::Decisions("shop".to_owned(), 10, reply)).unwrap().unwrap();
+    let decisions = bench.decisions("shop");
     let said: Vec<_> = decisions.iter().map(|row| &row.told.decision.reasons).collect();
     let since = since.unwrap_or_else(|| panic!("it asks for nothing: {said:?}"));
     let mut approve = |shown: u64| {
@@ -349,6 +350,32 @@ fn experiments_that_could_match_the_same_request_are_refused_unless_their_priori
     assert_eq!(names, ["other", "shop"], "the higher priority is first");
     other.priority = 0;
     assert!(matches!(bench.try_apply(vec![other], false), Err(ApplyError::Overlap(_))), "an edit is no way around it");
+}
+
+#[test]
+fn two_experiments_may_change_places_in_one_document() {
+    let mut bench = Bench::new();
+    let pending = |name: &str, of: &str| {
+        let approvals = Approvals { start: true, ..Approvals::default() };
+        Experiment { matching: experiment(of).matching, approvals, ..experiment(name) }
+    };
+    bench.try_apply(vec![pending("one", "one"), pending("two", "two")], false).unwrap();
+    bench.try_apply(vec![pending("one", "two"), pending("two", "one")], false).unwrap();
+    let error = bench.try_apply(vec![pending("two", "two")], false).unwrap_err();
+    assert!(matches!(error, ApplyError::Overlap(_)), "{error:?}");
+}
+
+#[test]
+fn a_command_that_makes_no_valid_plan_is_not_carried_out() {
+    let mut bench = Bench::new();
+    let id = bench.apply(experiment("shop"));
+    let before = (bench.contents(), bench.plan());
+    bench.spoil(&id, |spec| spec.override_header = Some("x".repeat(200)));
+    assert_eq!(bench.order("shop", by_hand(6_000, 4_000)), Err(OrderError::Engine));
+    assert_eq!((bench.contents(), bench.plan()), before);
+    bench.spoil(&id, |spec| spec.override_header = None);
+    bench.order("shop", by_hand(6_000, 4_000)).unwrap();
+    assert_eq!(check(&mut bench, "shop"), 1);
 }
 
 #[test]

@@ -133,6 +133,15 @@ impl Keeper {
             tracing::error!(experiment = id, ?command, problem, "a command is not carried out");
             return Ok(Err(OrderError::Engine));
         }
+        let plan = match self.plan_with(&id, &decision.state) {
+            Ok(plan) => plan,
+            Err(error) => {
+                self.metrics.steward_failures.inc();
+                tracing::error!(experiment = id, ?command, %error, "a command makes no valid plan and is not carried out");
+                return Ok(Err(OrderError::Engine));
+            }
+        };
+        let Some(live) = self.mirror.experiments.get(&id) else { return Ok(Err(OrderError::Unknown(wanted.name))) };
         let order = Order { command, by: wanted.by, reason: wanted.reason };
         let entry = Entry {
             at: now,
@@ -158,7 +167,7 @@ impl Keeper {
             live.decision = Some(told.clone());
             live.last_change = Some(told.clone());
         }
-        self.republish();
+        self.plan = Some(plan);
         self.metrics.decided(action_name(action));
         tracing::info!(
             experiment = id,

@@ -59,7 +59,7 @@ fn a_restart_is_invisible_in_plan_state_decisions_and_counts() {
     let show = |bench: &mut Bench| {
         let plan = bench.plan();
         let view = bench.ask(|reply| Command::Get("shop".to_owned(), reply)).unwrap().unwrap();
-        let decisions = bench.ask(|reply| Command::Decisions("shop".to_owned(), 10, reply)).unwrap().unwrap();
+        let decisions = bench.decisions("shop");
         let totals = bench.totals(&id);
         (plan, serde_json::to_value(&*view).unwrap(), serde_json::to_value(decisions).unwrap(), totals)
     };
@@ -263,7 +263,7 @@ fn decisions_to_hold_are_kept_only_when_their_reasons_change_and_not_often() {
         let decision =
             Decision { at, action: Action::Hold, reasons: vec![reason.to_owned()], state: snapshot.state.clone() };
         bench.ask(|reply| Command::Decide(vec![judged(&snapshot, Some(decision))], reply)).unwrap();
-        bench.ask(|reply| Command::Decisions("shop".to_owned(), 10, reply)).unwrap().unwrap().len()
+        bench.decisions("shop").len()
     };
     assert_eq!(hold(START, "one"), 1);
     assert_eq!(hold(START + 1_000, "two"), 1, "too soon");

@@ -13,6 +13,7 @@ pub(crate) use connections::serve;
 use crate::keeper::Handle;
 use crate::metrics::Metrics;
 use crate::publish::Subscriber;
+use crate::reader::Reader;
 use auth::{Auth, Role};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -32,6 +33,7 @@ const REPORTS_AT_A_TIME: usize = 64;
 #[derive(Debug, Clone)]
 pub(crate) struct App {
     keeper: Handle,
+    reader: Reader,
     plan: Subscriber,
     metrics: Metrics,
     auth: Arc<Auth>,
@@ -45,6 +47,7 @@ impl App {
     /// `stop` becoming true ends long polls.
     pub(crate) fn new(
         keeper: Handle,
+        reader: Reader,
         plan: Subscriber,
         metrics: Metrics,
         auth: Auth,
@@ -52,6 +55,7 @@ impl App {
     ) -> Self {
         Self {
             keeper,
+            reader,
             plan,
             metrics,
             auth: Arc::new(auth),

@@ -2,6 +2,7 @@
 
 use super::auth::Denied;
 use crate::keeper::KeeperError;
+use crate::reader::ReadError;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -67,6 +68,22 @@ impl From<KeeperError> for Problem {
             KeeperError::Ledger(_) => "The ledger cannot be written; the controller's log says why.".to_owned(),
             KeeperError::Gone => format!("No answer: {error}."),
         })
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Busy => Self::passing("Too many long reads are under way: try again."),
+            ReadError::Ledger(error) => {
+                tracing::error!(%error, "the ledger cannot be read");
+                Self::passing("The ledger cannot be read; the controller's log says why.")
+            }
+            ReadError::Failed => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The engine failed on this experiment; the controller's log says more.",
+            ),
+        }
     }
 }
 

@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 struct Api {
     router: Router,
     keeper: Handle,
+    /// For long reads.
+    room: Arc<Semaphore>,
     stop: watch::Sender<bool>,
     bench: Bench,
 }
@@ -32,8 +34,10 @@ impl Api {
         let (keeper, _thread) = keeper.spawn().unwrap();
         let (stop, stopped) = watch::channel(false);
         let auth = Auth::parse(tokens.iter().copied()).unwrap();
-        let router = App::new(keeper.clone(), plan, bench.metrics.clone(), auth, stopped).router();
-        Self { router, keeper, stop, bench }
+        let reader = Reader::new(bench.ledger_file());
+        let room = Arc::clone(&reader.room);
+        let router = App::new(keeper.clone(), reader, plan, bench.metrics.clone(), auth, stopped).router();
+        Self { router, keeper, room, stop, bench }
     }
 
     fn call<B: Into<Body>>(
@@ -317,6 +321,24 @@ async fn a_command_needs_an_operator_and_a_reason_and_is_recorded_with_who_gave_
     assert_eq!(shown["phase"], "paused");
     assert_eq!(shown["lastChange"]["ordered"]["by"]["who"], "ada");
     assert_eq!(shown["lastChange"]["ordered"]["reason"], "a meeting");
+}
+
+#[tokio::test]
+async fn who_reads_long_waits_for_others_who_do_and_keeps_nobody_else_waiting() {
+    let api = Api::start(&[]);
+    let id = api.apply().await;
+    let all = u32::try_from(crate::reader::AT_A_TIME).unwrap();
+    let taken = Arc::clone(&api.room).acquire_many_owned(all).await.unwrap();
+    let long = ["explanation", "journal", "decisions"]
+        .map(|what| tokio::spawn(api.call("GET", &format!("/v1/experiments/shop/{what}"), "", "")));
+    let report = serde_json::to_vec(&report(1, 1, &id, START, Vec::new())).unwrap();
+    assert_eq!(api.report(report).await.status, 200);
+    assert_eq!(api.call("GET", "/v1/experiments/shop", "", "").await.status, 200);
+    assert!(long.iter().all(|call| !call.is_finished()));
+    drop(taken);
+    for call in long {
+        assert_eq!(call.await.unwrap().status, 200);
+    }
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ use weir_engine::document;
 const MAX_DOCUMENT: usize = 1 << 18;
 /// Decisions in one answer, unless asked otherwise.
 const DECISIONS: u32 = 50;
+/// Most decisions in one answer.
+const MAX_DECISIONS: u32 = 1_000;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -133,9 +135,10 @@ pub(crate) async fn decisions(
 ) -> Result<Json<DecisionList>, Problem> {
     let name = named(name)?;
     let Query(DecisionsQuery { limit }) = query.map_err(|rejection| bad_query(&rejection))?;
-    let limit = limit.unwrap_or(DECISIONS);
-    let decisions = app.keeper.ask(|reply| Command::Decisions(name.clone(), limit, reply)).await?;
-    decisions.map(|decisions| Json(DecisionList { decisions })).ok_or_else(|| unknown(&name))
+    let limit = limit.unwrap_or(DECISIONS).min(MAX_DECISIONS);
+    let turn = app.reader.turn().await?;
+    let id = app.keeper.ask(|reply| Command::Find(name.clone(), reply)).await?.ok_or_else(|| unknown(&name))?;
+    Ok(Json(DecisionList { decisions: turn.read(move |ledger| ledger.decisions(&id, limit)).await? }))
 }
 
 /// Deletes one experiment; its id stays known.
