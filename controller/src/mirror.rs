@@ -100,6 +100,19 @@ pub(crate) struct Said {
     pub(crate) stale: bool,
     /// Milliseconds between its last two reports; 0 where that is not known.
     pub(crate) gap: u64,
+    /// By experiment id: what its last report with counts of that says of its clock.
+    pub(crate) clocks: BTreeMap<String, ClockSaid>,
+    /// Until when it may still be sending what it could not send before: old counts then say nothing of its clock.
+    pub(crate) catching_up_until: u64,
+}
+
+/// What a report says of a worker's clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClockSaid {
+    /// When it came, in Unix milliseconds.
+    pub(crate) at: u64,
+    /// By how many milliseconds, at least, the worker's clock is off, either way.
+    pub(crate) off: u64,
 }
 
 impl Live {

@@ -1,6 +1,7 @@
 //! Documents applied and experiments deleted: all of a document or nothing, journaled with who did it. Inside a batch's transaction.
 
 use super::Keeper;
+use super::commands::RELEASE;
 use crate::apply::{self, Conflict, Edit};
 use crate::ledger::{ExperimentRow, LedgerError};
 use crate::mirror::Live;
@@ -77,7 +78,8 @@ impl Keeper {
             let experiment = Box::new(row.spec.clone());
             let by = by.clone();
             let entry = if created {
-                let entry = Entry { at: now, event: Event::Begin { experiment, by }, trace: trace(None, &row.state) };
+                let event = Event::Begin { experiment, by, release: RELEASE.to_owned() };
+                let entry = Entry { at: now, event, trace: trace(None, &row.state) };
                 self.ledger.insert_experiment(&row)?;
                 self.mirror.insert(Live::new(row, None, None));
                 entry

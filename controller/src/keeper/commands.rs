@@ -29,6 +29,9 @@ const HOUSEKEEP_EVERY_MS: u64 = 60_000;
 /// Counts and decisions of a deleted experiment are kept for 90 days.
 const KEEP_DELETED_MS: u64 = 90 * 86_400_000;
 
+/// What journals say that decides.
+pub(super) const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
 /// What the steward judges of one experiment.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
@@ -342,6 +345,7 @@ pub(super) fn begin_journals(ledger: &Ledger, mirror: &mut Mirror, now: u64) -> 
             experiment: Box::new((*live.spec).clone()),
             state: Box::new(live.state.clone()),
             observed: Observed::all(&observations),
+            release: RELEASE.to_owned(),
         };
         ledger.insert_entry(&id, 1, &Entry { at: now, event, trace: trace(None, &live.state) })?;
         mirror.journaled(&id, &observations);
