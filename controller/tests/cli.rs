@@ -432,6 +432,12 @@ fn people_command_an_experiment_and_its_journal_is_explained_and_replayed() {
     serve.write("alien.yaml", &DOCUMENT.replace("minExposures: 100", "deadline: 3s"));
     let alien = ran(&["replay", "checkout", "--with", "alien.yaml"]);
     assert!(!alien.ok() && alien.err.contains("spec.deadline"), "{alien:?}");
+    let json = ran(&["replay", "checkout", "--with", "checkout.yaml", "-o", "json"]).json();
+    assert_eq!((&json["was"]["version"], &json["would"]["phase"]["version"]), (&"v2".into(), &"v2".into()), "{json}");
+    assert_eq!(json["versions"], serde_json::json!(["v1", "v2"]));
+    serve.write("other.yaml", &DOCUMENT.replace("checkout", "other"));
+    let other = ran(&["replay", "checkout", "--with", "other.yaml"]);
+    assert!(!other.ok() && other.err.contains("metadata.name is another"), "{other:?}");
     let nobody = ran(&["replay", "nobody", "--ledger", "weir.db"]);
     assert!(!nobody.ok() && nobody.err.contains("no experiment `nobody`"), "{nobody:?}");
 }

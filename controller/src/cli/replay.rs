@@ -7,11 +7,11 @@ use super::show::action;
 use crate::ledger::{JournalRow, Ledger, SettledRow};
 use anyhow::{Context, bail};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use weir_engine::journal::{Answer, Difference, Rehearsal, Replay};
+use weir_engine::journal::{Answer, Rehearsal, Replay};
 use weir_engine::spec::Experiment;
 use weir_engine::state::{Outcome, Phase};
 
@@ -23,7 +23,7 @@ Examples:
   weir replay checkout --ledger weir.db               without a server, from its ledger: also one that is deleted, by its id
   weir replay checkout --with stricter.yaml           what would this document have done, on the same observations?
 
-A document that is asked about has the same versions, unit and reward; strategy, limits, alpha, approvals and durations are its
+A document that is asked about has the same name, versions, unit and reward; strategy, limits, alpha, approvals and durations are its
 own. From the first decision on whose weights differ, the answer rests on traffic that other weights sent: it says where that is,
 and of which versions too little was seen.
 
@@ -182,47 +182,45 @@ fn differs(args: &ReplayArgs, replay: &Replay, difference: &str) -> anyhow::Resu
 }
 
 fn rehearse(journal: &Journal, args: &ReplayArgs, path: &str) -> anyhow::Result<ExitCode> {
-    let with = document(path, &args.name)?;
-    let mut rehearsal = Rehearsal::new(with.clone());
+    let mut rehearsal = Rehearsal::new(document(path, &args.name)?);
     let mut began = None;
     let mut entries = 0;
     let read = journal.read(|row| {
         began.get_or_insert(row.entry.at);
         entries = row.number;
-        rehearsal.push(row.number, &row.entry)?;
-        if row.number == 1
-            && let Some(was) = rehearsal.actual().experiment()
-            && let Err(error) = Rehearsal::comparable(was, &with)
-        {
-            return Err(Stop::NotComparable(error.to_string()));
-        }
-        Ok(())
+        rehearsal.push(row.number, &row.entry)
     })?;
-    match read {
-        Ok(_) => {}
-        Err(Stop::NotComparable(error)) => bail!("{path}: {error}"),
-        Err(Stop::Differs(difference)) => {
-            return differs(args, rehearsal.actual(), &difference.to_string());
-        }
+    if let Err(difference) = read {
+        return differs(args, rehearsal.actual(), &difference.to_string());
+    }
+    if let Some(error) = rehearsal.not_comparable() {
+        bail!("{path}: {error}");
     }
     if args.output.json() {
-        let was = rehearsal.actual().state().map(|state| &state.phase);
-        print_json(&json!({ "name": args.name, "entries": entries, "was": was, "would": rehearsal.answer() }))?;
+        print_json(&answered(args, &rehearsal, entries)?)?;
     } else {
-        print(&told(args, path, &with, &rehearsal, began.unwrap_or(0)))?;
+        print(&told(args, path, &rehearsal, began.unwrap_or(0)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-enum Stop {
-    Differs(Difference),
-    NotComparable(String),
-}
-
-impl From<Difference> for Stop {
-    fn from(difference: Difference) -> Self {
-        Self::Differs(difference)
+/// The answer for programs: weights in the order of `versions`, outcomes by name.
+fn answered(args: &ReplayArgs, rehearsal: &Rehearsal, entries: u64) -> anyhow::Result<Value> {
+    let with = rehearsal.with();
+    let named = |phase: Option<&Phase>| -> anyhow::Result<Value> {
+        let mut value = serde_json::to_value(phase)?;
+        if let (Some(Phase::Concluded { version, .. }), Some(shown)) = (phase, value.get_mut("version")) {
+            *shown = Value::from(with.version_name(*version));
+        }
+        Ok(value)
+    };
+    let mut would = serde_json::to_value(rehearsal.answer())?;
+    if let Some(phase) = would.get_mut("phase") {
+        *phase = named(rehearsal.answer().phase.as_ref())?;
     }
+    let was = named(rehearsal.actual().state().map(|state| &state.phase))?;
+    let versions: Vec<&str> = with.versions.iter().map(|version| version.name.as_str()).collect();
+    Ok(json!({ "name": args.name, "entries": entries, "versions": versions, "was": was, "would": would }))
 }
 
 /// The experiment of this name in a document, or its only one.
@@ -268,7 +266,8 @@ fn outcome(experiment: &Experiment, phase: Option<&Phase>, began: u64) -> String
     }
 }
 
-fn told(args: &ReplayArgs, path: &str, with: &Experiment, rehearsal: &Rehearsal, began: u64) -> String {
+fn told(args: &ReplayArgs, path: &str, rehearsal: &Rehearsal, began: u64) -> String {
+    let with = rehearsal.with();
     let Answer { turns, divergence, shares: seen, phase } = rehearsal.answer();
     let mut text = format!("{} with {path}, on the same observations:\n", args.name);
     for turn in turns {

@@ -411,6 +411,43 @@ fn another_document_is_answered_on_the_same_observations_and_says_where_other_we
 }
 
 #[test]
+fn another_document_is_compared_with_what_was_started_version_by_version() {
+    let mut bench = Bench::new();
+    let doc = |versions: &str| {
+        let text = crate::testing::document("shop").replace("    - {name: v2}\n", versions);
+        weir_engine::document::read(&text).unwrap().remove(0)
+    };
+    let mut first = doc("    - {name: v2}\n");
+    first.approvals.start = true;
+    bench.apply(first.clone());
+    // While it waits another version comes in between.
+    let mut edited = doc("    - {name: v3}\n    - {name: v2}\n");
+    edited.approvals.start = true;
+    bench.apply(edited.clone());
+    bench.order("shop", WantedCommand::Start {}).unwrap();
+    bench.order("shop", WantedCommand::RollBack { version: Some("v3".to_owned()) }).unwrap();
+    let journal = bench.journal("shop");
+    let ask = |with: &Experiment| {
+        let mut rehearsal = Rehearsal::new(with.clone());
+        journal.iter().for_each(|row| rehearsal.push(row.number, &row.entry).unwrap());
+        rehearsal
+    };
+    assert_eq!(ask(&first).not_comparable().map(|error| error.field), Some("spec.versions"));
+    let same = ask(&edited);
+    assert_eq!((same.not_comparable(), &same.answer().divergence), (None, &None));
+    // The same versions, otherwise ordered.
+    let mut turned = doc("    - {name: v2}\n    - {name: v3}\n");
+    turned.strategy = Strategy::Ab { weights: vec![5_000, 4_000, 1_000] };
+    let turned = ask(&turned);
+    assert_eq!(turned.not_comparable(), None);
+    let weights: Vec<_> = turned.answer().turns.iter().map(|turn| turn.weights.clone()).collect();
+    assert_eq!(weights[0], [5_000, 1_000, 4_000], "v1, v3, v2");
+    assert_eq!(weights[1][1], 0, "v3 is the one that is rolled back: {weights:?}");
+    let other = ask(&Experiment { name: "other".to_owned(), ..edited });
+    assert_eq!(other.not_comparable().map(|error| error.field), Some("metadata.name"));
+}
+
+#[test]
 fn an_experiment_of_an_older_release_gets_a_journal_that_begins_in_the_middle() {
     let mut bench = Bench::new();
     let id = bench.apply(experiment("shop"));
