@@ -111,7 +111,7 @@ struct Guard {
 
 /// Lets a request through if its token has one of the roles.
 async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    match guard.auth.admit(request.method(), request.headers(), guard.roles) {
+    match guard.auth.admit(request.method(), request.uri(), request.headers(), guard.roles) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await

@@ -95,6 +95,11 @@ impl From<Denied> for Problem {
                 "Send a token that this controller knows: `Authorization: Bearer TOKEN`.",
             ),
             Denied::Role => Self::new(StatusCode::FORBIDDEN, "This token's role does not allow that."),
+            Denied::Host => Self::new(
+                StatusCode::FORBIDDEN,
+                "Without tokens this controller answers only who asks for it by address, as `localhost`, by a name without a \
+                 dot, or by one that --host gives.",
+            ),
             Denied::Origin => Self::new(StatusCode::FORBIDDEN, "A web page of another origin may not do that."),
         }
     }
