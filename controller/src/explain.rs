@@ -199,7 +199,10 @@ fn stands(basis: &Basis, assessment: &Assessment) -> Vec<String> {
                 Outcome::Inconclusive => format!("without enough evidence; {name} has the traffic"),
                 Outcome::Stopped => format!("it was stopped; {name} has the traffic"),
             };
-            format!("It concluded {} ago, after {ran}: {how}.", stretch(now.saturating_sub(at)))
+            let order =
+                basis.decision.as_ref().filter(|told| told.decision.at == at).and_then(|told| told.ordered.as_ref());
+            let by = order.map(|order| format!(", by hand: {}", order.by)).unwrap_or_default();
+            format!("It concluded {} ago, after {ran}: {how}{by}.", stretch(now.saturating_sub(at)))
         }
     }];
     for (index, version) in experiment.versions.iter().enumerate() {
@@ -247,7 +250,10 @@ fn story(experiment: &Experiment, rows: &[JournalRow]) -> Vec<Chapter> {
                 chapter("Here its journal begins: what was before was not recorded in it.".to_owned(), Vec::new(), None)
             }
             Event::Edit { by, .. } => chapter("It was changed.".to_owned(), Vec::new(), Some(by)),
-            Event::Delete { by } => chapter("It was deleted.".to_owned(), Vec::new(), Some(by)),
+            Event::Delete { by, reason } => {
+                let said = if reason.is_empty() { String::new() } else { format!(" “{reason}”") };
+                chapter(format!("It was deleted.{said}"), Vec::new(), Some(by))
+            }
             Event::Command { order, .. } => {
                 let said = if order.reason.is_empty() { String::new() } else { format!(" “{}”", order.reason) };
                 let what = format!("{}.{said}", commanded(experiment, &order.command));

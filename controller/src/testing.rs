@@ -161,6 +161,12 @@ impl Bench {
         Ledger::read_only(&self.ledger_file()).expect("it opens").decisions(&id, 10).expect("decisions")
     }
 
+    /// Deletes an experiment; its id.
+    pub(crate) fn delete(&mut self, name: &str, reason: &str) -> Option<String> {
+        let (name, reason) = (name.to_owned(), reason.to_owned());
+        self.ask(|reply| Command::Delete { name, by: Actor::default(), reason, reply }).expect("an answer")
+    }
+
     /// Changes what the keeper holds of an experiment, behind its back.
     pub(crate) fn spoil(&mut self, id: &str, change: impl FnOnce(&mut Experiment)) {
         let (keeper, _) = self.keeper.as_mut().expect("a keeper");

@@ -406,16 +406,24 @@ fn people_command_an_experiment_and_its_journal_is_explained_and_replayed() {
     assert!(!no_reason.ok() && no_reason.err.contains("--reason"), "{no_reason:?}");
     let paused = ran(&["pause", "checkout", "--reason", "a meeting"]);
     assert!(paused.ok() && paused.out.starts_with("experiment checkout: pause\n"), "{paused:?}");
+    let again = ran(&["pause", "checkout", "--reason", "a meeting", "-o", "json"]);
+    assert!(!again.ok() && again.json()["error"].to_string().contains("paused already"), "{again:?}");
+    let nobody = ran(&["delete", "nobody", "-o", "json"]);
+    assert!(!nobody.ok() && nobody.json()["error"].to_string().contains("no experiment `nobody`"), "{nobody:?}");
     let again = ran(&["pause", "checkout", "--reason", "a meeting"]);
     assert!(!again.ok() && again.err.contains("paused already"), "{again:?}");
     let wrong = ran(&["set-weights", "checkout", "v1=50%", "--reason", "x"]);
     assert!(!wrong.ok() && wrong.err.contains("50.00% in all"), "{wrong:?}");
-    assert!(ran(&["set-weights", "checkout", "v1=70%", "v2=30%", "--reason", "a load test"]).ok());
+    let set = ran(&["set-weights", "checkout", "v1=70%", "v2=30%", "--reason", "a load test"]);
+    assert!(set.ok() && set.out.contains("experiment checkout: shift, and paused until it is resumed\n"), "{set:?}");
     let shown = ran(&["get", "checkout"]).out;
     assert!(shown.contains("paused, weights by hand") && shown.contains("ada@laptop (as they say)"), "{shown}");
     assert!(ran(&["resume", "checkout", "--reason", "done"]).ok());
     let promoted = ran(&["promote", "checkout", "v2", "--reason", "the launch"]);
     assert!(promoted.ok(), "{promoted:?}");
+    let watched = ran(&["watch", "checkout"]);
+    assert!(watched.ok() && watched.out.contains("promoted v2, by hand: ada@laptop (as they say)"), "{watched:?}");
+    assert!(watched.err.contains("checkout has concluded: there is nothing more to watch"), "{watched:?}");
 
     let told = ran(&["explain", "checkout"]);
     for part in ["checkout is a canary release of v2", "It was paused by hand. “a meeting”", "v2 was promoted by hand"]
@@ -440,4 +448,5 @@ fn people_command_an_experiment_and_its_journal_is_explained_and_replayed() {
     assert!(!other.ok() && other.err.contains("metadata.name is another"), "{other:?}");
     let nobody = ran(&["replay", "nobody", "--ledger", "weir.db"]);
     assert!(!nobody.ok() && nobody.err.contains("no experiment `nobody`"), "{nobody:?}");
+    assert!(ran(&["delete", "checkout", "--reason", "it's over & done"]).ok());
 }

@@ -83,3 +83,16 @@ fn power_answers_for_several_effects() {
     assert_eq!((code, err.as_str()), (Some(0), ""));
     assert!(out.contains("errors 0%") && out.contains("errors 50.0%") && out.contains("ROLLED BACK"), "{out}");
 }
+
+#[test]
+fn power_takes_a_scenarios_experiment_and_no_conversion_without_a_reward() {
+    let folder = Folder::with(&[("a.yaml", &format!("{EXPERIMENT}---\n{SCENARIO}"))]);
+    let arguments = ["power", "-f", "a.yaml", "--rate", "100/s", "--runs", "2", "--duration", "10m"];
+    let (code, out, err) = folder.weir(&arguments);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.starts_with("checkout at 100"), "{out}");
+    for also in ["--baseline-conversion", "--candidate-conversion"] {
+        let (code, _, err) = folder.weir(&[&arguments[..], &[also, "5%"]].concat());
+        assert!(code == Some(1) && err.contains("checkout has no reward"), "{err}");
+    }
+}

@@ -70,12 +70,12 @@ Examples:
 
 It is refused if something else has come to wait meanwhile, or if what waits is no longer warranted by what is known.")]
     Approve(order::ApproveArgs),
-    /// Set an experiment's weights by hand.
+    /// Set an experiment's weights by hand, and pause it.
     #[command(after_help = "\
 Example: weir set-weights checkout v1=90% v2=10% --reason 'load test of v2'
 
-They stay until `weir resume`; evidence of a violation still rolls a version back. Evidence stays valid: every count carries the
-weights it was made at.")]
+It is paused with them until `weir resume`; evidence of a violation still rolls a version back. Evidence stays valid: every count
+carries the weights it was made at.")]
     SetWeights(order::SetWeightsArgs),
     /// End an experiment with all traffic on a version of your choice.
     #[command(after_help = "\

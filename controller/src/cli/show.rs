@@ -4,8 +4,10 @@ use super::client::View;
 use super::output::{NOTHING, Table, amount, count, latency, percent, probability, stretch, weight};
 use crate::ledger::Told;
 use weir_engine::assess::{Assessment, VersionAssessment};
+use weir_engine::command::Command;
 use weir_engine::decide::Action;
 use weir_engine::gates;
+use weir_engine::journal::Order;
 use weir_engine::metrics::{Metric, MetricName};
 use weir_engine::spec::{Experiment, Rule, Strategy};
 use weir_engine::state::{Cause, Outcome, Phase, State, Step, Verdict};
@@ -43,8 +45,13 @@ pub(crate) fn detail(view: &View, now: u64) -> String {
         limits(experiment),
     );
     match &view.assessment {
+        // Whatever could be said of it would be the priors'.
+        _ if view.state.phase == Phase::Pending => {
+            let baseline = experiment.version_name(experiment.baseline);
+            text.push_str(&format!("nothing is counted before it is started: all traffic goes to {baseline}\n"));
+        }
         Some(assessment) => {
-            text.push_str(&versions(assessment, Some(&view.state.weights_in_force(experiment))));
+            text.push_str(&versions(assessment, Some(&view.state.weights_in_force(experiment)), &by_hand(view)));
             text.push_str(&settled(assessment));
             text.push_str(&format!("{}\n", assessment.conclusion));
         }
@@ -137,16 +144,37 @@ fn phase(view: &View) -> String {
         Phase::Paused { cause: Cause::Asked, .. } => "paused".to_owned(),
         Phase::Paused { cause: Cause::Weights, .. } => "paused, weights by hand".to_owned(),
         Phase::Paused { cause: Cause::Timeout, .. } => "paused, out of time".to_owned(),
-        Phase::Concluded { outcome, version, .. } => {
+        Phase::Concluded { outcome, version, at } => {
             let version = view.experiment.version_name(version);
-            match outcome {
+            let how = match outcome {
                 Outcome::Promoted => format!("promoted {version}"),
                 Outcome::RolledBack => format!("rolled back to {version}"),
                 Outcome::Stopped => format!("stopped, stays on {version}"),
                 Outcome::Inconclusive => format!("inconclusive, stays on {version}"),
-            }
+            };
+            let by = ordered(view).filter(|(decided, _)| *decided == at);
+            by.map_or_else(|| how.clone(), |(_, order)| format!("{how}, by hand: {}", order.by))
         }
     }
+}
+
+/// The last change that a person asked for, if that was the last, and when.
+fn ordered(view: &View) -> Option<(u64, &Order)> {
+    let told = view.last_change.as_ref().or(view.decision.as_ref())?;
+    told.ordered.as_ref().map(|order| (told.decision.at, order))
+}
+
+/// By whom each version was rolled back, where the last change was that.
+fn by_hand(view: &View) -> Vec<Option<String>> {
+    let ordered = ordered(view).map(|(_, order)| order);
+    (0..view.experiment.versions.len())
+        .map(|version| match ordered {
+            Some(Order { command: Command::RollBack { version: of }, by, .. }) if of.is_none_or(|of| of == version) => {
+                Some(by.to_string())
+            }
+            _ => None,
+        })
+        .collect()
 }
 
 fn age(view: &View, now: u64) -> String {
@@ -219,8 +247,9 @@ pub(crate) fn action(action: Action) -> &'static str {
     }
 }
 
-/// The versions, one a line. `in_force` are the weights that filters carry out, if others than those assessed may be.
-pub(crate) fn versions(assessment: &Assessment, in_force: Option<&[u32]>) -> String {
+/// The versions, one a line. `in_force` are the weights that filters carry out, if others than those assessed may be; `by_hand`
+/// says of each by whom it was rolled back, where that is known.
+pub(crate) fn versions(assessment: &Assessment, in_force: Option<&[u32]>, by_hand: &[Option<String>]) -> String {
     // Card J is about rewards.
     let rewarded = assessment.versions.iter().any(|version| version.log_e_beaten.is_some());
     let mut headings = vec!["VERSION", "WEIGHT", "EXPOSURES", "ERRORS", "P50", "P99"];
@@ -241,10 +270,11 @@ pub(crate) fn versions(assessment: &Assessment, in_force: Option<&[u32]>) -> Str
         ];
         if rewarded {
             row.push(reward(version));
-            let best = version.probability_best_and_feasible.filter(|_| !version.out);
+            let best =
+                version.probability_best_and_feasible.filter(|_| !version.out && assessment.settled_exposures > 0);
             row.push(best.map_or_else(|| NOTHING.to_owned(), probability));
         }
-        row.push(verdicts_of(version));
+        row.push(verdicts_of(version, by_hand.get(index).and_then(Option::as_deref)));
         table.row(row);
     }
     let mut text = table.render();
@@ -295,7 +325,7 @@ pub(crate) fn or_more(metric: &Metric, shown: String) -> String {
     if metric.observed_or_more { format!("≥ {shown}") } else { shown }
 }
 
-fn verdicts_of(version: &VersionAssessment) -> String {
+fn verdicts_of(version: &VersionAssessment, by_hand: Option<&str>) -> String {
     let mut gates: Vec<String> = version
         .gates
         .iter()
@@ -310,7 +340,11 @@ fn verdicts_of(version: &VersionAssessment) -> String {
         })
         .collect();
     if version.out {
-        gates.push(if version.baseline { "cannot win".to_owned() } else { "rolled back".to_owned() });
+        gates.push(match by_hand {
+            _ if version.baseline => "cannot win".to_owned(),
+            Some(by) => format!("rolled back by hand: {by}"),
+            None => "rolled back".to_owned(),
+        });
     }
     if gates.is_empty() { NOTHING.to_owned() } else { gates.join("; ") }
 }
@@ -330,7 +364,6 @@ fn told(what: &str, told: &Told, now: u64) -> String {
 mod tests {
     use super::*;
     use weir_engine::cells::Tally;
-    use weir_engine::command::Command;
     use weir_engine::decide::Decision;
     use weir_engine::journal::{Actor, Order};
     use weir_engine::metrics::Interval;
@@ -444,6 +477,13 @@ warning: A worker has fallen silent.
         view.state.phase = Phase::Concluded { outcome: Outcome::Promoted, version: 1, at: 31_000 };
         let shown = detail(&view, 500_000);
         assert!(shown.contains("· promoted v2 ·"), "{shown}");
+        let by = Actor { who: "ada".to_owned(), ..Actor::default() };
+        let mut told = view.decision.clone().unwrap();
+        told.decision.at = 31_000;
+        told.ordered = Some(Order { command: Command::Promote { version: 1 }, by, reason: "the launch".to_owned() });
+        let by_hand = View { last_change: Some(told), ..view.clone() };
+        let said = detail(&by_hand, 500_000);
+        assert!(said.contains("· promoted v2, by hand: ada ·"), "{said}");
         assert!(shown.contains("· after 30 s"), "{shown}");
         let rows: Vec<&str> = shown.lines().filter(|line| line.starts_with('v')).collect();
         assert!(rows[1].contains("  100%  ") && rows[0].contains("  0%  "), "{shown}");
@@ -502,6 +542,31 @@ checkout  shop     running  v1 33.34%, v2 33.33%, v3 33.33%      4,500  1 m 1 s
         assert!(line(&view, 27_000).contains("roll back by ada from 10.0.0.7"), "{}", line(&view, 27_000));
         view.state.phase = Phase::Pending;
         assert!(detail(&view, 27_000).contains("waits to be started: weir start checkout --reason '…'\n"));
+    }
+
+    #[test]
+    fn who_rolled_a_version_back_by_hand_is_told_beside_it() {
+        let mut view = view();
+        let by = Actor { who: "ada".to_owned(), ..Actor::default() };
+        let order = |version| Order { command: Command::RollBack { version }, by: by.clone(), reason: "x".to_owned() };
+        view.decision.as_mut().unwrap().ordered = Some(order(Some(2)));
+        let shown = detail(&view, 27_000);
+        assert!(shown.contains("errors: violated; rolled back by hand: ada\n"), "{shown}");
+        view.decision.as_mut().unwrap().ordered = Some(order(Some(1)));
+        let shown = detail(&view, 27_000);
+        assert!(shown.contains("errors: violated; rolled back\n"), "another was: {shown}");
+    }
+
+    #[test]
+    fn what_waits_to_be_started_shows_no_prior_as_a_number() {
+        let mut view = view();
+        view.state.phase = Phase::Pending;
+        let shown = detail(&view, 27_000);
+        assert!(shown.contains("nothing is counted before it is started: all traffic goes to v1\n"), "{shown}");
+        assert!(!shown.contains("BEST") && !shown.contains("87.0%"), "{shown}");
+        view.state.phase = Phase::Running;
+        view.assessment.as_mut().unwrap().settled_exposures = 0;
+        assert!(!detail(&view, 27_000).contains("87.0%"));
     }
 
     #[test]

@@ -45,6 +45,14 @@ pub(crate) enum ApplyError {
     Twice(String),
     #[error("{0}")]
     Overlap(Overlap),
+    #[error(
+        "{first} has concluded and still routes requests that {second} could match: delete {first}, or give {second} a `priority` above \
+         {priority}, which takes them over",
+        first = .0.first,
+        second = .0.second,
+        priority = .0.priority
+    )]
+    StillRoutes(Overlap),
     #[error("together with the other experiments it makes no valid plan: {0}")]
     Plan(InvalidPlan),
     #[error("the operating system gave no randomness for an id")]
@@ -160,22 +168,29 @@ impl Keeper {
         let named: BTreeSet<&str> = changes.iter().map(|(row, _)| row.spec.name.as_str()).collect();
         let others = self.mirror.experiments.values().map(|live| &*live.spec);
         let others: Vec<&Experiment> = others.filter(|other| !named.contains(other.name.as_str())).collect();
+        let concluded = |name: &str| self.mirror.named(name).is_some_and(|live| live.state.is_concluded());
         for (at, (row, change)) in changes.iter().enumerate() {
             let before = changes.iter().take(at).map(|(row, _)| &row.spec);
             // What was beside each other stays so.
             let beside = others.iter().copied().filter(|_| *change != Change::Unchanged);
             for other in before.chain(beside) {
-                refuse_overlap(other, &row.spec).map_err(ApplyError::Overlap)?;
+                refuse_overlap(other, &row.spec).map_err(|overlap| {
+                    if concluded(&overlap.first) {
+                        ApplyError::StillRoutes(overlap)
+                    } else {
+                        ApplyError::Overlap(overlap)
+                    }
+                })?;
             }
         }
         Ok(())
     }
 
-    pub(super) fn delete(&mut self, name: &str, by: Actor) -> Result<Option<String>, LedgerError> {
+    pub(super) fn delete(&mut self, name: &str, by: Actor, reason: String) -> Result<Option<String>, LedgerError> {
         let Some(id) = self.mirror.named(name).map(|live| live.id.clone()) else { return Ok(None) };
         self.write()?;
         let at = self.clock.now();
-        self.journal(&id, &Entry { at, event: Event::Delete { by }, trace: Trace::default() }, None)?;
+        self.journal(&id, &Entry { at, event: Event::Delete { by, reason }, trace: Trace::default() }, None)?;
         self.ledger.delete_experiment(&id, at)?;
         self.mirror.remove(&id);
         self.republish();

@@ -76,7 +76,7 @@ impl Keeper {
             Command::Apply { document, experiments, dry_run, by, reply } => {
                 later(answers, reply, self.apply(&document, experiments, dry_run, &by)?);
             }
-            Command::Delete(name, by, reply) => later(answers, reply, self.delete(&name, by)?),
+            Command::Delete { name, by, reason, reply } => later(answers, reply, self.delete(&name, by, reason)?),
             Command::Order(wanted, reply) => later(answers, reply, self.order(*wanted)?),
             Command::List(reply) => {
                 let live = self.mirror.in_order();

@@ -77,7 +77,7 @@ pub(crate) enum Command {
         reply: Reply<Result<Vec<Applied>, ApplyError>>,
     },
     /// Delete the experiment of a name. The id of what was deleted.
-    Delete(String, Actor, Reply<Option<String>>),
+    Delete { name: String, by: Actor, reason: String, reply: Reply<Option<String>> },
     /// Carry out a person's command.
     Order(Box<Wanted>, Reply<Result<Told, OrderError>>),
     /// Every experiment.

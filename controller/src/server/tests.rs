@@ -202,7 +202,9 @@ async fn an_experiment_is_created_shown_kept_from_harm_and_deleted() {
     assert_eq!((would.status, would.json()["experiments"][0]["result"].as_str()), (200, Some("changed")));
     assert_eq!(api.call("GET", "/v1/experiments/shop", "", "").await.json(), shown);
 
-    let deleted = api.call("DELETE", "/v1/experiments/shop", "", "").await;
+    let long = format!("/v1/experiments/shop?reason={}", "x".repeat(1_001));
+    assert_eq!(api.call("DELETE", &long, "", "").await.checked_status(), 422);
+    let deleted = api.call("DELETE", "/v1/experiments/shop?reason=a%20new%20route", "", "").await;
     assert_eq!((deleted.status, deleted.json()["id"].as_str()), (200, Some(id.as_str())));
     assert_eq!(api.call("GET", "/v1/experiments/shop", "", "").await.checked_status(), 404);
     let late = report(1, 1, &id, START, vec![cell("v1", START, counts(1, 1))]);
@@ -314,6 +316,10 @@ async fn a_command_needs_an_operator_and_a_reason_and_is_recorded_with_who_gave_
         assert_eq!(answer.checked_status(), status, "{body}: {answer:?}");
         assert!(String::from_utf8_lossy(&answer.body).contains(said), "{body}: {answer:?}");
     }
+    let long = format!(r#"{{"command": "pause", "reason": "{}"}}"#, "é".repeat(1_001));
+    let answer = api.call("POST", path, "o", long).await;
+    assert_eq!(answer.checked_status(), 422);
+    assert!(answer.json()["detail"].as_str().unwrap().contains("1001 characters: at most 1000"), "{answer:?}");
     assert_eq!(api.call("POST", "/v1/experiments/none/commands", "o", pause).await.checked_status(), 404);
     let paused = api.call("POST", path, "o", pause).await;
     assert_eq!((paused.status, &paused.json()["action"]), (200, &Value::from("pause")), "{paused:?}");

@@ -86,6 +86,9 @@ pub enum Event {
     Delete {
         /// Who deleted it.
         by: Actor,
+        /// Why, in that person's words; empty if they did not say.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
     },
 }
 

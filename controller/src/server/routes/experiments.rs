@@ -1,5 +1,6 @@
 //! `/v1/experiments`: applying documents, showing and deleting experiments.
 
+use super::commands::check_length;
 use super::{actor, bad_query, named, unknown};
 use crate::apply::Conflict;
 use crate::keeper::{Applied, ApplyError, Change, Command, ExperimentView};
@@ -32,6 +33,14 @@ pub(crate) struct ApplyQuery {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct DecisionsQuery {
     limit: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct DeleteQuery {
+    /// Why; kept in the journal.
+    #[serde(default)]
+    reason: String,
 }
 
 /// What became of the documents, in their order.
@@ -100,8 +109,8 @@ impl From<ApplyError> for Problem {
                 let message = format!("{name}: {conflict}");
                 Self::new(StatusCode::CONFLICT, format!("{detail}.")).at(path, message)
             }
-            ApplyError::Overlap(overlap) => {
-                Self::new(StatusCode::CONFLICT, format!("{overlap}.")).at("spec.match", overlap.to_string())
+            ApplyError::Overlap(_) | ApplyError::StillRoutes(_) => {
+                Self::new(StatusCode::CONFLICT, format!("{detail}.")).at("spec.match", detail)
             }
             ApplyError::Twice(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{detail}.")),
             ApplyError::Plan(invalid) => {
@@ -145,10 +154,14 @@ pub(crate) async fn decisions(
 pub(crate) async fn delete(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,
+    query: Result<Query<DeleteQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Json<Deleted>, Problem> {
     let name = named(name)?;
+    let Query(DeleteQuery { reason }) = query.map_err(|rejection| bad_query(&rejection))?;
+    let reason = reason.trim().to_owned();
+    check_length(&reason)?;
     let by = actor(&request);
-    let deleted = app.keeper.ask(|reply| Command::Delete(name.clone(), by, reply)).await?;
+    let deleted = app.keeper.ask(|reply| Command::Delete { name: name.clone(), by, reason, reply }).await?;
     deleted.map(|id| Json(Deleted { name: name.clone(), id })).ok_or_else(|| unknown(&name))
 }
