@@ -7,6 +7,8 @@ mod applying;
 mod commands;
 #[cfg(test)]
 mod history_tests;
+#[cfg(test)]
+mod order_tests;
 mod orders;
 #[cfg(test)]
 mod tests;
