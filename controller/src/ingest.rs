@@ -14,7 +14,7 @@
 mod tests;
 
 use crate::ledger::OpenExperiment;
-use crate::mirror::{LIVE_MS, Live, MAX_WORKERS, Mirror, Said, Settled, Worker};
+use crate::mirror::{ClockSaid, LIVE_MS, Live, MAX_WORKERS, Mirror, Said, Settled, Worker};
 use weir_core::report::{Acknowledgement, Cell, MAX_CELLS, Report, ReportedExperiment};
 use weir_core::settling::{self, OpenCell};
 
@@ -26,6 +26,8 @@ const MAX_OPEN_CELLS: usize = 4_000_000;
 const MAX_SUM: f64 = 1e150;
 /// The longest interval between reports that a filter can be configured to.
 const MAX_GAP_MS: u64 = 60_000;
+/// A worker's first report may be an old one, sent again and again: for so many milliseconds its age says nothing of its clock.
+const FIRST_MS: u64 = 5_000;
 /// Live workers per second of report interval: beyond so many, the interval grows.
 const WORKERS_PER_SECOND: usize = 500;
 
@@ -137,12 +139,18 @@ pub(crate) fn ingest(mirror: &mut Mirror, report: &Report, live: usize, now: u64
         worker
     });
     let cells_before = worker.cells();
-    let gap = if known.is_some() { now.saturating_sub(worker.last_seen).min(MAX_GAP_MS) } else { 0 };
-    worker.said = Said { plan: report.plan.clone(), stale: report.stale, gap };
+    let passed = now.saturating_sub(worker.last_seen);
+    let gap = if known.is_some() { passed.min(MAX_GAP_MS) } else { 0 };
+    let Said { clocks, catching_up_until: until, .. } = std::mem::take(&mut worker.said);
+    // Nobody knows how long a worker that is new here has tried to send this.
+    let late = known.is_none() || passed > MAX_GAP_MS;
+    let catching_up_until = if late { now.saturating_add(gap.max(FIRST_MS)) } else { until };
+    worker.said = Said { plan: report.plan.clone(), stale: report.stale, gap, clocks, catching_up_until };
     worker.last_sequence = report.sequence;
     worker.last_seen = now;
     // What has been deleted since is of no use to anybody.
     worker.body.experiments.retain(|id, _| mirror.experiments.contains_key(id));
+    worker.said.clocks.retain(|id, _| mirror.experiments.contains_key(id));
 
     let mut settled = Vec::new();
     for (at, reported) in report.experiments.iter().enumerate() {
@@ -162,6 +170,8 @@ pub(crate) fn ingest(mirror: &mut Mirror, report: &Report, live: usize, now: u64
         if let Some(latest) = reported.cells.iter().map(|cell| cell.bin).max() {
             worker.body.latest_bin = worker.body.latest_bin.max(latest);
         }
+        let off = entry.clock_off(&worker.said);
+        worker.said.clocks.insert(reported.id.clone(), ClockSaid { at: now, off });
         let open = entry.settle(merged, &mut settled);
         worker.body.experiments.insert(reported.id.clone(), open);
     }
@@ -227,6 +237,18 @@ impl Entry<'_> {
             return self.refuse(Reason::BadTime, field, problem);
         }
         Ok(())
+    }
+
+    /// By how many milliseconds, at least, the worker's clock is off. It has reached its newest bin, and the deadline of what it
+    /// calls final; what is final moves with its clock, so that neither is long ago unless a report was long under way.
+    fn clock_off(&self, said: &Said) -> u64 {
+        let spec = &self.live.spec;
+        let newest = self.reported.cells.iter().map(|cell| cell.bin).max().unwrap_or(0);
+        let reached = newest.max(self.reported.watermark.saturating_add(spec.deadline_ms));
+        let patience = spec.bin_ms.saturating_mul(2).saturating_add(said.gap.saturating_mul(2));
+        let behind = self.now.saturating_sub(reached).saturating_sub(patience);
+        let behind = if self.now < said.catching_up_until { 0 } else { behind };
+        behind.max(newest.saturating_sub(self.now))
     }
 
     /// The open cells with the reported ones.

@@ -44,7 +44,8 @@ pub enum Command {
 pub enum Refusal {
     /// It is over.
     #[error(
-        "{name} has concluded and {version} has its traffic: delete it to send everything to the baseline, or apply another experiment"
+        "{name} has concluded and {version} has its traffic: delete it to send everything to the baseline, or apply another experiment \
+         with a higher `priority`"
     )]
     Concluded {
         /// The experiment's.
@@ -112,7 +113,9 @@ pub enum Refusal {
     #[error("{0} is paused with these weights already: there is nothing to do; resume it to let them move")]
     SameWeights(String),
     /// The version is out.
-    #[error("{0} is rolled back: it gets no traffic in this experiment; apply another experiment to try it again")]
+    #[error(
+        "{0} is rolled back: it gets no traffic in this experiment; delete this one, or apply another with a higher `priority`, to try it again"
+    )]
     Out(String),
     /// The baseline cannot be rolled back.
     #[error("{0} is the baseline, where traffic goes back to: promote another version instead")]

@@ -29,7 +29,7 @@ pub(crate) struct ApplyArgs {
 /// Runs `weir apply`.
 pub(crate) fn run(args: ApplyArgs) -> anyhow::Result<ExitCode> {
     let sources = args.files.iter().map(|path| Source::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    let findings: Vec<Finding> = sources.iter().flat_map(|source| check(source).1).collect();
+    let findings: Vec<Finding> = check(&sources).1;
     if !findings.is_empty() {
         return refused(&[], &findings, args.output);
     }

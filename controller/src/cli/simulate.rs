@@ -104,10 +104,16 @@ pub(crate) fn read(file: &str, experiment: Option<&str>) -> anyhow::Result<Scena
     scenario::read_with(&source.text, elsewhere.as_ref()).map_err(|problems| wrong(&source.name, problems))
 }
 
-/// The one experiment of a file.
+/// The one experiment of a file; a scenario's, if there is one beside it.
 pub(crate) fn one_experiment(file: &str) -> anyhow::Result<weir_engine::spec::Experiment> {
     let source = Source::read(file)?;
-    let mut experiments = document::read(&source.text).map_err(|problems| wrong(&source.name, problems))?;
+    let read = document::read(&source.text);
+    if read.is_err()
+        && let Ok(scenario) = scenario::read(&source.text)
+    {
+        return Ok(scenario.experiment);
+    }
+    let mut experiments = read.map_err(|problems| wrong(&source.name, problems))?;
     match (experiments.pop(), experiments.len()) {
         (Some(only), 0) => Ok(only),
         (_, others) => bail!("{} has {} experiments: give a file with one", source.name, others + 1),

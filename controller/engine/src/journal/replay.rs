@@ -16,6 +16,7 @@ pub struct Replay {
     at: Option<Position>,
     assessor: Assessor,
     decisions: u64,
+    release: String,
 }
 
 /// Where the experiment stands after the entries so far.
@@ -56,6 +57,12 @@ impl Replay {
         self.decisions
     }
 
+    /// The release that began the journal; empty where it does not say.
+    #[must_use]
+    pub fn release(&self) -> &str {
+        &self.release
+    }
+
     /// Where the experiment stands; `None` before the first entry.
     #[must_use]
     pub fn state(&self) -> Option<&State> {
@@ -88,17 +95,18 @@ impl Replay {
             computed,
         };
         let Some(at) = &mut self.at else {
-            let (experiment, state, observed) = match &entry.event {
-                Event::Begin { experiment, .. } => {
-                    (experiment.as_ref(), State::begin(experiment, entry.at), Observed::default())
+            let (experiment, state, observed, release) = match &entry.event {
+                Event::Begin { experiment, release, .. } => {
+                    (experiment.as_ref(), State::begin(experiment, entry.at), Observed::default(), release)
                 }
-                Event::Continue { experiment, state, observed } => {
-                    (experiment.as_ref(), state.as_ref().clone(), observed.clone())
+                Event::Continue { experiment, state, observed, release } => {
+                    (experiment.as_ref(), state.as_ref().clone(), observed.clone(), release)
                 }
                 other => {
                     return Err(differ("event", other.name().to_owned(), "begin: nothing was before".to_owned()));
                 }
             };
+            self.release.clone_from(release);
             let mut observations = Observations::default();
             apply(&mut observations, &observed, experiment.versions.len());
             compare(number, entry, &trace(None, &state))?;
