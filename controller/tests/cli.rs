@@ -24,7 +24,9 @@ fn an_experiment_is_created_shown_changed_and_deleted() {
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "experiment checkout unchanged\n"), "{ran:?}");
     serve.write("checkout.yaml", &DOCUMENT.replace("minExposures: 100", "minExposures: 200"));
     let ran = serve.run(&["apply", "-f", "checkout.yaml", "--output", "json"]);
-    let expected = serde_json::json!({ "experiments": [{ "name": "checkout", "result": "changed" }] });
+    let reasons = ["checkout was changed: minExposures 100 → 200.", "Weights stay."];
+    let expected =
+        serde_json::json!({ "experiments": [{ "name": "checkout", "result": "changed", "reasons": reasons }] });
     assert_eq!((ran.code, ran.json()), (Some(0), expected), "{ran:?}");
 
     let ran = serve.run(&["get"]);

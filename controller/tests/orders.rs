@@ -24,7 +24,10 @@ fn a_watch_prints_each_change_and_ends_when_the_experiment_is_deleted() {
     };
     assert_eq!(next()["experiment"]["minExposures"], 100);
     serve.write("checkout.yaml", &DOCUMENT.replace("minExposures: 100", "minExposures: 300"));
-    assert_eq!(serve.run(&["apply", "-f", "checkout.yaml"]).out, "experiment checkout changed\n");
+    assert_eq!(
+        serve.run(&["apply", "-f", "checkout.yaml"]).out,
+        "experiment checkout changed\n  checkout was changed: minExposures 100 → 300.\n  Weights stay.\n"
+    );
     while next()["experiment"]["minExposures"] != 300 {}
     assert_eq!(serve.run(&["delete", "checkout"]).code, Some(0));
     assert_eq!(watch.wait().expect("an end").code(), Some(1));

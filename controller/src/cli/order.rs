@@ -113,6 +113,12 @@ pub(crate) fn approve(args: ApproveArgs) -> anyhow::Result<ExitCode> {
     let server = Server::new(common.server.clone());
     let view: View = server.typed(&server.get(&format!("/v1/experiments/{}", common.name))?)?;
     if view.state.phase == Phase::Pending {
+        if awaited_since.is_some() {
+            anyhow::bail!(
+                "{name} waits for its start, not for what you saw; to start it: weir start {name} --reason WHY",
+                name = common.name
+            );
+        }
         return send(common, json!({ "command": "start" }));
     }
     let mut since = awaited_since;

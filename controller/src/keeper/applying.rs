@@ -26,6 +26,9 @@ pub(crate) struct Applied {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<String>,
     pub(crate) result: Change,
+    /// What an edit changes, field by field, and what becomes of the weights.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) reasons: Vec<String>,
 }
 
 /// How an experiment changes.
@@ -80,7 +83,8 @@ impl Keeper {
         for (row, change, edit) in changes {
             let created = change == Change::Created;
             let id = (!(dry_run && created)).then(|| row.id.clone());
-            applied.push(Applied { name: row.spec.name.clone(), id, result: change });
+            let reasons = edit.as_ref().map(|decision| decision.reasons.clone()).unwrap_or_default();
+            applied.push(Applied { name: row.spec.name.clone(), id, result: change, reasons });
             if dry_run || change == Change::Unchanged {
                 continue;
             }

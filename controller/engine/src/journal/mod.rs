@@ -44,7 +44,7 @@ pub enum Event {
         experiment: Box<Experiment>,
         /// Who created it.
         by: Actor,
-        /// The release that decides from here on; empty where the journal is older than that is recorded.
+        /// The release that decided when this was written; empty where the journal is older than that is recorded.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         release: String,
     },
@@ -56,7 +56,7 @@ pub enum Event {
         state: Box<State>,
         /// Everything counted so far.
         observed: Observed,
-        /// The release that decides from here on; empty where the journal is older than that is recorded.
+        /// The release that decided when this was written; empty where the journal is older than that is recorded.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         release: String,
     },
