@@ -19,10 +19,11 @@ const PATH: usize = 1;
 pub struct Compiled {
     /// Of the plan.
     pub revision: String,
-    /// Headers to remove from every request.
+    /// Headers that no request may bring.
     routing_headers: Vec<String>,
-    /// Names of the headers that matching and units look at; an index into this stands for a name.
-    names: Vec<String>,
+    /// Names of the headers that matching and units look at; an index into this stands for a name. None where it is a routing
+    /// header: whatever a client sends there is as if it had not.
+    names: Vec<Option<String>>,
     experiments: Vec<Rc<Experiment>>,
 }
 
@@ -114,6 +115,7 @@ impl Compiled {
                 strip.push(name.to_owned());
             }
         }
+        let names = names.into_iter().map(|name| Some(name).filter(|name| !strip.contains(name))).collect();
         Self { revision: plan.revision.clone(), routing_headers: strip, names, experiments }
     }
 
@@ -266,7 +268,7 @@ fn without_query(path: &[u8]) -> &[u8] {
 /// One request's headers, read when asked for and at most once.
 pub struct Reader<'a, H> {
     host: &'a mut H,
-    names: &'a [String],
+    names: &'a [Option<String>],
     values: Vec<Option<Option<Vec<u8>>>>,
 }
 
@@ -276,7 +278,7 @@ impl<H: Host> Reader<'_, H> {
         if self.values.is_empty() {
             self.values.resize_with(self.names.len(), || None);
         }
-        let name = self.names.get(index)?;
+        let name = self.names.get(index)?.as_deref()?;
         let host = &mut *self.host;
         self.values.get_mut(index)?.get_or_insert_with(|| host.request_header(name)).as_deref()
     }
@@ -368,6 +370,16 @@ mod tests {
         assert!(matches(&matching, &[("x-a", b"1"), ("x-b", b"\xff")]));
         assert!(!matches(&matching, &[("x-a", b"2"), ("x-b", b"")]));
         assert!(!matches(&matching, &[("x-a", b"1")]));
+    }
+
+    #[test]
+    fn a_routing_header_of_a_client_is_not_seen() {
+        let mut plan = plan(&[1, 1]);
+        let header = HeaderMatch { name: "x-weir-version".to_owned(), exact: None };
+        plan.experiments[0].matching.headers.push(header);
+        let compiled = Compiled::new(&plan, &[]);
+        let mut host = FakeHost::with_request(&[("x-weir-version", b"v1")]);
+        assert!(compiled.find(&mut compiled.reader(&mut host)).is_none());
     }
 
     #[test]

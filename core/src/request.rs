@@ -6,7 +6,7 @@
 use crate::host::Host;
 use crate::matching::{Compiled, Experiment, Key, Reader};
 use crate::outcome;
-use crate::plan::{Measure, PARTS};
+use crate::plan::{Header, Measure, PARTS};
 use crate::recorder::{Exposure, Observation, Recorder};
 use crate::unit::{self, Digest};
 use std::rc::Rc;
@@ -58,21 +58,21 @@ pub struct Request {
 impl Request {
     /// Removes routing headers that the client sent, finds the experiment, assigns a version and sets its headers.
     pub fn on_request_headers(host: &mut impl Host, plan: &Compiled, worker: Worker<'_>) -> Self {
-        for name in plan.routing_headers() {
-            host.remove_request_header(name);
-        }
         let mut reader = plan.reader(host);
-        let Some(experiment) = plan.find(&mut reader).cloned() else { return Self::default() };
-        let choice = choose(&experiment, worker.stale, &mut reader);
-        if let Some(version) = experiment.versions.get(choice.version) {
-            for header in &version.headers {
-                host.set_request_header(&header.name, &header.value);
-            }
+        let Some(experiment) = plan.find(&mut reader) else {
+            strip(host, plan, &[]);
+            return Self::default();
+        };
+        let choice = choose(experiment, worker.stale, &mut reader);
+        let headers = experiment.versions.get(choice.version).map_or(&[][..], |version| &version.headers);
+        strip(host, plan, headers);
+        for header in headers {
+            host.set_request_header(&header.name, &header.value);
         }
         let recorder = worker.recorder.filter(|_| choice.counts && experiment.running);
         let recorded = recorder.and_then(|recorder| {
             let now = host.now_nanos();
-            Some((recorder.assign(&experiment, choice.version, choice.bucket, worker.clock.at(now))?, now))
+            Some((recorder.assign(experiment, choice.version, choice.bucket, worker.clock.at(now))?, now))
         });
         Self { recorded }
     }
@@ -106,6 +106,16 @@ impl Request {
     #[must_use]
     pub const fn is_recorded(&self) -> bool {
         self.recorded.is_some()
+    }
+}
+
+/// Removes the routing headers that the client sent, but for those that are set anyway. Removing one that is not there would
+/// have Envoy choose the route anew for nothing; looking costs less.
+fn strip(host: &mut impl Host, plan: &Compiled, set: &[Header]) {
+    for name in plan.routing_headers() {
+        if !set.iter().any(|header| header.name == *name) && host.request_header(name).is_some() {
+            host.remove_request_header(name);
+        }
     }
 }
 
