@@ -4,6 +4,7 @@
 //! disturb it. Nothing here may panic or wait.
 
 use crate::host::Host;
+use crate::json;
 use crate::matching::{Compiled, Experiment, Key, Reader};
 use crate::outcome;
 use crate::plan::{Header, Measure, PARTS};
@@ -175,7 +176,7 @@ fn reward(host: &mut impl Host, experiment: &Experiment) -> f64 {
     let value = experiment.reward_header.as_ref().and_then(|name| host.response_header(name));
     value
         .filter(|value| value.len() <= MAX_REWARD)
-        .and_then(|value| std::str::from_utf8(&value).ok()?.trim().parse::<f64>().ok())
+        .and_then(|value| json::number(&value))
         .filter(|reward| reward.abs() <= LARGEST_REWARD)
         .unwrap_or(0.0)
 }

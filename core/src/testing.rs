@@ -80,7 +80,10 @@ impl Host for FakeHost {
 
     fn ended_plainly(&mut self, grpc: bool) -> bool {
         let ending = self.ending(grpc);
-        self.plainly && ending.flags == 0 && ending.code.is_some_and(|code| code < 500) && (!grpc || ending.grpc == Some(0))
+        self.plainly
+            && ending.flags == 0
+            && ending.code.is_some_and(|code| code < 500)
+            && (!grpc || ending.grpc == Some(0))
     }
 
     fn ending(&mut self, want_grpc: bool) -> Ending {

@@ -81,13 +81,8 @@ unsafe extern "C" {
         value_length: *mut usize,
         version: *mut u32,
     ) -> i32;
-    fn proxy_set_shared_data(
-        key: *const u8,
-        length: usize,
-        value: *const u8,
-        value_length: usize,
-        version: u32,
-    ) -> i32;
+    fn proxy_set_shared_data(key: *const u8, length: usize, value: *const u8, value_length: usize, version: u32)
+    -> i32;
     fn proxy_register_shared_queue(name: *const u8, length: usize, queue: *mut u32) -> i32;
     fn proxy_enqueue_shared_queue(queue: u32, value: *const u8, length: usize) -> i32;
     fn proxy_dequeue_shared_queue(queue: u32, value: *mut *mut u8, length: *mut usize) -> i32;
@@ -191,9 +186,7 @@ pub(crate) fn buffer(buffer: Buffer, most: usize) -> Option<Vec<u8>> {
 /// First value of a header.
 pub(crate) fn header(map: Map, name: &str) -> Option<Vec<u8>> {
     // SAFETY: see `property`.
-    bytes(|value, length| unsafe {
-        proxy_get_header_map_value(map as i32, name.as_ptr(), name.len(), value, length)
-    })
+    bytes(|value, length| unsafe { proxy_get_header_map_value(map as i32, name.as_ptr(), name.len(), value, length) })
 }
 
 /// Sets a header to one value in place of all that it has.

@@ -96,4 +96,3 @@ pub(crate) fn of_stream(stream: u32, act: impl FnOnce(&Root)) {
         });
     }
 }
-

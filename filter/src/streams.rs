@@ -7,69 +7,57 @@ use crate::abi;
 use crate::envoy::{Envoy, Predicates};
 use crate::site::Site;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use weir_core::request::Request;
 
-/// After which an entry is swept out: no deadline of a plan is nearly as long, so nothing that counts is lost.
+/// After which a request is swept out: no deadline of a plan is nearly as long, so nothing that counts is lost.
 const MAX_AGE_NANOS: u64 = 24 * 3_600 * 1_000_000_000;
 /// Nanoseconds between two sweeps.
 const SWEEP_EVERY: u64 = 60_000_000_000;
+/// Lists, by the id's lowest bits: ids count up, so that requests spread over them evenly. A request is looked for in one.
+const LISTS: u32 = 1_024;
 
 struct Stream {
+    id: u32,
     site: Rc<Site>,
     predicates: Predicates,
     request: Request,
+    /// The sweep before it.
     began: u64,
 }
 
-/// Stream ids count up, so that they need only be spread a little.
-#[derive(Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u32(u32::from(*byte));
-        }
-    }
-
-    /// Fibonacci hashing (Knuth, The Art of Computer Programming 3, 6.4).
-    fn write_u32(&mut self, number: u32) {
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-}
-
-type Streams = HashMap<u32, Stream, BuildHasherDefault<Spread>>;
-
 thread_local! {
-    static STREAMS: RefCell<Streams> = RefCell::new(Streams::default());
+    static STREAMS: RefCell<Vec<Vec<Stream>>> = const { RefCell::new(Vec::new()) };
     static SWEPT: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Keeps a request until it ends.
 pub(crate) fn begin(id: u32, site: &Rc<Site>, predicates: Predicates, request: Request) {
-    let stream = Stream { site: Rc::clone(site), predicates, request, began: SWEPT.get() };
-    let _ = STREAMS.with(|streams| streams.try_borrow_mut().map(|mut streams| streams.insert(id, stream)));
+    STREAMS.with(|streams| {
+        let Ok(mut streams) = streams.try_borrow_mut() else { return };
+        if streams.is_empty() {
+            streams.resize_with(LISTS as usize, Vec::new);
+        }
+        if let Some(list) = streams.get_mut((id % LISTS) as usize) {
+            list.push(Stream { id, site: Rc::clone(site), predicates, request, began: SWEPT.get() });
+        }
+    });
 }
 
 /// Does something with a request that is kept, and keeps it on if told so.
 pub(crate) fn with(id: u32, act: impl FnOnce(&Site, &mut Envoy, &mut Request) -> bool) {
     STREAMS.with(|streams| {
         let Ok(mut streams) = streams.try_borrow_mut() else { return };
-        let Some(stream) = streams.get_mut(&id) else { return };
+        let Some(list) = streams.get_mut((id % LISTS) as usize) else { return };
+        let Some(at) = list.iter().position(|stream| stream.id == id) else { return };
+        let Some(stream) = list.get_mut(at) else { return };
         if !act(&stream.site, &mut Envoy::of(stream.predicates), &mut stream.request) {
-            streams.remove(&id);
+            list.swap_remove(at);
         }
     });
 }
 
-/// Drops what is too old, now and then.
+/// Drops what is too old, and gives back the room of a burst, now and then.
 pub(crate) fn sweep() {
     let now = abi::monotonic_nanos();
     if now.saturating_sub(SWEPT.get()) < SWEEP_EVERY {
@@ -78,10 +66,11 @@ pub(crate) fn sweep() {
     SWEPT.set(now);
     let _ = STREAMS.with(|streams| {
         streams.try_borrow_mut().map(|mut streams| {
-            streams.retain(|_, stream| now.saturating_sub(stream.began) <= MAX_AGE_NANOS);
-            // What a burst needed, longer bodies of waiting streams say, is given back.
-            if streams.capacity() / 8 > streams.len() {
-                streams.shrink_to_fit();
+            for list in streams.iter_mut() {
+                list.retain(|stream| now.saturating_sub(stream.began) <= MAX_AGE_NANOS);
+                if list.capacity() > 64 && list.capacity() / 8 > list.len() {
+                    list.shrink_to_fit();
+                }
             }
         })
     });
