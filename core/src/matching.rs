@@ -174,7 +174,7 @@ impl Experiment {
             failure: planned.failure.clone(),
             reward_header: planned.reward.as_ref().map(|RewardSource::ResponseHeader(name)| name.clone()),
             hosts: hosts.iter().map(|host| HostRule::new(host)).collect(),
-            paths: paths.iter().map(PathRule::new).collect(),
+            paths: if paths.iter().any(is_every_path) { Vec::new() } else { paths.iter().map(PathRule::new).collect() },
             headers: headers.iter().map(|header| (intern(names, &header.name), header.exact.clone())).collect(),
         }
     }
@@ -236,6 +236,11 @@ impl HostRule {
     }
 }
 
+/// The prefix `/` is every path, `*` of a request to the server as a whole among them: none needs to be read.
+fn is_every_path(path: &PathMatch) -> bool {
+    matches!(path, PathMatch::Prefix(prefix) if prefix.trim_end_matches('/').is_empty())
+}
+
 impl PathRule {
     fn new(path: &PathMatch) -> Self {
         match path {
@@ -247,9 +252,9 @@ impl PathRule {
     fn matches(&self, path: &[u8]) -> bool {
         match self {
             Self::Exact(exact) => path == exact.as_bytes(),
-            Self::Prefix(prefix) => path
-                .strip_prefix(prefix.as_bytes())
-                .is_some_and(|rest| rest.first().map_or(!prefix.is_empty(), |next| *next == b'/')),
+            Self::Prefix(prefix) => {
+                path.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|next| *next == b'/'))
+            }
         }
     }
 }
@@ -347,8 +352,8 @@ mod tests {
             (exact("/a"), b"/a/", false),
             (prefix("/"), b"/", true),
             (prefix("/"), b"/a", true),
-            (prefix("/"), b"*", false),
-            (prefix("/"), b"", false),
+            (prefix("/"), b"*", true),
+            (prefix("/"), b"", true),
             (prefix("/a"), b"/a", true),
             (prefix("/a"), b"/a/b?c", true),
             (prefix("/a"), b"/ab", false),
@@ -359,6 +364,24 @@ mod tests {
         ] {
             let matching = Match { paths: vec![rule.clone()], ..Match::default() };
             assert_eq!(matches(&matching, &[(":path", path)]), expected, "{rule:?} {path:?}");
+        }
+    }
+
+    #[test]
+    fn no_path_is_read_where_every_path_matches() {
+        let prefix = |path: &str| PathMatch::Prefix(path.to_owned());
+        for (paths, read) in [
+            (vec![], false),
+            (vec![prefix("/")], false),
+            (vec![prefix("/a"), prefix("/")], false),
+            (vec![prefix("/a"), prefix("/b")], true),
+        ] {
+            let mut plan = plan(&[1, 1]);
+            plan.experiments[0].matching = Match { paths, ..Match::default() };
+            let compiled = Compiled::new(&plan, &[]);
+            let mut host = FakeHost::with_request(&[(":path", b"/a")]);
+            assert!(compiled.find(&mut compiled.reader(&mut host)).is_some());
+            assert_eq!(!host.reads.is_empty(), read);
         }
     }
 
