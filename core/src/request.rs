@@ -7,7 +7,7 @@ use crate::host::Host;
 use crate::json;
 use crate::matching::{Compiled, Experiment, Key, Reader};
 use crate::outcome;
-use crate::plan::{Header, Measure, PARTS};
+use crate::plan::{Measure, PARTS};
 use crate::recorder::{Exposure, Observation, Recorder};
 use crate::unit::{self, Digest};
 use std::rc::Rc;
@@ -65,9 +65,9 @@ impl Request {
             return Self::default();
         };
         let choice = choose(experiment, worker.stale, &mut reader);
-        let headers = experiment.versions.get(choice.version).map_or(&[][..], |version| &version.headers);
-        strip(host, plan, headers);
-        for header in headers {
+        let version = experiment.versions.get(choice.version);
+        strip(host, plan, version.map_or(&[][..], |version| &version.sets));
+        for header in version.map_or(&[][..], |version| &version.headers) {
             host.set_request_header(&header.name, &header.value);
         }
         let recorder = worker.recorder.filter(|_| choice.counts && experiment.running);
@@ -112,9 +112,9 @@ impl Request {
 
 /// Removes the routing headers that the client sent, but for those that are set anyway. Removing one that is not there would
 /// have Envoy choose the route anew for nothing; looking costs less.
-fn strip(host: &mut impl Host, plan: &Compiled, set: &[Header]) {
-    for name in plan.routing_headers() {
-        if !set.iter().any(|header| header.name == *name) && host.request_header(name).is_some() {
+fn strip(host: &mut impl Host, plan: &Compiled, set: &[usize]) {
+    for (index, name) in plan.routing_headers().iter().enumerate() {
+        if !set.contains(&index) && host.request_header(name).is_some() {
             host.remove_request_header(name);
         }
     }
