@@ -19,6 +19,7 @@ LOCAL = {
     "weir-core": set(),
     "weir-stats": set(),
     "weir-filter": {"weir-core"},
+    "weir-filter-host": {"weir-core"},
     "weir-engine": {"weir-core", "weir-stats"},
     "weir-simulator": {"weir-core", "weir-stats", "weir-engine"},
     "weir-controller": {"weir-core", "weir-engine", "weir-simulator"},
@@ -27,6 +28,7 @@ LOCAL = {
     "weir-demo": {"weir-core", "weir-tests"},
     "weir-bench": {"weir-core", "weir-tests"},
     "weir-noop-filter": set(),
+    "weir-bare-filter": set(),
 }
 
 # Decisions, statistics and the request path are functions: what they need comes in as parameters.
