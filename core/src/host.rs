@@ -36,6 +36,12 @@ pub trait Host {
     fn remove_request_header(&mut self, name: &str);
     /// First value of a response header of the current request; only once it has one.
     fn response_header(&mut self, name: &str) -> Option<Vec<u8>>;
+    /// Every value of a response header, with commas between them; only once there is a response.
+    fn response_headers(&mut self, name: &str) -> Option<Vec<u8>>;
+    /// Adds a value to a response header, beside those it has.
+    fn add_response_header(&mut self, name: &str, value: &str);
+    /// Removes every value of a response header.
+    fn remove_response_header(&mut self, name: &str);
     /// The status that Envoy sent, if it sent one. Only at the request's end.
     fn response_code(&mut self) -> Option<u32>;
     /// Envoy's response flags, as the bits that `outcome` names.

@@ -1,12 +1,13 @@
 //! The pure heart of the filter, shared with the controller.
 //!
-//! Wire types (`plan`, `report`, `config`), assignment (`matching`, `unit`, `assign`), recording (`histogram`, `outcome`,
+//! Wire types (`plan`, `report`, `config`), assignment (`matching`, `unit`, `cookie`, `assign`), recording (`histogram`, `outcome`,
 //! `recorder`), one request's life over a [`host::Host`] (`request`), and the exchange with the controller (`exchange`,
 //! `sender`, `fetcher`) as state machines that are told the time. Nothing here does I/O, reads a clock, or owns a random
 //! generator, and nothing panics: this code runs inside Envoy, in the path of every request.
 
 pub mod assign;
 pub mod config;
+pub mod cookie;
 pub mod duration;
 pub mod exchange;
 pub mod fetcher;

@@ -4,6 +4,7 @@
 //! call that returns bytes costs more than everything else here.
 
 use crate::assign::Assigner;
+use crate::cookie::GeneratedCookie;
 use crate::host::Host;
 use crate::plan::{
     FailureRules, Header, Match, Measure, PathMatch, Plan, PlannedExperiment, RewardSource, Status, Unit,
@@ -84,6 +85,8 @@ pub enum Key {
     Header(usize),
     /// A cookie in the header of this index.
     Cookie(usize, String),
+    /// The same, given to whoever has none.
+    Generated(usize, GeneratedCookie),
 }
 
 #[derive(Debug)]
@@ -152,6 +155,7 @@ impl Experiment {
                 Unit::Request => Key::Request,
                 Unit::Header(name) => Key::Header(intern(names, name)),
                 Unit::Cookie(name) => Key::Cookie(intern(names, "cookie"), name.clone()),
+                Unit::GeneratedCookie(cookie) => Key::Generated(intern(names, "cookie"), cookie.clone()),
             },
             assigner: Assigner::new(&planned.salt, &planned.versions),
             unit_buckets: (planned.unit != Unit::Request).then(|| UnitBuckets::new(&planned.salt)),
@@ -182,11 +186,12 @@ impl Experiment {
     }
 
     fn host_matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
-        self.hosts.is_empty()
-            || reader.get(AUTHORITY).is_some_and(|authority| {
-                let host = without_port(authority);
-                self.hosts.iter().any(|rule| rule.matches(host))
-            })
+        let Some(authority) = reader.get(AUTHORITY) else { return self.hosts.is_empty() };
+        let host = without_port(authority);
+        if is_copy(host) {
+            return self.hosts.iter().any(|rule| matches!(rule, HostRule::Exact(_)) && rule.matches(host));
+        }
+        self.hosts.is_empty() || self.hosts.iter().any(|rule| rule.matches(host))
     }
 
     fn path_matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
@@ -257,6 +262,14 @@ fn without_port(authority: &[u8]) -> &[u8] {
     let digits = authority.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let rest = authority.get(..authority.len() - digits).unwrap_or(authority);
     rest.strip_suffix(b":").unwrap_or(authority)
+}
+
+/// Whether a host is one that Envoy gives to the copies it makes of mirrored requests. Their originals count, so nothing that
+/// means any host means this one; an experiment that names it has a host of that very name.
+fn is_copy(host: &[u8]) -> bool {
+    const SUFFIX: &[u8] = b"-shadow";
+    let end = host.len().checked_sub(SUFFIX.len()).and_then(|length| host.get(length..));
+    end.is_some_and(|end| end.eq_ignore_ascii_case(SUFFIX))
 }
 
 fn without_query(path: &[u8]) -> &[u8] {

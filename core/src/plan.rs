@@ -2,6 +2,7 @@
 //!
 //! Owns the types, their limits and their validation; compiling a plan for the request path is `assign`'s.
 
+use crate::cookie::GeneratedCookie;
 use serde::{Deserialize, Serialize};
 
 /// The wire format of plans and reports that this code speaks.
@@ -184,6 +185,8 @@ pub enum Unit {
     Header(String),
     /// Whoever sends the same value of this cookie.
     Cookie(String),
+    /// The same, and whoever has none is given one.
+    GeneratedCookie(GeneratedCookie),
 }
 
 /// When a request has ended, for its latency and its outcome.
@@ -316,7 +319,7 @@ impl PlannedExperiment {
     fn headers_read(&self) -> impl Iterator<Item = &str> {
         let unit = match &self.unit {
             Unit::Header(name) => Some(name.as_str()),
-            Unit::Request | Unit::Cookie(_) => None,
+            Unit::Request | Unit::Cookie(_) | Unit::GeneratedCookie(_) => None,
         };
         let matched = self.matching.headers.iter().map(|header| header.name.as_str());
         matched.chain(unit).chain(self.override_header.as_deref())
@@ -338,6 +341,11 @@ impl PlannedExperiment {
             Unit::Request => {}
             Unit::Header(name) => check.header_name(name, "unit.header")?,
             Unit::Cookie(name) => check.token(name, "unit.cookie", MAX_NAME)?,
+            Unit::GeneratedCookie(cookie) => {
+                let valid = cookie.validate();
+                let (field, problem) = valid.err().unwrap_or_default();
+                check.at("unit.generatedCookie").that(problem.is_empty(), field, || problem.clone())?;
+            }
         }
         check.count(self.failure.codes.len(), 0, MAX_LIST, "failure.codes")?;
         for (from, to) in &self.failure.codes {

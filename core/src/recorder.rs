@@ -145,6 +145,17 @@ impl Recorder {
         Some(Exposure { experiment: Rc::clone(experiment), version, bin, bucket, life: self.life })
     }
 
+    /// Notes that an exposure, just assigned, is the first of a unit that got its key from us.
+    pub fn new_unit(&mut self, exposure: &Exposure) {
+        let Exposure { experiment, version, bin, .. } = exposure;
+        if let Some(recorded) = self.experiments.get_mut(&experiment.id)
+            && let Some(group) = recorded.groups.get_mut(&(*bin, experiment.epoch))
+            && let Some(counts) = group.counts.get_mut(*version)
+        {
+            counts.new_units = counts.new_units.saturating_add(1);
+        }
+    }
+
     /// Records how an exposure ended, if by its deadline; later ends change nothing.
     pub fn complete(&mut self, exposure: &Exposure, observation: Observation) {
         let Exposure { experiment, bin, life, .. } = exposure;

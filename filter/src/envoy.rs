@@ -90,6 +90,19 @@ impl Host for Envoy {
         hostcalls::get_map_value_bytes(MapType::HttpResponseHeaders, name).ok().flatten()
     }
 
+    fn response_headers(&mut self, name: &str) -> Option<Vec<u8>> {
+        // A header map's own call gives the first value only; this one joins them (`HeaderUtility::getAllOfHeaderAsString`).
+        property(&["response", "headers", name])
+    }
+
+    fn add_response_header(&mut self, name: &str, value: &str) {
+        let _ = hostcalls::add_map_value_bytes(MapType::HttpResponseHeaders, name, value.as_bytes());
+    }
+
+    fn remove_response_header(&mut self, name: &str) {
+        let _ = hostcalls::remove_map_value(MapType::HttpResponseHeaders, name);
+    }
+
     fn response_code(&mut self) -> Option<u32> {
         number(&["response", "code"]).and_then(|code| u32::try_from(code).ok()).filter(|code| *code != 0)
     }

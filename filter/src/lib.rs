@@ -91,8 +91,8 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
-        if self.request.is_recorded() {
-            self.site.with_recorder(|recorder| self.request.on_response_headers(&mut Envoy, recorder));
+        if self.request.wants_response_headers() {
+            self.site.with_any_recorder(|recorder| self.request.on_response_headers(&mut Envoy, recorder));
         }
         Action::Continue
     }

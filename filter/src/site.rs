@@ -84,6 +84,15 @@ impl Site {
         self.with_exchange(|exchange| record(exchange.recorder()));
     }
 
+    /// The same, also where nothing is recorded.
+    pub(crate) fn with_any_recorder(&self, act: impl FnOnce(Option<&mut Recorder>)) {
+        let exchange = self.inner.try_borrow().ok().and_then(|inner| inner.exchange.clone());
+        match exchange.as_ref().and_then(|exchange| exchange.try_borrow_mut().ok()) {
+            Some(mut exchange) => act(Some(exchange.recorder())),
+            None => act(None),
+        }
+    }
+
     pub(crate) fn on_tick(&self) {
         self.with_exchange(|exchange| exchange.on_tick(&mut Envoy));
         self.refresh();

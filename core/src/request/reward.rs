@@ -1,0 +1,54 @@
+//! Reading rewards out of a response header.
+
+/// Longest reward that is read, in bytes.
+const MAX_REWARD: usize = 32;
+/// Most rewards of one response.
+const MAX_REWARDS: usize = 16;
+/// Largest size of a reward; a greater one is a mistake and no reward. Sums of so many squares stay far from infinity, so no
+/// answer of a version can make a report that the controller refuses.
+pub(crate) const LARGEST_REWARD: f64 = 1e15;
+
+/// The sum of the rewards in a header's values, which commas divide: the first [`MAX_REWARDS`], without those that cannot be read.
+pub(super) fn sum(values: &[u8]) -> f64 {
+    let sum = values.split(|byte| *byte == b',').take(MAX_REWARDS).filter_map(read).fold(0.0, |sum, reward| sum + reward);
+    if sum.abs() <= LARGEST_REWARD { sum } else { 0.0 }
+}
+
+fn read(value: &[u8]) -> Option<f64> {
+    let value = value.trim_ascii();
+    let reward: f64 = std::str::from_utf8(value.get(..value.len().min(MAX_REWARD + 1))?).ok()?.parse().ok()?;
+    (value.len() <= MAX_REWARD && reward.abs() <= LARGEST_REWARD).then_some(reward)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn rewards_of_one_response_are_added_up_and_what_is_none_is_left_out() {
+        for (values, expected) in [
+            (&b"1"[..], 1.0),
+            (b" -2.5e1 ", -25.0),
+            (b"1,2, 3 ", 6.0),
+            (b"1,,one,\xff,nan,inf,-inf,2", 3.0),
+            (b"1e76", 0.0),
+            (b"1,1e76", 1.0),
+            (b"1e15,1e15", 0.0),
+            (b"1,-1", 0.0),
+            (b"", 0.0),
+            (b"00000000000000000000000000000001", 1.0),
+            (b"000000000000000000000000000000001", 0.0),
+            (b"1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", 16.0),
+        ] {
+            assert!((sum(values) - expected).abs() < 1e-12, "{}: {}", values.escape_ascii(), sum(values));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_more_than_a_reward(values in proptest::collection::vec(any::<u8>(), 0..400)) {
+            prop_assert!(sum(&values).abs() <= LARGEST_REWARD);
+        }
+    }
+}
