@@ -39,7 +39,6 @@ pub struct GeneratedCookie {
 
 /// Whether browsers send a cookie along from other sites' pages (RFC 6265bis).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub enum SameSite {
     /// Never.
     Strict,

@@ -21,6 +21,7 @@ mod strategy;
 mod tests;
 mod traffic;
 pub mod tree;
+mod unit;
 mod versions;
 
 pub use analysis::{MAX_ANALYSIS_TEXT, ToAnalyze, read_analysis};

@@ -4,7 +4,7 @@ use super::place::{Fields, Place, shown};
 use super::strategy::Kind;
 use super::tree::Node;
 use super::versions::ReadVersions;
-use super::{API_VERSION, KIND, Problem, Purpose, goals, lifecycle, rules, strategy, traffic};
+use super::{API_VERSION, KIND, Problem, Purpose, goals, lifecycle, rules, strategy, traffic, unit};
 use crate::spec::{Approvals, Experiment, MOST_PRIORITY, OnTimeout};
 use weir_core::plan::{FailureRules, MAX_DEADLINE_MS, Match, Measure, Unit};
 
@@ -107,7 +107,7 @@ fn read_spec(fields: &Fields<'_>, purpose: Purpose, problems: &mut Vec<Problem>)
             .and_then(|place| place.name(problems)),
     };
     let matching = fields.get("match").map_or(Some(Match::default()), |place| traffic::matching(&place, problems));
-    let unit = fields.get("unit").map_or(Some(Unit::Request), |place| traffic::unit(&place, problems));
+    let unit = fields.get("unit").map_or(Some(Unit::Request), |place| unit::unit(&place, problems));
     let versions = ReadVersions::read(fields, problems);
     let limits = goals::limits(fields, problems);
     let reward = fields.get("reward").map_or(Some(None), |place| goals::reward(&place, purpose, problems).map(Some));

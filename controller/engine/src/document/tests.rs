@@ -2,6 +2,7 @@
 
 mod counts;
 mod messages;
+mod units;
 
 use super::{MAX_TEXT, Problem, read};
 use crate::spec::{Alpha, Approvals, Direction, Experiment, Limit, OnTimeout, Rule, Strategy};

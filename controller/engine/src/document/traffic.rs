@@ -1,9 +1,9 @@
-//! Which requests take part, what is randomised, what counts as a failure: the fields that filters carry out.
+//! Which requests take part, what counts as a failure: the fields that filters carry out.
 
 use super::Problem;
 use super::place::{Place, shown};
 use super::quantity::{PART_PER_MILLION, WHOLE};
-use weir_core::plan::{FailureRules, HeaderMatch, MAX_LIST, Match, PathMatch, Unit};
+use weir_core::plan::{FailureRules, HeaderMatch, MAX_LIST, Match, PathMatch};
 
 /// Reads `spec.match`.
 pub(super) fn matching(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Match> {
@@ -79,34 +79,6 @@ fn header(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<HeaderMatch>
         Some(place) => place.value("a header's value", problems).map(|value| Some(value.to_owned())),
     };
     Some(HeaderMatch { name: name?, exact: exact? })
-}
-
-/// Reads `spec.unit`.
-pub(super) fn unit(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Unit> {
-    let asked = "`request`, `{header: x-user}` or `{cookie: uid}`";
-    if let Some(word) = place.as_text() {
-        if word == "request" {
-            return Some(Unit::Request);
-        }
-        place.problem(problems, format!("{} is not a unit: write {asked}", shown(word)));
-        return None;
-    }
-    let fields = place.fields(&["header", "cookie"], asked, problems)?;
-    match (fields.get("header"), fields.get("cookie")) {
-        (Some(header), None) => header.header_name(problems).map(Unit::Header),
-        (None, Some(cookie)) => {
-            let name = cookie.name(problems)?;
-            if name.contains(['=', ';', ',', '"']) {
-                cookie.problem(problems, format!("{} is not the name of a cookie", shown(&name)));
-                return None;
-            }
-            Some(Unit::Cookie(name))
-        }
-        _ => {
-            place.problem(problems, format!("write one of {asked}"));
-            None
-        }
-    }
 }
 
 /// Reads `spec.failure`.
