@@ -73,6 +73,8 @@ pub(crate) fn report(incarnation: u32, sequence: u64, id: &str, watermark: u64, 
         stale: false,
         dropped: 0,
         experiments: vec![ReportedExperiment { id: id.to_owned(), watermark, cells }],
+        claims: Vec::new(),
+        lost_claims: 0,
     }
 }
 

@@ -91,9 +91,8 @@ impl GeneratedCookie {
         check(self.secure || self.same_site != SameSite::None, "secure", {
             "browsers refuse a cookie with SameSite=None that is not secure".to_owned()
         })?;
-        let prefixed = |prefix: &str| {
-            self.name.get(..prefix.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(prefix))
-        };
+        let prefixed =
+            |prefix: &str| self.name.get(..prefix.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(prefix));
         check(self.secure || !(prefixed("__Secure-") || prefixed("__Host-")), "secure", {
             "browsers refuse a cookie whose name begins with `__Secure-` or `__Host-` and that is not secure".to_owned()
         })?;

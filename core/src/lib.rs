@@ -9,6 +9,7 @@ pub mod assign;
 pub mod config;
 pub mod cookie;
 pub mod duration;
+pub mod earning;
 pub mod exchange;
 pub mod fetcher;
 pub mod histogram;
@@ -19,7 +20,10 @@ pub mod plan;
 pub mod recorder;
 pub mod report;
 pub mod request;
+pub mod reward;
+mod rules;
 pub mod sender;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod token;
 pub mod unit;

@@ -5,15 +5,17 @@
 
 use crate::assign::Assigner;
 use crate::cookie::GeneratedCookie;
+use crate::earning::Earning;
 use crate::host::Host;
-use crate::plan::{
-    FailureRules, Header, Match, Measure, PathMatch, Plan, PlannedExperiment, RewardSource, Status, Unit,
-};
+use crate::plan::{FailureRules, Header, Match, Measure, Plan, PlannedExperiment, Status, Unit};
+use crate::rules::{HostRule, PathRule, any_host, without_query};
 use crate::unit::UnitBuckets;
 use std::rc::Rc;
 
-const AUTHORITY: usize = 0;
-const PATH: usize = 1;
+/// Index of the host in every compiled plan's names.
+pub(crate) const AUTHORITY: usize = 0;
+/// Index of the path.
+pub(crate) const PATH: usize = 1;
 
 /// A plan, compiled.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct Compiled {
     /// Names of the headers that matching and units look at; an index into this stands for a name.
     names: Vec<String>,
     experiments: Vec<Rc<Experiment>>,
+    /// Those that a later request rewards.
+    converting: Vec<Rc<Experiment>>,
 }
 
 /// One experiment, compiled. Requests in flight hold the one they were assigned by.
@@ -58,8 +62,8 @@ pub struct Experiment {
     pub measure: Measure,
     /// What is a failure.
     pub failure: FailureRules,
-    /// The response header that carries the reward.
-    pub reward_header: Option<String>,
+    /// How its exposures are rewarded.
+    pub earning: Earning,
     hosts: Vec<HostRule>,
     paths: Vec<PathRule>,
     headers: Vec<(usize, Option<String>)>,
@@ -89,35 +93,23 @@ pub enum Key {
     Generated(usize, GeneratedCookie),
 }
 
-#[derive(Debug)]
-enum HostRule {
-    Any,
-    Exact(String),
-    /// With the leading dot.
-    Suffix(String),
-}
-
-#[derive(Debug)]
-enum PathRule {
-    Exact(String),
-    /// Without trailing slashes.
-    Prefix(String),
-}
-
 impl Compiled {
     /// Compiles a plan; the routing headers of the configuration are removed from requests along with the plan's own.
     #[must_use]
     pub fn new(plan: &Plan, routing_headers: &[String]) -> Self {
         let mut names = vec![":authority".to_owned(), ":path".to_owned()];
-        let experiments =
+        let experiments: Vec<Rc<Experiment>> =
             plan.experiments.iter().map(|experiment| Rc::new(Experiment::new(experiment, &mut names))).collect();
         let mut strip: Vec<String> = routing_headers.to_vec();
-        for name in plan.routing_headers() {
+        for name in plan.routing_headers().into_iter().chain(plan.assignment_headers()) {
             if !strip.iter().any(|known| known == name) {
                 strip.push(name.to_owned());
             }
         }
-        Self { revision: plan.revision.clone(), routing_headers: strip, names, experiments }
+        let converts =
+            |experiment: &&Rc<Experiment>| experiment.running && matches!(experiment.earning, Earning::Request(_));
+        let converting = experiments.iter().filter(converts).map(Rc::clone).collect();
+        Self { revision: plan.revision.clone(), routing_headers: strip, names, experiments, converting }
     }
 
     /// The headers that no client may send.
@@ -130,6 +122,12 @@ impl Compiled {
     #[must_use]
     pub fn experiments(&self) -> &[Rc<Experiment>] {
         &self.experiments
+    }
+
+    /// The running experiments that a later request rewards.
+    #[must_use]
+    pub fn converting(&self) -> &[Rc<Experiment>] {
+        &self.converting
     }
 
     /// The first experiment that matches.
@@ -174,7 +172,7 @@ impl Experiment {
             bin_ms: planned.bin_ms.max(1),
             measure: planned.measure,
             failure: planned.failure.clone(),
-            reward_header: planned.reward.as_ref().map(|RewardSource::ResponseHeader(name)| name.clone()),
+            earning: Earning::new(planned, names),
             hosts: hosts.iter().map(|host| HostRule::new(host)).collect(),
             paths: paths.iter().map(PathRule::new).collect(),
             headers: headers.iter().map(|header| (intern(names, &header.name), header.exact.clone())).collect(),
@@ -186,12 +184,7 @@ impl Experiment {
     }
 
     fn host_matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
-        let Some(authority) = reader.get(AUTHORITY) else { return self.hosts.is_empty() };
-        let host = without_port(authority);
-        if is_copy(host) {
-            return self.hosts.iter().any(|rule| matches!(rule, HostRule::Exact(_)) && rule.matches(host));
-        }
-        self.hosts.is_empty() || self.hosts.iter().any(|rule| rule.matches(host))
+        any_host(&self.hosts, reader.get(AUTHORITY))
     }
 
     fn path_matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
@@ -209,71 +202,12 @@ impl Experiment {
     }
 }
 
-fn intern(names: &mut Vec<String>, name: &str) -> usize {
+/// The index of a header's name, added if it is not there yet.
+pub(crate) fn intern(names: &mut Vec<String>, name: &str) -> usize {
     names.iter().position(|known| known == name).unwrap_or_else(|| {
         names.push(name.to_owned());
         names.len() - 1
     })
-}
-
-impl HostRule {
-    fn new(text: &str) -> Self {
-        match text.strip_prefix('*') {
-            Some("") => Self::Any,
-            Some(suffix) => Self::Suffix(suffix.to_owned()),
-            None => Self::Exact(text.to_owned()),
-        }
-    }
-
-    fn matches(&self, host: &[u8]) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Exact(exact) => host.eq_ignore_ascii_case(exact.as_bytes()),
-            Self::Suffix(suffix) => host
-                .len()
-                .checked_sub(suffix.len())
-                .filter(|labels| *labels > 0)
-                .and_then(|labels| host.get(labels..))
-                .is_some_and(|end| end.eq_ignore_ascii_case(suffix.as_bytes())),
-        }
-    }
-}
-
-impl PathRule {
-    fn new(path: &PathMatch) -> Self {
-        match path {
-            PathMatch::Exact(path) => Self::Exact(path.clone()),
-            PathMatch::Prefix(path) => Self::Prefix(path.trim_end_matches('/').to_owned()),
-        }
-    }
-
-    fn matches(&self, path: &[u8]) -> bool {
-        match self {
-            Self::Exact(exact) => path == exact.as_bytes(),
-            Self::Prefix(prefix) => path
-                .strip_prefix(prefix.as_bytes())
-                .is_some_and(|rest| rest.first().map_or(!prefix.is_empty(), |next| *next == b'/')),
-        }
-    }
-}
-
-/// A `Host` value without its port; an IPv6 address keeps its brackets.
-fn without_port(authority: &[u8]) -> &[u8] {
-    let digits = authority.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    let rest = authority.get(..authority.len() - digits).unwrap_or(authority);
-    rest.strip_suffix(b":").unwrap_or(authority)
-}
-
-/// Whether a host is one that Envoy gives to the copies it makes of mirrored requests. Their originals count, so nothing that
-/// means any host means this one; an experiment that names it has a host of that very name.
-fn is_copy(host: &[u8]) -> bool {
-    const SUFFIX: &[u8] = b"-shadow";
-    let end = host.len().checked_sub(SUFFIX.len()).and_then(|length| host.get(length..));
-    end.is_some_and(|end| end.eq_ignore_ascii_case(SUFFIX))
-}
-
-fn without_query(path: &[u8]) -> &[u8] {
-    path.split(|byte| b"?#".contains(byte)).next().unwrap_or(path)
 }
 
 /// One request's headers, read when asked for and at most once.
@@ -303,7 +237,8 @@ impl<H: Host> Reader<'_, H> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::HeaderMatch;
+    use crate::plan::{HeaderMatch, PathMatch};
+    use crate::rules::without_port;
     use crate::testing::{FakeHost, plan};
     use proptest::prelude::*;
 

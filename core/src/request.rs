@@ -8,8 +8,9 @@ mod reward;
 #[cfg(test)]
 mod tests;
 
+use crate::earning::Earning;
 use crate::host::Host;
-use crate::matching::{Compiled, Experiment, Key};
+use crate::matching::{Compiled, Experiment, Key, Reader};
 use crate::outcome::{self, Outcome};
 use crate::plan::Measure;
 use crate::recorder::{Exposure, Observation, Recorder};
@@ -45,6 +46,8 @@ pub struct Worker<'a> {
     pub clock: BinClock,
     /// Whether the plan is too old for running experiments.
     pub stale: bool,
+    /// The life of this VM, for tokens.
+    pub incarnation: u128,
 }
 
 /// One request between its arrival and its end.
@@ -56,9 +59,12 @@ pub struct Request {
 }
 
 /// What is to be done with a response's headers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Response {
-    experiment: Rc<Experiment>,
+    /// The experiment whose reward it may carry.
+    rewards: Option<Rc<Experiment>>,
+    /// Experiments of which this may be a conversion, and the token that it then rewards.
+    conversions: Vec<(Rc<Experiment>, Option<String>)>,
     /// Cookies to set.
     cookies: Vec<String>,
     /// What the reward header said; zero: nothing.
@@ -71,38 +77,67 @@ impl Request {
         for name in plan.routing_headers() {
             host.remove_request_header(name);
         }
+        let Worker { recorder, clock, stale, incarnation } = worker;
         let mut reader = plan.reader(host);
-        let Some(experiment) = plan.find(&mut reader).cloned() else { return Self::default() };
-        let choice = choose::choose(&experiment, worker.stale, &mut reader);
+        let mut request = Self::default();
+        request.note_conversions(plan, clock, &mut reader);
+        let Some(experiment) = plan.find(&mut reader).cloned() else { return request };
+        let choice = choose::choose(&experiment, stale, &mut reader);
+        let recorder = recorder.filter(|_| choice.counts && experiment.running);
+        let has_token = recorder.is_some() && has_token(&experiment, choice.version, clock, &mut reader);
         if let Some(version) = experiment.versions.get(choice.version) {
             for header in &version.headers {
                 host.set_request_header(&header.name, &header.value);
             }
         }
-        let recorder = worker.recorder.filter(|_| choice.counts && experiment.running);
-        let recorded = recorder.and_then(|recorder| {
+        request.recorded = recorder.and_then(|recorder| {
             let now = host.now_nanos();
-            let exposure = recorder.assign(&experiment, choice.version, choice.bucket, worker.clock.at(now))?;
+            let exposure = recorder.assign(&experiment, choice.version, choice.bucket, clock.at(now))?;
             if choice.new_key.is_some() {
                 recorder.new_unit(&exposure);
             }
             Some((exposure, now))
         });
-        let mut request = Self { recorded, response: None };
         if let (Key::Generated(_, cookie), Some(key)) = (&experiment.unit, &choice.new_key) {
-            request.response(&experiment).cookies.push(cookie.set(key));
+            request.response().cookies.push(cookie.set(key));
         }
-        // Also where nothing is recorded: what an answer earned is nobody's business but ours.
-        if experiment.reward_header.is_some() {
-            request.response(&experiment);
+        let token = |host: &mut _, secret| {
+            let (exposure, _) = request.recorded.as_ref()?;
+            Some(exposure.token(incarnation, Host::random_u64(host))?.sign(secret))
+        };
+        match &experiment.earning {
+            // Also where nothing is recorded: what an answer earned is nobody's business but ours.
+            Earning::Response(_) => request.response().rewards = Some(experiment),
+            Earning::Api(header, secret) => {
+                if let Some(token) = token(host, secret) {
+                    host.set_request_header(header, &token);
+                }
+            }
+            Earning::Request(conversion) if !has_token => {
+                if let Some(token) = token(host, &conversion.secret) {
+                    request.response().cookies.push(conversion.cookie.set(&token));
+                }
+            }
+            Earning::Request(_) | Earning::Nothing => {}
         }
         request
     }
 
+    /// Notes what a request may be a conversion of, whatever it is assigned by.
+    fn note_conversions<H: Host>(&mut self, plan: &Compiled, clock: BinClock, reader: &mut Reader<'_, H>) {
+        for experiment in plan.converting() {
+            let Earning::Request(conversion) = &experiment.earning else { continue };
+            if conversion.matches(reader) {
+                let since = oldest_rewarded(experiment, clock.at(reader.host().now_nanos()));
+                let token = conversion.token(since, reader).map(|(text, _)| text);
+                self.response().conversions.push((Rc::clone(experiment), token));
+            }
+        }
+    }
+
     /// What is to be done with its response's headers.
-    fn response(&mut self, experiment: &Rc<Experiment>) -> &mut Response {
-        let none = || Box::new(Response { experiment: Rc::clone(experiment), cookies: Vec::new(), reward: 0.0 });
-        self.response.get_or_insert_with(none)
+    fn response(&mut self) -> &mut Response {
+        self.response.get_or_insert_default()
     }
 
     /// Whether the response's headers are looked at or changed.
@@ -111,14 +146,33 @@ impl Request {
         self.response.is_some() || self.recorded.as_ref().is_some_and(|(exposure, _)| measures_to_headers(exposure))
     }
 
-    /// Takes the reward out of the response, sets cookies, and records an experiment that measures to the response headers.
+    /// Takes rewards out of the response, sets cookies, and records an experiment that measures to the response headers.
     pub fn on_response_headers(&mut self, host: &mut impl Host, recorder: Option<&mut Recorder>) {
+        let mut recorder = recorder;
         if let Some(response) = &mut self.response {
-            if let Some(name) = &response.experiment.reward_header
-                && let Some(values) = host.response_headers(name)
-            {
+            // An experiment's last: the same header may carry a conversion's reward.
+            let conversions = std::mem::take(&mut response.conversions);
+            let amounts =
+                conversions.iter().map(|(experiment, _)| conversion_amount(host, experiment)).collect::<Vec<_>>();
+            let rewards = response.rewards.as_ref().and_then(|experiment| match &experiment.earning {
+                Earning::Response(name) => Some((name, host.response_headers(name)?)),
+                _ => None,
+            });
+            if let Some((name, values)) = rewards {
                 host.remove_response_header(name);
                 response.reward = reward::sum(&values);
+            }
+            for ((experiment, token), amount) in conversions.into_iter().zip(amounts) {
+                if let Earning::Request(conversion) = &experiment.earning {
+                    if let Some(name) = &conversion.response_header {
+                        host.remove_response_header(name);
+                    }
+                    if let (Some(token), Some(amount), Some(recorder)) = (token, amount, recorder.as_deref_mut()) {
+                        recorder.claim(&experiment.id, token, amount);
+                        // A token is rewarded once. A new one that the same answer sets comes after, and so stays.
+                        host.add_response_header("set-cookie", &conversion.cookie.set(""));
+                    }
+                }
             }
             for cookie in response.cookies.drain(..) {
                 host.add_response_header("set-cookie", &cookie);
@@ -158,4 +212,29 @@ impl Request {
 
 fn measures_to_headers(exposure: &Exposure) -> bool {
     exposure.experiment().measure == Measure::Headers
+}
+
+/// The first bin, at a time of the bin clock, whose exposures can still be rewarded later.
+const fn oldest_rewarded(experiment: &Experiment, now_ms: u64) -> u64 {
+    now_ms.saturating_sub(experiment.deadline_ms.saturating_add(experiment.bin_ms))
+}
+
+/// Whether a unit keeps a token of this version and epoch already: one token is one reward, for the first exposure of several.
+fn has_token<H: Host>(experiment: &Experiment, version: usize, clock: BinClock, reader: &mut Reader<'_, H>) -> bool {
+    let Earning::Request(conversion) = &experiment.earning else { return false };
+    let since = oldest_rewarded(experiment, clock.at(reader.host().now_nanos()));
+    conversion
+        .token(since, reader)
+        .is_some_and(|(_, token)| token.epoch == experiment.epoch && usize::from(token.version) == version)
+}
+
+/// How large the reward is, if a response makes its request a conversion.
+fn conversion_amount(host: &mut impl Host, experiment: &Experiment) -> Option<f64> {
+    let Earning::Request(conversion) = &experiment.earning else { return None };
+    let amount = match &conversion.response_header {
+        None => 1.0,
+        Some(name) => reward::sum(&host.response_headers(name)?),
+    };
+    let status = host.response_header(":status").and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok());
+    (amount != 0.0 && conversion.agrees(status)).then_some(amount)
 }

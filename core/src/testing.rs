@@ -183,6 +183,7 @@ pub fn plan(weights: &[u32]) -> Plan {
         measure: Measure::End,
         failure: FailureRules::default(),
         reward: None,
+        secret: None,
         override_header: None,
         baseline: 0,
         versions,

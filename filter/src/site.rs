@@ -74,7 +74,7 @@ impl Site {
                 Request::on_request_headers(host, plan, Worker { recorder, ..worker })
             }
             _ => {
-                let worker = Worker { recorder: None, clock: BinClock::new(0, 0), stale: false };
+                let worker = Worker { recorder: None, clock: BinClock::new(0, 0), stale: false, incarnation: 0 };
                 Request::on_request_headers(host, plan, worker)
             }
         }

@@ -67,9 +67,9 @@ fn key<H: Host>(experiment: &Experiment, reader: &mut Reader<'_, H>) -> (Option<
         Key::Request => None,
         Key::Header(header) => reader.get(*header).filter(|key| !key.is_empty()),
         Key::Cookie(header, name) => reader.get(*header).and_then(|value| unit::cookies(value, name).next()),
-        Key::Generated(header, cookie) => reader
-            .get(*header)
-            .and_then(|value| unit::cookies(value, &cookie.name).find(|value| cookie::is_key(value))),
+        Key::Generated(header, cookie) => {
+            reader.get(*header).and_then(|value| unit::cookies(value, &cookie.name).find(|value| cookie::is_key(value)))
+        }
     };
     match (shown.map(Digest::of), &experiment.unit) {
         // To a concluded experiment all units are alike.

@@ -1,16 +1,16 @@
 //! Reading rewards out of a response header.
 
+use crate::reward::LARGEST_REWARD;
+
 /// Longest reward that is read, in bytes.
 const MAX_REWARD: usize = 32;
 /// Most rewards of one response.
 const MAX_REWARDS: usize = 16;
-/// Largest size of a reward; a greater one is a mistake and no reward. Sums of so many squares stay far from infinity, so no
-/// answer of a version can make a report that the controller refuses.
-pub(crate) const LARGEST_REWARD: f64 = 1e15;
 
 /// The sum of the rewards in a header's values, which commas divide: the first [`MAX_REWARDS`], without those that cannot be read.
 pub(super) fn sum(values: &[u8]) -> f64 {
-    let sum = values.split(|byte| *byte == b',').take(MAX_REWARDS).filter_map(read).fold(0.0, |sum, reward| sum + reward);
+    let sum =
+        values.split(|byte| *byte == b',').take(MAX_REWARDS).filter_map(read).fold(0.0, |sum, reward| sum + reward);
     if sum.abs() <= LARGEST_REWARD { sum } else { 0.0 }
 }
 

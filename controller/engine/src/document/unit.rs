@@ -68,7 +68,8 @@ fn generated(place: &Place<'_>, name: Option<String>, problems: &mut Vec<Problem
     let path = fields.get("path").map_or(Some(usual.path), |place| {
         let path = place.value("a path", problems)?;
         if !cookie::is_path(path) {
-            let message = format!("{} is not a cookie's path: begin with `/`, and use no `;` and no blank", shown(path));
+            let message =
+                format!("{} is not a cookie's path: begin with `/`, and use no `;` and no blank", shown(path));
             place.problem(problems, message);
             return None;
         }
