@@ -14,7 +14,7 @@
 mod tests;
 
 use crate::ledger::{OpenCell, OpenExperiment};
-use crate::mirror::{LIVE_MS, Live, MAX_WORKERS, Mirror, Said, Settled, Worker};
+use crate::mirror::{Claimed, LIVE_MS, Live, MAX_WORKERS, Mirror, Said, Settled, Worker};
 use weir_core::report::{Acknowledgement, Cell, Counts, MAX_CELLS, Report, ReportedExperiment};
 
 /// How far ahead of the controller's a worker's clock may be, in milliseconds.
@@ -37,6 +37,8 @@ pub(crate) struct Accepted {
     pub(crate) duplicate: bool,
     /// Cells left out because they lie before the horizon.
     pub(crate) before_horizon: u64,
+    /// What became of its claims, each.
+    pub(crate) claims: Vec<Claimed>,
 }
 
 /// Why a report is not accepted.
@@ -112,6 +114,7 @@ pub(crate) fn ingest(mirror: &mut Mirror, report: &Report, live: usize, now: u64
         },
         duplicate: report.sequence <= last,
         before_horizon: 0,
+        claims: Vec::new(),
     };
     if accepted.duplicate {
         return Ok(accepted);
@@ -173,6 +176,12 @@ pub(crate) fn ingest(mirror: &mut Mirror, report: &Report, live: usize, now: u64
         let problem = format!("{MAX_OPEN_CELLS} cells are unsettled already; send it again later");
         return Err(refused(Reason::Full, "experiments", problem));
     }
+    // Before anything settles: a worker may see a reward of its own exposures last.
+    accepted.claims = report
+        .claims
+        .iter()
+        .map(|claim| mirror.claim(&claim.experiment, &claim.assignment, claim.reward, now))
+        .collect();
     mirror.put_worker(key, worker, &settled);
     Ok(accepted)
 }

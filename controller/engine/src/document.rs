@@ -15,6 +15,7 @@ mod latency;
 mod lifecycle;
 pub mod place;
 pub mod quantity;
+mod reward;
 mod rules;
 mod strategy;
 #[cfg(test)]

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use weir_core::plan::{InvalidPlan, PlannedExperiment};
 use weir_engine::journal::{Actor, Entry, Event, Trace, trace};
 use weir_engine::overlap::{Overlap, rank, refuse_overlap};
-use weir_engine::planning::planned;
 use weir_engine::spec::Experiment;
 use weir_engine::state::State;
 
@@ -109,7 +108,7 @@ impl Keeper {
         now: u64,
     ) -> Result<(Vec<(ExperimentRow, Change)>, crate::publish::Published), ApplyError> {
         let mut names = BTreeSet::new();
-        let mut entries: Vec<_> = self.mirror.in_order().into_iter().map(ranked).collect();
+        let mut entries: Vec<_> = self.mirror.in_order().into_iter().map(|live| self.ranked(live)).collect();
         let mut changes = Vec::new();
         let latest = self.mirror.experiments.values().map(|live| live.created_at).max().unwrap_or(0);
         // Times of creation order the plan, so no two are the same.
@@ -121,7 +120,7 @@ impl Keeper {
             let Some(live) = self.mirror.named(&spec.name) else {
                 let id = new_id(&spec.name)?;
                 let state = State::begin(&spec, now);
-                entries.push((rank(&spec, created_at), planned(&spec, &id, &state)));
+                entries.push((rank(&spec, created_at), self.mirror.entry(&spec, &id, &state)));
                 self.check_overlap(&spec, &changes)?;
                 changes.push((
                     ExperimentRow { id, document: document.to_owned(), spec, state, created_at },
@@ -139,7 +138,7 @@ impl Keeper {
                 }
             };
             if let Some(entry) = entries.iter_mut().find(|(_, entry)| entry.id == live.id) {
-                *entry = (rank(&spec, live.created_at), planned(&spec, &live.id, &state));
+                *entry = (rank(&spec, live.created_at), self.mirror.entry(&spec, &live.id, &state));
             }
             let row = ExperimentRow {
                 id: live.id.clone(),
@@ -153,6 +152,11 @@ impl Keeper {
         // As [`Mirror::in_order`] will have it.
         entries.sort_by(|(rank, entry), (other, of_other)| (rank, &entry.id).cmp(&(other, &of_other.id)));
         Ok((changes, make(entries.into_iter().map(|(_, entry)| entry).collect()).map_err(ApplyError::Plan)?))
+    }
+
+    /// The plan's entry of an experiment, and its place.
+    fn ranked(&self, live: &Live) -> ((i64, u64), PlannedExperiment) {
+        (rank(&live.spec, live.created_at), self.mirror.entry(&live.spec, &live.id, &live.state))
     }
 
     /// Refuses an experiment that could match the requests of another, as that is or is about to be, unless their priorities
@@ -178,11 +182,6 @@ impl Keeper {
         tracing::info!(experiment = id, "experiment deleted");
         Ok(Some(id))
     }
-}
-
-/// The plan's entry of an experiment, and its place.
-fn ranked(live: &Live) -> ((i64, u64), PlannedExperiment) {
-    (rank(&live.spec, live.created_at), planned(&live.spec, &live.id, &live.state))
 }
 
 /// The name and 64 random bits: unique for ever.

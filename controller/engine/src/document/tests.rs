@@ -2,6 +2,7 @@
 
 mod counts;
 mod messages;
+mod rewards;
 mod units;
 
 use super::{MAX_TEXT, Problem, read};

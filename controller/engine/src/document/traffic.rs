@@ -26,7 +26,7 @@ pub(super) fn matching(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option
 }
 
 /// Every item of a list, if every one can be read.
-fn each<'t, T>(
+pub(super) fn each<'t, T>(
     place: &Place<'t>,
     asked: &str,
     read: impl Fn(&Place<'t>, &mut Vec<Problem>) -> Option<T>,
@@ -37,7 +37,7 @@ fn each<'t, T>(
     read.into_iter().collect()
 }
 
-fn host(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<String> {
+pub(super) fn host(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<String> {
     let text = place.value("a host", problems)?.to_ascii_lowercase();
     let rest = text.strip_prefix("*.").unwrap_or(&text);
     if text != "*" && (rest.is_empty() || rest.contains(['*', ':', '/', ' '])) {
@@ -51,7 +51,7 @@ fn host(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<String> {
     Some(text)
 }
 
-fn path(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<PathMatch> {
+pub(super) fn path(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<PathMatch> {
     let asked = "`{prefix: /cart}` or `{exact: /cart}`";
     let fields = place.fields(&["prefix", "exact"], asked, problems)?;
     let (found, kind): (_, fn(String) -> PathMatch) = match (fields.get("prefix"), fields.get("exact")) {
@@ -98,7 +98,7 @@ pub(super) fn failure(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<
 }
 
 /// `429` or `500-599`.
-fn code_range(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<(u32, u32)> {
+pub(super) fn code_range(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<(u32, u32)> {
     let text = place.text("a status code such as `429`, or a range such as `500-599`", problems)?;
     let (from, to) = text.split_once('-').unwrap_or((text, text));
     let code = |text: &str| text.trim().parse::<u32>().ok().filter(|code| (100..=599).contains(code));

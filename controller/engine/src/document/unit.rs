@@ -1,7 +1,7 @@
 //! What is randomised: `spec.unit`.
 
 use super::Problem;
-use super::place::{Place, shown};
+use super::place::{Fields, Place, shown};
 use weir_core::cookie::{self, GeneratedCookie, MAX_LIFETIME_S, SameSite};
 use weir_core::plan::Unit;
 
@@ -39,25 +39,34 @@ pub(super) fn unit(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Uni
 /// `{name: weir-uid, generate: {…}}`.
 fn cookie_with_details(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Unit> {
     let fields = place.fields(&["name", "generate"], "`{name: weir-uid, generate: {}}`", problems)?;
-    let name = fields.require("name", "the name of the cookie, as `name: weir-uid`", problems).and_then(|place| {
-        let name = place.name(problems)?;
-        if !cookie::is_name(&name) {
-            place.problem(problems, format!("{} is not the name of a cookie", shown(&name)));
-            return None;
-        }
-        Some(name)
-    });
+    let name = fields.require("name", "the name of the cookie, as `name: weir-uid`", problems);
+    let name = name.and_then(|place| cookie_name(&place, problems));
     let Some(place) = fields.get("generate") else { return name.map(Unit::Cookie) };
-    generated(&place, name, problems).map(Unit::GeneratedCookie)
-}
-
-/// `{lifetime: 30d, path: /, sameSite: Lax, secure: true, httpOnly: true}`.
-fn generated(place: &Place<'_>, name: Option<String>, problems: &mut Vec<Problem>) -> Option<GeneratedCookie> {
     let known = ["lifetime", "path", "sameSite", "secure", "httpOnly"];
     let asked = "`{}`, or what to say of the cookie as in `{lifetime: 30d}`";
     let fields = place.fields(&known, asked, problems)?;
+    cookie_attributes(&fields, name, None, problems).map(Unit::GeneratedCookie)
+}
+
+/// The name of a cookie of ours.
+pub(super) fn cookie_name(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<String> {
+    let name = place.name(problems)?;
+    if !cookie::is_name(&name) {
+        place.problem(problems, format!("{} is not the name of a cookie", shown(&name)));
+        return None;
+    }
+    Some(name)
+}
+
+/// What a cookie of ours says of itself. `lifetime_s`: given by something else than a field.
+pub(super) fn cookie_attributes(
+    fields: &Fields<'_>,
+    name: Option<String>,
+    lifetime_s: Option<u64>,
+    problems: &mut Vec<Problem>,
+) -> Option<GeneratedCookie> {
     let usual = GeneratedCookie::named("");
-    let lifetime_s = fields.get("lifetime").map_or(Some(usual.lifetime_s), |place| {
+    let lifetime_s = fields.get("lifetime").map_or(lifetime_s.or(Some(usual.lifetime_s)), |place| {
         let milliseconds = place.duration(SECOND_MS..=MAX_LIFETIME_S * SECOND_MS, problems)?;
         if milliseconds % SECOND_MS != 0 {
             place.problem(problems, "cookies live for whole seconds");
@@ -88,7 +97,7 @@ fn generated(place: &Place<'_>, name: Option<String>, problems: &mut Vec<Problem
         http_only: http_only?,
     };
     if let Err((field, problem)) = cookie.validate() {
-        fields.get(field).unwrap_or_else(|| place.clone()).problem(problems, problem);
+        fields.get(field).unwrap_or_else(|| fields.place().clone()).problem(problems, problem);
         return None;
     }
     Some(cookie)
