@@ -4,6 +4,8 @@
 mod claims;
 
 pub(crate) use claims::Claimed;
+#[cfg(test)]
+pub(crate) use claims::MAX_WAITING;
 
 use crate::ledger::{DecisionRow, ExperimentRow, Ledger, LedgerError, SettledRow, Told, WorkerBody, WorkerRow};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};

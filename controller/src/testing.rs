@@ -228,7 +228,7 @@ impl Bench {
     pub(crate) fn contents(&self) -> Vec<String> {
         let connection = rusqlite::Connection::open(self.ledger_file()).expect("it opens");
         let mut contents = Vec::new();
-        for table in ["experiment", "settled", "worker", "decision", "journal"] {
+        for table in ["experiment", "settled", "worker", "decision", "journal", "claim"] {
             let mut statement =
                 connection.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2, 3")).expect("a table");
             let columns = statement.column_count();

@@ -10,6 +10,8 @@ mod history_tests;
 mod orders;
 mod rewards;
 #[cfg(test)]
+mod rewards_tests;
+#[cfg(test)]
 mod tests;
 mod views;
 

@@ -44,9 +44,11 @@ pub(crate) async fn post(
 
 fn read(bytes: &[u8]) -> Result<Vec<(String, f64)>, Problem> {
     let invalid = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
-    let rewards: Vec<Reward> = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => invalid(format!("The rewards cannot be read: {error}.")),
-        _ => Problem::new(StatusCode::BAD_REQUEST, format!("The body is not JSON: {error}.")),
+    let rewards: Vec<Reward> = serde_json::from_slice(bytes).map_err(|error| {
+        if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
+            return Problem::new(StatusCode::BAD_REQUEST, format!("The body is not JSON: {error}."));
+        }
+        invalid(format!("The rewards cannot be read: {error}."))
     })?;
     if rewards.len() > MAX_REWARDS {
         return Err(invalid(format!("{} rewards; at most {MAX_REWARDS} in one list.", rewards.len())));
