@@ -35,7 +35,8 @@ pub struct Recorder {
     buckets: usize,
     dropped: u64,
     life: u32,
-    claims: Vec<Claim>,
+    /// By token, so that a client that repeats itself takes no room from others.
+    claims: BTreeMap<String, Claim>,
     lost_claims: u64,
     compacted_ms: Option<u64>,
 }
@@ -188,10 +189,15 @@ impl Recorder {
         self.buckets = self.buckets.saturating_add(after).saturating_sub(before);
     }
 
-    /// Notes a reward, not zero, for whatever exposure a token names. Beyond [`CLAIMS`] in memory it is lost, and counted as such.
+    /// Notes a reward, not zero, for whatever exposure a token names: once, while it waits. Beyond [`CLAIMS`] in memory it is lost,
+    /// and counted as such.
     pub fn claim(&mut self, experiment: &Rc<str>, assignment: String, reward: f64) {
+        if self.claims.contains_key(&assignment) {
+            return;
+        }
         if self.claims.len() < CLAIMS {
-            self.claims.push(Claim { experiment: experiment.to_string(), assignment, reward });
+            let claim = Claim { experiment: experiment.to_string(), assignment: assignment.clone(), reward };
+            self.claims.insert(assignment, claim);
         } else {
             self.lost_claims = self.lost_claims.saturating_add(1);
         }
@@ -241,8 +247,12 @@ impl Recorder {
 
     fn take_claims(&mut self, drained: &mut Drained, room: &mut Room) {
         drained.lost_claims = std::mem::take(&mut self.lost_claims);
-        let fit = self.claims.iter().take(MAX_CLAIMS).take_while(|claim| room.take_claim(claim)).count();
-        drained.claims = self.claims.drain(..fit).collect();
+        while drained.claims.len() < MAX_CLAIMS
+            && let Some(first) = self.claims.first_entry()
+            && room.take_claim(first.get())
+        {
+            drained.claims.push(first.remove());
+        }
         drained.more = !self.claims.is_empty();
     }
 

@@ -180,8 +180,9 @@ fn a_conversions_value_is_taken_out_of_the_answer_whoever_converts() {
 fn claims_are_bounded_in_a_report_and_in_memory_and_what_is_lost_is_counted() {
     let mut recorder = Recorder::default();
     let id: Rc<str> = "e1".into();
-    for _ in 0..10_000 {
-        recorder.claim(&id, "x".repeat(62), -1.5);
+    for number in 0..10_000 {
+        recorder.claim(&id, format!("{number:062}"), -1.5);
+        recorder.claim(&id, format!("{:062}", number / 2), 7.0);
     }
     let (mut claims, mut lost, mut reports) = (0, 0, 0);
     loop {
