@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod fetcher;
 pub mod histogram;
 pub mod host;
+mod json;
 pub mod matching;
 pub mod outcome;
 pub mod plan;

@@ -7,7 +7,7 @@ use crate::assign::Assigner;
 use crate::cookie::GeneratedCookie;
 use crate::earning::Earning;
 use crate::host::Host;
-use crate::plan::{FailureRules, Header, Match, Measure, Plan, PlannedExperiment, Status, Unit};
+use crate::plan::{FailureRules, Header, Match, Measure, PathMatch, Plan, PlannedExperiment, Status, Unit};
 use crate::rules::{HostRule, PathRule, any_host, without_query};
 use crate::unit::UnitBuckets;
 use std::rc::Rc;
@@ -22,10 +22,11 @@ pub(crate) const PATH: usize = 1;
 pub struct Compiled {
     /// Of the plan.
     pub revision: String,
-    /// Headers to remove from every request.
+    /// Headers that no request may bring.
     routing_headers: Vec<String>,
-    /// Names of the headers that matching and units look at; an index into this stands for a name.
-    names: Vec<String>,
+    /// Names of the headers that matching and units look at; an index into this stands for a name. None where it is a routing
+    /// header: whatever a client sends there is as if it had not.
+    names: Vec<Option<String>>,
     experiments: Vec<Rc<Experiment>>,
     /// Those that a later request rewards.
     converting: Vec<Rc<Experiment>>,
@@ -106,6 +107,7 @@ impl Compiled {
                 strip.push(name.to_owned());
             }
         }
+        let names = names.into_iter().map(|name| Some(name).filter(|name| !strip.contains(name))).collect();
         let converts =
             |experiment: &&Rc<Experiment>| experiment.running && matches!(experiment.earning, Earning::Request(_));
         let converting = experiments.iter().filter(converts).map(Rc::clone).collect();
@@ -174,7 +176,7 @@ impl Experiment {
             failure: planned.failure.clone(),
             earning: Earning::new(planned, names),
             hosts: hosts.iter().map(|host| HostRule::new(host)).collect(),
-            paths: paths.iter().map(PathRule::new).collect(),
+            paths: if paths.iter().any(is_every_path) { Vec::new() } else { paths.iter().map(PathRule::new).collect() },
             headers: headers.iter().map(|header| (intern(names, &header.name), header.exact.clone())).collect(),
         }
     }
@@ -210,10 +212,15 @@ pub(crate) fn intern(names: &mut Vec<String>, name: &str) -> usize {
     })
 }
 
+/// The prefix `/` is every path, `*` of a request to the server as a whole among them: none needs to be read.
+fn is_every_path(path: &PathMatch) -> bool {
+    matches!(path, PathMatch::Prefix(prefix) if prefix.trim_end_matches('/').is_empty())
+}
+
 /// One request's headers, read when asked for and at most once.
 pub struct Reader<'a, H> {
     host: &'a mut H,
-    names: &'a [String],
+    names: &'a [Option<String>],
     values: Vec<Option<Option<Vec<u8>>>>,
 }
 
@@ -223,7 +230,7 @@ impl<H: Host> Reader<'_, H> {
         if self.values.is_empty() {
             self.values.resize_with(self.names.len(), || None);
         }
-        let name = self.names.get(index)?;
+        let name = self.names.get(index)?.as_deref()?;
         let host = &mut *self.host;
         self.values.get_mut(index)?.get_or_insert_with(|| host.request_header(name)).as_deref()
     }
@@ -293,8 +300,8 @@ mod tests {
             (exact("/a"), b"/a/", false),
             (prefix("/"), b"/", true),
             (prefix("/"), b"/a", true),
-            (prefix("/"), b"*", false),
-            (prefix("/"), b"", false),
+            (prefix("/"), b"*", true),
+            (prefix("/"), b"", true),
             (prefix("/a"), b"/a", true),
             (prefix("/a"), b"/a/b?c", true),
             (prefix("/a"), b"/ab", false),
@@ -309,6 +316,25 @@ mod tests {
     }
 
     #[test]
+    fn no_path_is_read_where_every_path_matches() {
+        let prefix = |path: &str| PathMatch::Prefix(path.to_owned());
+        for (paths, read) in [
+            (vec![], false),
+            (vec![prefix("/")], false),
+            (vec![prefix("/a"), prefix("/")], false),
+            (vec![prefix("/a"), prefix("/b")], true),
+        ] {
+            let mut plan = plan(&[1, 1]);
+            plan.experiments[0].matching = Match { paths, ..Match::default() };
+            let compiled = Compiled::new(&plan, &[]);
+            let mut host = FakeHost::with_request(&[(":path", b"/a")]);
+            assert!(compiled.find(&mut compiled.reader(&mut host)).is_some());
+            // Whether the request is a mirrored copy, its host says.
+            assert_eq!(host.reads, if read { vec![":authority", ":path"] } else { vec![":authority"] });
+        }
+    }
+
+    #[test]
     fn every_header_has_to_match() {
         let header =
             |name: &str, exact: Option<&str>| HeaderMatch { name: name.to_owned(), exact: exact.map(str::to_owned) };
@@ -316,6 +342,16 @@ mod tests {
         assert!(matches(&matching, &[("x-a", b"1"), ("x-b", b"\xff")]));
         assert!(!matches(&matching, &[("x-a", b"2"), ("x-b", b"")]));
         assert!(!matches(&matching, &[("x-a", b"1")]));
+    }
+
+    #[test]
+    fn a_routing_header_of_a_client_is_not_seen() {
+        let mut plan = plan(&[1, 1]);
+        let header = HeaderMatch { name: "x-weir-version".to_owned(), exact: None };
+        plan.experiments[0].matching.headers.push(header);
+        let compiled = Compiled::new(&plan, &[]);
+        let mut host = FakeHost::with_request(&[("x-weir-version", b"v1")]);
+        assert!(compiled.find(&mut compiled.reader(&mut host)).is_none());
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod check;
 pub(crate) use check::Check;
 
 use crate::cookie::GeneratedCookie;
+use crate::json::{self, Unreadable};
 pub use crate::reward::RewardSource;
 use crate::token::Secret;
 use serde::{Deserialize, Serialize};
@@ -258,10 +259,7 @@ impl Plan {
     /// # Errors
     /// [`InvalidPlan`] for the first thing that is wrong: not JSON, an unknown field, a limit exceeded.
     pub fn from_json(bytes: &[u8]) -> Result<Self, InvalidPlan> {
-        let mut reader = serde_json::Deserializer::from_slice(bytes);
-        let plan: Self = serde_path_to_error::deserialize(&mut reader)
-            .map_err(|error| InvalidPlan { path: error.path().to_string(), problem: error.inner().to_string() })?;
-        reader.end().map_err(|error| InvalidPlan { path: ".".to_owned(), problem: error.to_string() })?;
+        let plan: Self = json::read(bytes).map_err(|Unreadable { path, problem }| InvalidPlan { path, problem })?;
         plan.validate()?;
         Ok(plan)
     }

@@ -9,7 +9,7 @@ use crate::outcome::Outcome;
 use crate::report::{Cell, ReportedExperiment};
 use crate::reward::{Claim, MAX_CLAIMS};
 use crate::token::Token;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
 mod group;
@@ -189,7 +189,7 @@ impl Recorder {
         self.buckets = self.buckets.saturating_add(after).saturating_sub(before);
     }
 
-    /// Notes a reward, not zero, for whatever exposure a token names: once, while it waits. Beyond [`CLAIMS`] in memory it is lost,
+    /// Notes a reward, not zero, for whatever exposure a token names: once, while it waits. Beyond eight reports of them it is lost,
     /// and counted as such.
     pub fn claim(&mut self, experiment: &Rc<str>, assignment: String, reward: f64) {
         if self.claims.contains_key(&assignment) {
@@ -257,13 +257,13 @@ impl Recorder {
     }
 
     fn take_cells(&mut self, drained: &mut Drained, room: &mut Room) {
-        let mut order: Vec<(u64, u32, Rc<str>)> = self
+        // A heap, as its sort is a tenth of the code of the one for slices.
+        let order: BinaryHeap<(u64, u32, Rc<str>)> = self
             .experiments
             .iter()
             .flat_map(|(id, recorded)| recorded.groups.keys().map(|(bin, epoch)| (*bin, *epoch, Rc::clone(id))))
             .collect();
-        order.sort_unstable();
-        for (bin, epoch, id) in order {
+        for (bin, epoch, id) in order.into_sorted_vec() {
             let Some(Recorded { groups, taken, .. }) = self.experiments.get_mut(&id) else { continue };
             let Some(group) = groups.get_mut(&(bin, epoch)) else { continue };
             for (version, counts) in group.experiment.versions.iter().zip(&mut group.counts) {

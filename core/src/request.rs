@@ -12,7 +12,7 @@ use crate::earning::Earning;
 use crate::host::Host;
 use crate::matching::{Compiled, Experiment, Key, Reader};
 use crate::outcome::{self, Outcome};
-use crate::plan::Measure;
+use crate::plan::{Header, Measure};
 use crate::recorder::{Exposure, Observation, Recorder};
 use std::rc::Rc;
 
@@ -74,25 +74,25 @@ struct Response {
 impl Request {
     /// Removes routing headers that the client sent, finds the experiment, assigns a version and sets its headers.
     pub fn on_request_headers(host: &mut impl Host, plan: &Compiled, worker: Worker<'_>) -> Self {
-        for name in plan.routing_headers() {
-            host.remove_request_header(name);
-        }
         let Worker { recorder, clock, stale, incarnation } = worker;
         let mut reader = plan.reader(host);
         let mut request = Self::default();
         request.note_conversions(plan, clock, &mut reader);
-        let Some(experiment) = plan.find(&mut reader).cloned() else { return request };
-        let choice = choose::choose(&experiment, stale, &mut reader);
+        let Some(experiment) = plan.find(&mut reader) else {
+            strip(host, plan, &[]);
+            return request;
+        };
+        let choice = choose::choose(experiment, stale, &mut reader);
         let recorder = recorder.filter(|_| choice.counts && experiment.running);
-        let has_token = recorder.is_some() && has_token(&experiment, choice.version, clock, &mut reader);
-        if let Some(version) = experiment.versions.get(choice.version) {
-            for header in &version.headers {
-                host.set_request_header(&header.name, &header.value);
-            }
+        let has_token = recorder.is_some() && has_token(experiment, choice.version, clock, &mut reader);
+        let headers = experiment.versions.get(choice.version).map_or(&[][..], |version| &version.headers);
+        strip(host, plan, headers);
+        for header in headers {
+            host.set_request_header(&header.name, &header.value);
         }
         request.recorded = recorder.and_then(|recorder| {
             let now = host.now_nanos();
-            let exposure = recorder.assign(&experiment, choice.version, choice.bucket, clock.at(now))?;
+            let exposure = recorder.assign(experiment, choice.version, choice.bucket, clock.at(now))?;
             if choice.new_key.is_some() {
                 recorder.new_unit(&exposure);
             }
@@ -107,7 +107,7 @@ impl Request {
         };
         match &experiment.earning {
             // Also where nothing is recorded: what an answer earned is nobody's business but ours.
-            Earning::Response(_) => request.response().rewards = Some(experiment),
+            Earning::Response(_) => request.response().rewards = Some(Rc::clone(experiment)),
             Earning::Api(header, secret) => {
                 if let Some(token) = token(host, secret) {
                     host.set_request_header(header, &token);
@@ -207,6 +207,16 @@ impl Request {
     #[must_use]
     pub const fn is_recorded(&self) -> bool {
         self.recorded.is_some()
+    }
+}
+
+/// Removes the headers that no client may send, but for those that are set anyway. Removing one that is not there would have Envoy
+/// choose the route anew for nothing; looking costs less.
+fn strip(host: &mut impl Host, plan: &Compiled, set: &[Header]) {
+    for name in plan.routing_headers() {
+        if !set.iter().any(|header| header.name == *name) && host.request_header(name).is_some() {
+            host.remove_request_header(name);
+        }
     }
 }
 

@@ -56,9 +56,9 @@ impl PathRule {
     pub(crate) fn matches(&self, path: &[u8]) -> bool {
         match self {
             Self::Exact(exact) => path == exact.as_bytes(),
-            Self::Prefix(prefix) => path
-                .strip_prefix(prefix.as_bytes())
-                .is_some_and(|rest| rest.first().map_or(!prefix.is_empty(), |next| *next == b'/')),
+            Self::Prefix(prefix) => {
+                path.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|next| *next == b'/'))
+            }
         }
     }
 }

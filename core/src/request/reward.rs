@@ -1,5 +1,6 @@
 //! Reading rewards out of a response header.
 
+use crate::json;
 use crate::reward::LARGEST_REWARD;
 
 /// Longest reward that is read, in bytes.
@@ -16,8 +17,8 @@ pub(super) fn sum(values: &[u8]) -> f64 {
 
 fn read(value: &[u8]) -> Option<f64> {
     let value = value.trim_ascii();
-    let reward: f64 = std::str::from_utf8(value.get(..value.len().min(MAX_REWARD + 1))?).ok()?.parse().ok()?;
-    (value.len() <= MAX_REWARD && reward.abs() <= LARGEST_REWARD).then_some(reward)
+    let reward = json::number(value.get(..=MAX_REWARD).map_or(value, |_| &[]))?;
+    (reward.abs() <= LARGEST_REWARD).then_some(reward)
 }
 
 #[cfg(test)]
@@ -37,8 +38,8 @@ mod tests {
             (b"1e15,1e15", 0.0),
             (b"1,-1", 0.0),
             (b"", 0.0),
-            (b"00000000000000000000000000000001", 1.0),
-            (b"000000000000000000000000000000001", 0.0),
+            (b"1.000000000000000000000000000000", 1.0),
+            (b"1.0000000000000000000000000000000", 0.0),
             (b"1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", 16.0),
         ] {
             assert!((sum(values) - expected).abs() < 1e-12, "{}: {}", values.escape_ascii(), sum(values));
