@@ -189,7 +189,7 @@ impl Recorder {
         self.buckets = self.buckets.saturating_add(after).saturating_sub(before);
     }
 
-    /// Notes a reward, not zero, for whatever exposure a token names: once, while it waits. Beyond [`CLAIMS`] in memory it is lost,
+    /// Notes a reward, not zero, for whatever exposure a token names: once, while it waits. Beyond eight reports of them it is lost,
     /// and counted as such.
     pub fn claim(&mut self, experiment: &Rc<str>, assignment: String, reward: f64) {
         if self.claims.contains_key(&assignment) {
