@@ -2,10 +2,10 @@
 
 use crate::cookie::GeneratedCookie;
 use crate::host::Host;
-use crate::matching::{AUTHORITY, PATH, Reader, intern};
+use crate::matching::{Reader, intern};
 use crate::plan::PlannedExperiment;
 use crate::reward::{RequestReward, RewardSource, secret};
-use crate::rules::{HostRule, PathRule, any_host, without_query};
+use crate::rules::Rules;
 use crate::token::{Secret, Token};
 use crate::unit;
 
@@ -31,9 +31,8 @@ pub struct Conversion {
     pub response_header: Option<String>,
     /// Makes the tokens.
     pub secret: Secret,
-    hosts: Vec<HostRule>,
+    rules: Rules,
     method: String,
-    path: PathRule,
     codes: Vec<(u32, u32)>,
     /// Indices of the headers looked at.
     method_header: usize,
@@ -45,7 +44,7 @@ impl Earning {
     pub(crate) fn new(planned: &PlannedExperiment, names: &mut Vec<String>) -> Self {
         match (&planned.reward, secret(planned.secret.as_deref())) {
             (Some(RewardSource::ResponseHeader(name)), _) => Self::Response(name.clone()),
-            (Some(RewardSource::Api(api)), Some(secret)) => Self::Api(api.header.clone(), secret),
+            (Some(RewardSource::Api(header)), Some(secret)) => Self::Api(header.clone(), secret),
             (Some(RewardSource::Request(request)), Some(secret)) => {
                 Self::Request(Box::new(Conversion::new(request, secret, names)))
             }
@@ -60,9 +59,8 @@ impl Conversion {
             cookie: request.cookie.clone(),
             response_header: request.response_header.clone(),
             secret,
-            hosts: request.hosts.iter().map(|host| HostRule::new(host)).collect(),
+            rules: Rules::new(&request.matching, names),
             method: request.method.clone(),
-            path: PathRule::new(&request.path),
             codes: request.codes.clone(),
             method_header: intern(names, ":method"),
             cookie_header: intern(names, "cookie"),
@@ -71,9 +69,8 @@ impl Conversion {
 
     /// Whether a request is a conversion, should its response agree. Copies of mirrored requests are none.
     pub(crate) fn matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
-        reader.get(PATH).is_some_and(|path| self.path.matches(without_query(path)))
+        self.rules.match_request(reader)
             && reader.get(self.method_header).is_some_and(|method| method == self.method.as_bytes())
-            && any_host(&self.hosts, reader.get(AUTHORITY))
     }
 
     /// Whether a response's status makes its request one.

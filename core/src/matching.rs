@@ -7,8 +7,8 @@ use crate::assign::Assigner;
 use crate::cookie::GeneratedCookie;
 use crate::earning::Earning;
 use crate::host::Host;
-use crate::plan::{FailureRules, Header, Match, Measure, PathMatch, Plan, PlannedExperiment, Status, Unit};
-use crate::rules::{HostRule, PathRule, any_host, without_query};
+use crate::plan::{FailureRules, Header, Measure, Plan, PlannedExperiment, Status, Unit};
+use crate::rules::Rules;
 use crate::unit::UnitBuckets;
 use std::rc::Rc;
 
@@ -65,9 +65,7 @@ pub struct Experiment {
     pub failure: FailureRules,
     /// How its exposures are rewarded.
     pub earning: Earning,
-    hosts: Vec<HostRule>,
-    paths: Vec<PathRule>,
-    headers: Vec<(usize, Option<String>)>,
+    rules: Rules,
 }
 
 /// One version, compiled.
@@ -134,7 +132,7 @@ impl Compiled {
 
     /// The first experiment that matches.
     pub fn find<H: Host>(&self, reader: &mut Reader<'_, H>) -> Option<&Rc<Experiment>> {
-        self.experiments.iter().find(|experiment| experiment.matches(reader))
+        self.experiments.iter().find(|experiment| experiment.rules.match_request(reader))
     }
 
     /// A reader of one request's headers for this plan.
@@ -145,12 +143,11 @@ impl Compiled {
 
 impl Experiment {
     fn new(planned: &PlannedExperiment, names: &mut Vec<String>) -> Self {
-        let Match { hosts, paths, headers, share_ppm } = &planned.matching;
         Self {
             id: planned.id.as_str().into(),
             epoch: planned.epoch,
             running: planned.status == Status::Running,
-            share_ppm: *share_ppm,
+            share_ppm: planned.matching.share_ppm,
             unit: match &planned.unit {
                 Unit::Request => Key::Request,
                 Unit::Header(name) => Key::Header(intern(names, name)),
@@ -175,32 +172,8 @@ impl Experiment {
             measure: planned.measure,
             failure: planned.failure.clone(),
             earning: Earning::new(planned, names),
-            hosts: hosts.iter().map(|host| HostRule::new(host)).collect(),
-            paths: if paths.iter().any(is_every_path) { Vec::new() } else { paths.iter().map(PathRule::new).collect() },
-            headers: headers.iter().map(|header| (intern(names, &header.name), header.exact.clone())).collect(),
+            rules: Rules::new(&planned.matching, names),
         }
-    }
-
-    fn matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
-        self.host_matches(reader) && self.path_matches(reader) && self.headers_match(reader)
-    }
-
-    fn host_matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
-        any_host(&self.hosts, reader.get(AUTHORITY))
-    }
-
-    fn path_matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
-        self.paths.is_empty()
-            || reader.get(PATH).is_some_and(|path| {
-                let path = without_query(path);
-                self.paths.iter().any(|rule| rule.matches(path))
-            })
-    }
-
-    fn headers_match<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
-        self.headers.iter().all(|(name, exact)| {
-            reader.get(*name).is_some_and(|value| exact.as_ref().is_none_or(|exact| value == exact.as_bytes()))
-        })
     }
 }
 
@@ -210,11 +183,6 @@ pub(crate) fn intern(names: &mut Vec<String>, name: &str) -> usize {
         names.push(name.to_owned());
         names.len() - 1
     })
-}
-
-/// The prefix `/` is every path, `*` of a request to the server as a whole among them: none needs to be read.
-fn is_every_path(path: &PathMatch) -> bool {
-    matches!(path, PathMatch::Prefix(prefix) if prefix.trim_end_matches('/').is_empty())
 }
 
 /// One request's headers, read when asked for and at most once.
@@ -244,8 +212,8 @@ impl<H: Host> Reader<'_, H> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{HeaderMatch, PathMatch};
-    use crate::rules::without_port;
+    use crate::plan::{HeaderMatch, Match, PathMatch};
+    use crate::rules::{without_port, without_query};
     use crate::testing::{FakeHost, plan};
     use proptest::prelude::*;
 

@@ -308,11 +308,16 @@ impl Plan {
         })
     }
 
-    /// The names of all headers that carry assignment tokens, sorted, each once.
+    /// The names of all headers that carry assignment tokens, each once.
     #[must_use]
     pub fn assignment_headers(&self) -> Vec<&str> {
-        let names = self.experiments.iter().filter_map(PlannedExperiment::assignment_header);
-        names.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+        let mut names: Vec<&str> = Vec::new();
+        for name in self.experiments.iter().filter_map(PlannedExperiment::assignment_header) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     /// The names of all routing headers, sorted, each once.
@@ -331,7 +336,7 @@ impl PlannedExperiment {
     /// The request header that carries its assignment tokens, if any does.
     fn assignment_header(&self) -> Option<&str> {
         match &self.reward {
-            Some(RewardSource::Api(api)) => Some(&api.header),
+            Some(RewardSource::Api(header)) => Some(header),
             _ => None,
         }
     }
@@ -342,7 +347,11 @@ impl PlannedExperiment {
             Unit::Header(name) => Some(name.as_str()),
             Unit::Request | Unit::Cookie(_) | Unit::GeneratedCookie(_) => None,
         };
-        let matched = self.matching.headers.iter().map(|header| header.name.as_str());
+        let converted = match &self.reward {
+            Some(RewardSource::Request(request)) => &request.matching.headers[..],
+            _ => &[],
+        };
+        let matched = self.matching.headers.iter().chain(converted).map(|header| header.name.as_str());
         matched.chain(unit).chain(self.override_header.as_deref())
     }
 
@@ -406,12 +415,23 @@ impl PlannedExperiment {
 }
 
 impl Match {
-    fn validate(&self, check: &Check) -> Result<(), InvalidPlan> {
-        check.hosts(&self.hosts, "hosts")?;
+    pub(crate) fn validate(&self, check: &Check) -> Result<(), InvalidPlan> {
+        check.count(self.hosts.len(), 0, MAX_LIST, "hosts")?;
         check.count(self.paths.len(), 0, MAX_LIST, "paths")?;
         check.count(self.headers.len(), 0, MAX_LIST, "headers")?;
+        for host in &self.hosts {
+            check.value(host, "hosts")?;
+            let rest = host.strip_prefix("*.").unwrap_or(host);
+            check.that(
+                host == "*" || (!rest.is_empty() && !rest.contains('*') && !rest.contains(':')),
+                "hosts",
+                || format!("`{host}` is not a host without port, `*.` and a host, or `*`"),
+            )?;
+        }
         for path in &self.paths {
-            check.path(path, "paths")?;
+            let (PathMatch::Exact(path) | PathMatch::Prefix(path)) = path;
+            check.value(path, "paths")?;
+            check.that(path.starts_with('/'), "paths", || format!("`{path}` does not begin with a slash"))?;
         }
         for header in &self.headers {
             check.header_name(&header.name, "headers")?;

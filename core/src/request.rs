@@ -150,28 +150,25 @@ impl Request {
     pub fn on_response_headers(&mut self, host: &mut impl Host, recorder: Option<&mut Recorder>) {
         let mut recorder = recorder;
         if let Some(response) = &mut self.response {
-            // An experiment's last: the same header may carry a conversion's reward.
             let conversions = std::mem::take(&mut response.conversions);
-            let amounts =
+            let claimed =
                 conversions.iter().map(|(experiment, _)| conversion_amount(host, experiment)).collect::<Vec<_>>();
-            let rewards = response.rewards.as_ref().and_then(|experiment| match &experiment.earning {
-                Earning::Response(name) => Some((name, host.response_headers(name)?)),
-                _ => None,
-            });
-            if let Some((name, values)) = rewards {
+            // Whatever several experiments read from one header has been read.
+            if let Some(Earning::Response(name)) = response.rewards.as_ref().map(|experiment| &experiment.earning)
+                && let Some(values) = host.response_headers(name)
+            {
                 host.remove_response_header(name);
                 response.reward = reward::sum(&values);
             }
-            for ((experiment, token), amount) in conversions.into_iter().zip(amounts) {
-                if let Earning::Request(conversion) = &experiment.earning {
-                    if let Some(name) = &conversion.response_header {
-                        host.remove_response_header(name);
-                    }
-                    if let (Some(token), Some(amount), Some(recorder)) = (token, amount, recorder.as_deref_mut()) {
-                        recorder.claim(&experiment.id, token, amount);
-                        // A token is rewarded once. A new one that the same answer sets comes after, and so stays.
-                        host.add_response_header("set-cookie", &conversion.cookie.set(""));
-                    }
+            for ((experiment, token), amount) in conversions.into_iter().zip(claimed) {
+                let Earning::Request(conversion) = &experiment.earning else { continue };
+                if let Some(name) = &conversion.response_header {
+                    host.remove_response_header(name);
+                }
+                if let (Some(token), Some(amount), Some(recorder)) = (token, amount, recorder.as_deref_mut()) {
+                    recorder.claim(&experiment.id, token, amount);
+                    // A token is rewarded once. A new one that the same answer sets comes after, and so stays.
+                    host.add_response_header("set-cookie", &conversion.cookie.take_back());
                 }
             }
             for cookie in response.cookies.drain(..) {

@@ -1,7 +1,7 @@
 //! Where rewards come from: the plan's part of it, and what a worker claims for exposures that are not its own.
 
 use crate::cookie::GeneratedCookie;
-use crate::plan::{Check, InvalidPlan, MAX_LIST, PathMatch, Unit};
+use crate::plan::{Check, InvalidPlan, MAX_LIST, Match, PARTS, Unit};
 use crate::token::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -21,31 +21,22 @@ const MAX_METHOD: usize = 32;
 pub enum RewardSource {
     /// Numbers in a response header; absent or not numbers: no reward. Lower case.
     ResponseHeader(String),
-    /// Whoever learns of it reports it to the controller, with the assignment token of the exposure that earned it.
-    Api(ApiReward),
+    /// Whoever learns of it reports it to the controller, with the assignment token of the exposure that earned it: the version
+    /// is told that in this request header. Lower case. Removed from what clients send.
+    Api(String),
     /// A later request of the same unit: a conversion. Only for sticky units.
     Request(RequestReward),
-}
-
-/// How a version learns by which token to report a reward.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ApiReward {
-    /// The request header that carries the token to it. Lower case. Removed from what clients send.
-    pub header: String,
 }
 
 /// Which request is a conversion. The token of the exposure that it rewards is kept by the client in a cookie.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RequestReward {
-    /// As a match's; none: any host.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hosts: Vec<String>,
+    /// As an experiment's, without a share.
+    #[serde(rename = "match")]
+    pub matching: Match,
     /// Its method, in capitals.
     pub method: String,
-    /// Its path.
-    pub path: PathMatch,
     /// Status codes of its response, as inclusive ranges.
     #[serde(default = "success")]
     pub codes: Vec<(u32, u32)>,
@@ -84,15 +75,14 @@ impl RewardSource {
         check.that(!self.needs_token() || secret.is_some(), "secret", || {
             "is missing: a reward that comes with a token needs one".to_owned()
         })?;
-        let reward = check.at("reward");
         match self {
-            Self::ResponseHeader(name) => reward.header_name(name, "responseHeader"),
-            Self::Api(api) => reward.header_name(&api.header, "api.header"),
+            Self::ResponseHeader(name) => check.header_name(name, "reward.responseHeader"),
+            Self::Api(name) => check.header_name(name, "reward.api"),
             Self::Request(request) => {
                 check.that(*unit != Unit::Request, "unit", || {
                     "a later request of the same unit asks for units that come back: a header or a cookie".to_owned()
                 })?;
-                request.validate(&reward.at("request"))
+                request.validate(&check.at("reward.request"))
             }
         }
     }
@@ -100,11 +90,11 @@ impl RewardSource {
 
 impl RequestReward {
     fn validate(&self, check: &Check) -> Result<(), InvalidPlan> {
-        check.hosts(&self.hosts, "hosts")?;
+        self.matching.validate(&check.at("match"))?;
+        check.that(self.matching.share_ppm == PARTS, "match.sharePpm", || "has no meaning here".to_owned())?;
         let is_method = |byte: u8| byte.is_ascii_uppercase() || b"-_".contains(&byte);
         let method = !self.method.is_empty() && self.method.len() <= MAX_METHOD && self.method.bytes().all(is_method);
         check.that(method, "method", || "must be a method in capitals, as `POST`".to_owned())?;
-        check.path(&self.path, "path")?;
         check.count(self.codes.len(), 1, MAX_LIST, "codes")?;
         check.codes(&self.codes, "codes")?;
         if let Some(name) = &self.response_header {

@@ -1,10 +1,60 @@
-//! Hosts and paths: the rules by which a request is matched, compiled.
+//! Hosts, paths and headers: the rules by which a request is matched, compiled.
 
-use crate::plan::PathMatch;
+use crate::host::Host;
+use crate::matching::{AUTHORITY, PATH, Reader, intern};
+use crate::plan::{Match, PathMatch};
+
+/// Which requests are meant.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    hosts: Vec<HostRule>,
+    paths: Vec<PathRule>,
+    /// Indices of headers, and the values they must have.
+    headers: Vec<(usize, Option<String>)>,
+}
+
+impl Rules {
+    /// Compiles them; `names` is what [`intern`] adds to.
+    pub(crate) fn new(matching: &Match, names: &mut Vec<String>) -> Self {
+        let Match { hosts, paths, headers, .. } = matching;
+        Self {
+            hosts: hosts.iter().map(|host| HostRule::new(host)).collect(),
+            paths: if paths.iter().any(is_every_path) { Vec::new() } else { paths.iter().map(PathRule::new).collect() },
+            headers: headers.iter().map(|header| (intern(names, &header.name), header.exact.clone())).collect(),
+        }
+    }
+
+    /// Whether a request is meant.
+    pub(crate) fn match_request<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
+        self.host_matches(reader) && self.path_matches(reader) && self.headers_match(reader)
+    }
+
+    fn host_matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
+        let Some(authority) = reader.get(AUTHORITY) else { return self.hosts.is_empty() };
+        let host = without_port(authority);
+        let copy = is_copy(host);
+        (self.hosts.is_empty() && !copy)
+            || self.hosts.iter().any(|rule| (!copy || matches!(rule, HostRule::Exact(_))) && rule.matches(host))
+    }
+
+    fn path_matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
+        self.paths.is_empty()
+            || reader.get(PATH).is_some_and(|path| {
+                let path = without_query(path);
+                self.paths.iter().any(|rule| rule.matches(path))
+            })
+    }
+
+    fn headers_match<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
+        self.headers.iter().all(|(name, exact)| {
+            reader.get(*name).is_some_and(|value| exact.as_ref().is_none_or(|exact| value == exact.as_bytes()))
+        })
+    }
+}
 
 /// Which hosts match.
 #[derive(Debug)]
-pub(crate) enum HostRule {
+enum HostRule {
     /// All.
     Any,
     /// This one.
@@ -15,7 +65,7 @@ pub(crate) enum HostRule {
 
 /// Which paths match.
 #[derive(Debug)]
-pub(crate) enum PathRule {
+enum PathRule {
     /// This one.
     Exact(String),
     /// All that begin with these whole elements, without trailing slashes.
@@ -23,7 +73,7 @@ pub(crate) enum PathRule {
 }
 
 impl HostRule {
-    pub(crate) fn new(text: &str) -> Self {
+    fn new(text: &str) -> Self {
         match text.strip_prefix('*') {
             Some("") => Self::Any,
             Some(suffix) => Self::Suffix(suffix.to_owned()),
@@ -31,7 +81,7 @@ impl HostRule {
         }
     }
 
-    pub(crate) fn matches(&self, host: &[u8]) -> bool {
+    fn matches(&self, host: &[u8]) -> bool {
         match self {
             Self::Any => true,
             Self::Exact(exact) => host.eq_ignore_ascii_case(exact.as_bytes()),
@@ -46,14 +96,14 @@ impl HostRule {
 }
 
 impl PathRule {
-    pub(crate) fn new(path: &PathMatch) -> Self {
+    fn new(path: &PathMatch) -> Self {
         match path {
             PathMatch::Exact(path) => Self::Exact(path.clone()),
             PathMatch::Prefix(path) => Self::Prefix(path.trim_end_matches('/').to_owned()),
         }
     }
 
-    pub(crate) fn matches(&self, path: &[u8]) -> bool {
+    fn matches(&self, path: &[u8]) -> bool {
         match self {
             Self::Exact(exact) => path == exact.as_bytes(),
             Self::Prefix(prefix) => {
@@ -82,12 +132,7 @@ pub(crate) fn without_query(path: &[u8]) -> &[u8] {
     path.split(|byte| b"?#".contains(byte)).next().unwrap_or(path)
 }
 
-/// Whether any of these rules means the host of a request; without rules any host does, and even none.
-pub(crate) fn any_host(rules: &[HostRule], authority: Option<&[u8]>) -> bool {
-    let Some(authority) = authority else { return rules.is_empty() };
-    let host = without_port(authority);
-    if is_copy(host) {
-        return rules.iter().any(|rule| matches!(rule, HostRule::Exact(_)) && rule.matches(host));
-    }
-    rules.is_empty() || rules.iter().any(|rule| rule.matches(host))
+/// The prefix `/` is every path, `*` of a request to the server as a whole among them: none needs to be read.
+fn is_every_path(path: &PathMatch) -> bool {
+    matches!(path, PathMatch::Prefix(prefix) if prefix.trim_end_matches('/').is_empty())
 }

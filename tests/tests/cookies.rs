@@ -9,7 +9,7 @@
 
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use weir_core::cookie::{GeneratedCookie, SameSite};
+use weir_core::cookie::GeneratedCookie;
 use weir_core::plan::{PlannedExperiment, Unit};
 use weir_core::unit::{Digest, UnitBuckets};
 use weir_tests::bounds::assert_share;
@@ -60,11 +60,8 @@ async fn a_cookie_is_given_once_over_every_protocol_with_and_without_a_controlle
     unlike.id = "unlike".to_owned();
     unlike.matching.hosts = vec!["unlike.test".to_owned()];
     unlike.unit = Unit::GeneratedCookie(GeneratedCookie {
-        lifetime_s: 60,
-        path: "/shop".to_owned(),
-        same_site: SameSite::None,
-        http_only: false,
-        ..GeneratedCookie::named(NAME)
+        name: NAME.to_owned(),
+        attributes: "Max-Age=60; Path=/shop; SameSite=None; Secure".to_owned(),
     });
     let plan = plan("static", vec![unlike, generated(&[("v1", 1), ("v2", 1)])]);
     let fake = FakeController::start(plan.clone()).await;

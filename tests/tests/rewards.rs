@@ -199,7 +199,7 @@ impl Browser {
         for cookie in reply.headers.get_all("set-cookie") {
             let (pair, attributes) = cookie.to_str().unwrap().split_once("; ").unwrap();
             let (name, value) = pair.split_once('=').unwrap();
-            if attributes.starts_with("Max-Age=0;") {
+            if attributes.ends_with("; Max-Age=0") {
                 self.0.remove(name);
             } else {
                 self.0.insert(name.to_owned(), value.to_owned());

@@ -1,7 +1,7 @@
 //! Checks of a plan's parts, and where in the plan they stand.
 
-use super::{InvalidPlan, MAX_LIST, MAX_VALUE, PathMatch, is_header_name};
-use crate::cookie::GeneratedCookie;
+use super::{InvalidPlan, MAX_VALUE, is_header_name};
+use crate::cookie::{GeneratedCookie, MAX_ATTRIBUTES, is_name};
 
 /// Collects where in the document a check stands.
 pub(crate) struct Check {
@@ -46,24 +46,6 @@ impl Check {
             format!("`{name}` is not a lower-case header name (and not one that carries the request, as `host` does)")
         })
     }
-    pub(crate) fn hosts(&self, hosts: &[String], part: &str) -> Result<(), InvalidPlan> {
-        self.count(hosts.len(), 0, MAX_LIST, part)?;
-        for host in hosts {
-            self.value(host, part)?;
-            let rest = host.strip_prefix("*.").unwrap_or(host);
-            self.that(host == "*" || (!rest.is_empty() && !rest.contains('*') && !rest.contains(':')), part, || {
-                format!("`{host}` is not a host without port, `*.` and a host, or `*`")
-            })?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn path(&self, path: &PathMatch, part: &str) -> Result<(), InvalidPlan> {
-        let (PathMatch::Exact(path) | PathMatch::Prefix(path)) = path;
-        self.value(path, part)?;
-        self.that(path.starts_with('/'), part, || format!("`{path}` does not begin with a slash"))
-    }
-
     pub(crate) fn codes(&self, codes: &[(u32, u32)], part: &str) -> Result<(), InvalidPlan> {
         for (from, to) in codes {
             self.that(100 <= *from && from <= to && *to <= 599, part, || {
@@ -74,6 +56,11 @@ impl Check {
     }
 
     pub(crate) fn cookie(&self, cookie: &GeneratedCookie, part: &str) -> Result<(), InvalidPlan> {
-        cookie.validate().or_else(|(field, problem)| self.at(part).that(false, field, || problem))
+        let check = self.at(part);
+        check.that(is_name(&cookie.name), "name", || "must be the name of a cookie".to_owned())?;
+        check.that(cookie.attributes.len() <= MAX_ATTRIBUTES, "attributes", || {
+            format!("has more than {MAX_ATTRIBUTES} characters")
+        })?;
+        check.value(&cookie.attributes, "attributes")
     }
 }

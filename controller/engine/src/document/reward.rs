@@ -6,9 +6,9 @@ use super::unit::{cookie_attributes, cookie_name};
 use super::versions::ReadVersions;
 use super::{Problem, Purpose};
 use crate::spec::{Direction, Reward, RewardKind};
-use weir_core::cookie::GeneratedCookie;
+use weir_core::cookie::{Attributes, GeneratedCookie};
 use weir_core::plan::{Match, RewardSource, Unit};
-use weir_core::reward::{ApiReward, RequestReward};
+use weir_core::reward::RequestReward;
 
 /// Carries tokens where the document names no other header.
 const DEFAULT_HEADER: &str = "x-weir-assignment";
@@ -68,7 +68,7 @@ fn source(fields: &Fields<'_>, purpose: Purpose, problems: &mut Vec<Problem>) ->
 fn api(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<RewardSource> {
     let fields = place.fields(&["header"], "`{}`, or `{header: x-weir-assignment}`", problems)?;
     let header = fields.get("header").map_or(Some(DEFAULT_HEADER.to_owned()), |place| place.header_name(problems));
-    header.map(|header| RewardSource::Api(ApiReward { header }))
+    header.map(RewardSource::Api)
 }
 
 /// `{method: POST, path: {exact: /order}}`, and more.
@@ -100,36 +100,37 @@ fn request(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<RewardSourc
     let hosts = fields.get("hosts").map_or(Some(Vec::new()), |place| each(&place, "a list of hosts", host, problems));
     let response_header =
         fields.get("responseHeader").map_or(Some(None), |place| place.header_name(problems).map(Some));
-    let cookie = fields.get("cookie").map_or(Some(GeneratedCookie::named("")), |place| {
+    // Whose name the cookie's ends with, and how long it lives, is known later.
+    let unsaid = Attributes { lifetime_s: None, ..Attributes::default() };
+    let cookie = fields.get("cookie").map_or(Some((String::new(), unsaid)), |place| {
         let known = ["name", "path", "sameSite", "secure", "httpOnly"];
         let fields = place.fields(&known, "`{name: weir-assignment}`", problems)?;
-        let name = fields.get("name").map_or(Some(DEFAULT_COOKIE.to_owned()), |place| cookie_name(&place, problems));
-        let cookie = cookie_attributes(&fields, name, Some(1), problems)?;
-        // Whose name it ends with is known later.
-        let name = if fields.get("name").is_some() { cookie.name } else { String::new() };
-        Some(GeneratedCookie { name, ..cookie })
+        let name = fields.get("name").map_or(Some(String::new()), |place| cookie_name(&place, problems));
+        let attributes = cookie_attributes(&fields, name.as_deref(), problems)?;
+        Some((name?, Attributes { lifetime_s: None, ..attributes }))
     });
+    let (name, attributes) = cookie?;
     Some(RewardSource::Request(RequestReward {
-        hosts: hosts?,
+        matching: Match { hosts: hosts?, paths: vec![path?], ..Match::default() },
         method: method?,
-        path: path?,
         codes: codes?,
         response_header: response_header?,
-        cookie: cookie?,
+        cookie: GeneratedCookie { name, attributes: attributes.text() },
     }))
 }
 
 /// Fills in what other fields say, and checks that they agree. `name` is the experiment's.
 pub(super) fn complete(reward: &mut Reward, name: &str, matching: &Match, deadline_ms: u64) {
     let RewardSource::Request(request) = &mut reward.source else { return };
-    if request.hosts.is_empty() {
-        request.hosts.clone_from(&matching.hosts);
+    if request.matching.hosts.is_empty() {
+        request.matching.hosts.clone_from(&matching.hosts);
     }
     if request.cookie.name.is_empty() {
         request.cookie.name = format!("{DEFAULT_COOKIE}{name}");
     }
     // As long as its reward can come.
-    request.cookie.lifetime_s = deadline_ms.div_ceil(1_000).max(1);
+    let lifetime_s = deadline_ms.div_ceil(1_000);
+    request.cookie.attributes = format!("Max-Age={lifetime_s}; {}", request.cookie.attributes);
 }
 
 /// Refuses a source that the unit or a version's headers do not allow.
@@ -147,8 +148,8 @@ pub(super) fn keep_possible(
             "a later request is a reward where users are the unit: write `unit: {cookie: {name: weir-uid, generate: {}}}`, \
              or let the service report it by `api`",
         ),
-        RewardSource::Api(api) if versions.routes_by(&api.header) => {
-            let message = format!("{} routes requests to versions: let another header carry tokens", shown(&api.header));
+        RewardSource::Api(header) if versions.routes_by(header) => {
+            let message = format!("{} routes requests to versions: let another header carry tokens", shown(header));
             place.problem(problems, message);
         }
         _ => {}

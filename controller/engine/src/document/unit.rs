@@ -2,7 +2,7 @@
 
 use super::Problem;
 use super::place::{Fields, Place, shown};
-use weir_core::cookie::{self, GeneratedCookie, MAX_LIFETIME_S, SameSite};
+use weir_core::cookie::{self, Attributes, GeneratedCookie, MAX_LIFETIME_S, SameSite};
 use weir_core::plan::Unit;
 
 const SECOND_MS: u64 = 1_000;
@@ -45,7 +45,9 @@ fn cookie_with_details(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option
     let known = ["lifetime", "path", "sameSite", "secure", "httpOnly"];
     let asked = "`{}`, or what to say of the cookie as in `{lifetime: 30d}`";
     let fields = place.fields(&known, asked, problems)?;
-    cookie_attributes(&fields, name, None, problems).map(Unit::GeneratedCookie)
+    let attributes = cookie_attributes(&fields, name.as_deref(), problems);
+    let (name, attributes) = (name?, attributes?.text());
+    Some(Unit::GeneratedCookie(GeneratedCookie { name, attributes }))
 }
 
 /// The name of a cookie of ours.
@@ -58,21 +60,20 @@ pub(super) fn cookie_name(place: &Place<'_>, problems: &mut Vec<Problem>) -> Opt
     Some(name)
 }
 
-/// What a cookie of ours says of itself. `lifetime_s`: given by something else than a field.
+/// What a cookie of ours, of this name if it has one, says of itself.
 pub(super) fn cookie_attributes(
     fields: &Fields<'_>,
-    name: Option<String>,
-    lifetime_s: Option<u64>,
+    name: Option<&str>,
     problems: &mut Vec<Problem>,
-) -> Option<GeneratedCookie> {
-    let usual = GeneratedCookie::named("");
-    let lifetime_s = fields.get("lifetime").map_or(lifetime_s.or(Some(usual.lifetime_s)), |place| {
+) -> Option<Attributes> {
+    let usual = Attributes::default();
+    let lifetime_s = fields.get("lifetime").map_or(Some(usual.lifetime_s), |place| {
         let milliseconds = place.duration(SECOND_MS..=MAX_LIFETIME_S * SECOND_MS, problems)?;
         if milliseconds % SECOND_MS != 0 {
             place.problem(problems, "cookies live for whole seconds");
             return None;
         }
-        Some(milliseconds / SECOND_MS)
+        Some(Some(milliseconds / SECOND_MS))
     });
     let path = fields.get("path").map_or(Some(usual.path), |place| {
         let path = place.value("a path", problems)?;
@@ -88,17 +89,16 @@ pub(super) fn cookie_attributes(
     let same_site = fields.get("sameSite").map_or(Some(usual.same_site), |place| place.word(&words, problems));
     let mut truth = |name: &str| fields.get(name).map_or(Some(true), |place| place.truth(problems));
     let (secure, http_only) = (truth("secure"), truth("httpOnly"));
-    let cookie = GeneratedCookie {
-        name: name?,
+    let attributes = Attributes {
         lifetime_s: lifetime_s?,
         path: path?,
         same_site: same_site?,
         secure: secure?,
         http_only: http_only?,
     };
-    if let Err((field, problem)) = cookie.validate() {
+    if let Err((field, problem)) = attributes.validate(name.unwrap_or_default()) {
         fields.get(field).unwrap_or_else(|| fields.place().clone()).problem(problems, problem);
         return None;
     }
-    Some(cookie)
+    Some(attributes)
 }

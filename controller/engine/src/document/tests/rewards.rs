@@ -1,9 +1,9 @@
 //! Rewards: from the response, from a later request, and reported by a service.
 
 use super::{one, problems, told, with};
-use weir_core::cookie::{GeneratedCookie, SameSite};
-use weir_core::plan::{PathMatch, RewardSource};
-use weir_core::reward::{ApiReward, RequestReward};
+use weir_core::cookie::GeneratedCookie;
+use weir_core::plan::{Match, PathMatch, RewardSource};
+use weir_core::reward::RequestReward;
 
 const USERS: &str = "unit: {cookie: {name: weir-uid, generate: {}}}\n";
 
@@ -14,7 +14,7 @@ fn source(lines: &str, reward: &str) -> RewardSource {
 
 #[test]
 fn a_service_reports_rewards_with_the_token_that_a_header_carries() {
-    let api = |header: &str| RewardSource::Api(ApiReward { header: header.to_owned() });
+    let api = |header: &str| RewardSource::Api(header.to_owned());
     assert_eq!(source("", "api: {}"), api("x-weir-assignment"));
     assert_eq!(source("", "api: {header: X-Earned-By}"), api("x-earned-by"));
 }
@@ -22,12 +22,18 @@ fn a_service_reports_rewards_with_the_token_that_a_header_carries() {
 #[test]
 fn a_later_request_is_a_reward_on_the_same_hosts_for_as_long_as_the_deadline_unless_it_says_otherwise() {
     let usual = RequestReward {
-        hosts: vec!["shop.example".to_owned()],
+        matching: Match {
+            hosts: vec!["shop.example".to_owned()],
+            paths: vec![PathMatch::Exact("/order".to_owned())],
+            ..Match::default()
+        },
         method: "POST".to_owned(),
-        path: PathMatch::Exact("/order".to_owned()),
         codes: vec![(200, 299)],
         response_header: None,
-        cookie: GeneratedCookie { lifetime_s: 1_800, ..GeneratedCookie::named("weir-assignment-small") },
+        cookie: GeneratedCookie {
+            name: "weir-assignment-small".to_owned(),
+            attributes: "Max-Age=1800; Path=/; SameSite=Lax; Secure; HttpOnly".to_owned(),
+        },
     };
     let lines = format!("{USERS}match: {{hosts: [shop.example]}}\ndeadline: 30m\n");
     let least = source(&lines, "request: {method: POST, path: {exact: /order}}");
@@ -35,16 +41,17 @@ fn a_later_request_is_a_reward_on_the_same_hosts_for_as_long_as_the_deadline_unl
     let full = "request: {method: GET, path: {prefix: /thanks}, status: [200, 302-303], hosts: [pay.example], \
                 responseHeader: x-order-value, cookie: {name: earned, sameSite: Strict, secure: false}}";
     let expected = RequestReward {
-        hosts: vec!["pay.example".to_owned()],
+        matching: Match {
+            hosts: vec!["pay.example".to_owned()],
+            paths: vec![PathMatch::Prefix("/thanks".to_owned())],
+            ..Match::default()
+        },
         method: "GET".to_owned(),
-        path: PathMatch::Prefix("/thanks".to_owned()),
         codes: vec![(200, 200), (302, 303)],
         response_header: Some("x-order-value".to_owned()),
         cookie: GeneratedCookie {
-            lifetime_s: 1_800,
-            same_site: SameSite::Strict,
-            secure: false,
-            ..GeneratedCookie::named("earned")
+            name: "earned".to_owned(),
+            attributes: "Max-Age=1800; Path=/; SameSite=Strict; HttpOnly".to_owned(),
         },
     };
     assert_eq!(source(&lines, full), RewardSource::Request(expected));

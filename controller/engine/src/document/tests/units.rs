@@ -1,7 +1,7 @@
 //! Units: a cookie of one's own, and one that the filter gives.
 
 use super::{one, problems, told, with};
-use weir_core::cookie::{GeneratedCookie, SameSite};
+use weir_core::cookie::GeneratedCookie;
 use weir_core::plan::Unit;
 
 const GUARDRAIL: &str = "guardrails: [{name: more, errorRate: {ratio: 2}}]";
@@ -17,13 +17,8 @@ fn a_cookie_is_the_users_own_or_one_that_the_filter_gives_with_what_browsers_wan
     let usual = GeneratedCookie::named("weir-uid");
     assert_eq!(unit("{cookie: {name: weir-uid, generate: {}}}"), Unit::GeneratedCookie(usual.clone()));
     let full = "{lifetime: 90d, path: /shop, sameSite: None, secure: true, httpOnly: false}";
-    let expected = GeneratedCookie {
-        lifetime_s: 90 * 86_400,
-        path: "/shop".to_owned(),
-        same_site: SameSite::None,
-        http_only: false,
-        ..usual
-    };
+    let attributes = "Max-Age=7776000; Path=/shop; SameSite=None; Secure".to_owned();
+    let expected = GeneratedCookie { attributes, ..usual };
     assert_eq!(unit(&format!("{{cookie: {{name: weir-uid, generate: {full}}}}}")), Unit::GeneratedCookie(expected));
 }
 
