@@ -6,6 +6,7 @@
 //! generator, and nothing panics: this code runs inside Envoy, in the path of every request.
 
 pub mod assign;
+mod bytes;
 pub mod config;
 pub mod cookie;
 pub mod duration;

@@ -75,6 +75,8 @@ pub struct Version {
     pub name: Rc<str>,
     /// What routes to it.
     pub headers: Vec<Header>,
+    /// Those, as indices into [`Compiled::routing_headers`].
+    pub sets: Vec<usize>,
     /// From which latency an exposure is slow for its unit, in microseconds.
     pub slow_us: Option<u64>,
 }
@@ -97,14 +99,14 @@ impl Compiled {
     #[must_use]
     pub fn new(plan: &Plan, routing_headers: &[String]) -> Self {
         let mut names = vec![":authority".to_owned(), ":path".to_owned()];
-        let experiments: Vec<Rc<Experiment>> =
-            plan.experiments.iter().map(|experiment| Rc::new(Experiment::new(experiment, &mut names))).collect();
         let mut strip: Vec<String> = routing_headers.to_vec();
         for name in plan.routing_headers().into_iter().chain(plan.assignment_headers()) {
             if !strip.iter().any(|known| known == name) {
                 strip.push(name.to_owned());
             }
         }
+        let compile = |experiment| Rc::new(Experiment::new(experiment, &mut names, &strip));
+        let experiments: Vec<Rc<Experiment>> = plan.experiments.iter().map(compile).collect();
         let names = names.into_iter().map(|name| Some(name).filter(|name| !strip.contains(name))).collect();
         let converts =
             |experiment: &&Rc<Experiment>| experiment.running && matches!(experiment.earning, Earning::Request(_));
@@ -137,12 +139,12 @@ impl Compiled {
 
     /// A reader of one request's headers for this plan.
     pub fn reader<'a, H: Host>(&'a self, host: &'a mut H) -> Reader<'a, H> {
-        Reader { host, names: &self.names, values: Vec::new() }
+        Reader { host, names: &self.names, values: [const { None }; NEAR], more: Vec::new() }
     }
 }
 
 impl Experiment {
-    fn new(planned: &PlannedExperiment, names: &mut Vec<String>) -> Self {
+    fn new(planned: &PlannedExperiment, names: &mut Vec<String>, routing: &[String]) -> Self {
         Self {
             id: planned.id.as_str().into(),
             epoch: planned.epoch,
@@ -164,6 +166,11 @@ impl Experiment {
                 .map(|version| Version {
                     name: version.name.as_str().into(),
                     headers: version.headers.clone(),
+                    sets: version
+                        .headers
+                        .iter()
+                        .filter_map(|header| routing.iter().position(|name| *name == header.name))
+                        .collect(),
                     slow_us: version.slow_us,
                 })
                 .collect(),
@@ -185,22 +192,32 @@ pub(crate) fn intern(names: &mut Vec<String>, name: &str) -> usize {
     })
 }
 
+/// Headers that a reader remembers without asking for memory: more than nearly any plan looks at.
+const NEAR: usize = 4;
+
 /// One request's headers, read when asked for and at most once.
 pub struct Reader<'a, H> {
     host: &'a mut H,
     names: &'a [Option<String>],
-    values: Vec<Option<Option<Vec<u8>>>>,
+    values: [Option<(usize, Option<Vec<u8>>)>; NEAR],
+    more: Vec<(usize, Option<Vec<u8>>)>,
 }
 
 impl<H: Host> Reader<'_, H> {
     /// The first value of the header of this index.
     pub fn get(&mut self, index: usize) -> Option<&[u8]> {
-        if self.values.is_empty() {
-            self.values.resize_with(self.names.len(), || None);
-        }
         let name = self.names.get(index)?.as_deref()?;
-        let host = &mut *self.host;
-        self.values.get_mut(index)?.get_or_insert_with(|| host.request_header(name)).as_deref()
+        for near in &mut self.values {
+            let (known, value) = near.get_or_insert_with(|| (index, self.host.request_header(name)));
+            if *known == index {
+                return value.as_deref();
+            }
+        }
+        let place = self.more.iter().position(|(known, _)| *known == index).unwrap_or_else(|| {
+            self.more.push((index, self.host.request_header(name)));
+            self.more.len().saturating_sub(1)
+        });
+        self.more.get(place)?.1.as_deref()
     }
 
     /// The host.
@@ -310,6 +327,20 @@ mod tests {
         assert!(matches(&matching, &[("x-a", b"1"), ("x-b", b"\xff")]));
         assert!(!matches(&matching, &[("x-a", b"2"), ("x-b", b"")]));
         assert!(!matches(&matching, &[("x-a", b"1")]));
+    }
+
+    #[test]
+    fn however_many_headers_a_plan_looks_at_each_is_read_once() {
+        let mut plan = plan(&[1, 1]);
+        let name = |number: u32| format!("x-{number}");
+        let header = |number: u32| HeaderMatch { name: name(number), exact: None };
+        plan.experiments[0].matching.headers = (0..12).chain(0..12).map(header).collect();
+        let compiled = Compiled::new(&plan, &[]);
+        let mut host = FakeHost::default();
+        host.request = (0..12).map(|number| (name(number), b"1".to_vec())).collect();
+        assert!(compiled.find(&mut compiled.reader(&mut host)).is_some());
+        let names = std::iter::once(":authority".to_owned()).chain((0..12).map(name));
+        assert_eq!(host.reads, names.collect::<Vec<_>>());
     }
 
     #[test]

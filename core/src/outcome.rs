@@ -3,6 +3,7 @@
 //! Owns the meaning of Envoy's response flags, codes and gRPC statuses together. A body that is reset after the headers
 //! still says 200, and a client that leaves is not the version's fault: no single one of them is enough.
 
+use crate::bytes::same_letters;
 use crate::host::{Ending, Host};
 use crate::plan::FailureRules;
 
@@ -109,7 +110,7 @@ fn is_grpc(host: &mut impl Host, rules: &FailureRules) -> bool {
 /// `application/grpc`, `application/grpc+proto`, `application/grpc; …`, but not `application/grpc-web`.
 fn names_grpc(value: &[u8]) -> bool {
     let Some((kind, rest)) = value.split_at_checked("application/grpc".len()) else { return false };
-    kind.eq_ignore_ascii_case(b"application/grpc") && rest.first().is_none_or(|next| b"+; \t".contains(next))
+    same_letters(kind, b"application/grpc") && rest.first().is_none_or(|next| b"+; \t".contains(next))
 }
 
 fn number(value: &[u8]) -> Option<u32> {

@@ -12,7 +12,7 @@ use crate::earning::Earning;
 use crate::host::Host;
 use crate::matching::{Compiled, Experiment, Key, Reader};
 use crate::outcome::{self, Outcome};
-use crate::plan::{Header, Measure};
+use crate::plan::Measure;
 use crate::recorder::{Exposure, Observation, Recorder};
 use std::rc::Rc;
 
@@ -85,9 +85,9 @@ impl Request {
         let choice = choose::choose(experiment, stale, &mut reader);
         let recorder = recorder.filter(|_| choice.counts && experiment.running);
         let has_token = recorder.is_some() && has_token(experiment, choice.version, clock, &mut reader);
-        let headers = experiment.versions.get(choice.version).map_or(&[][..], |version| &version.headers);
-        strip(host, plan, headers);
-        for header in headers {
+        let version = experiment.versions.get(choice.version);
+        strip(host, plan, version.map_or(&[][..], |version| &version.sets));
+        for header in version.map_or(&[][..], |version| &version.headers) {
             host.set_request_header(&header.name, &header.value);
         }
         request.recorded = recorder.and_then(|recorder| {
@@ -209,9 +209,9 @@ impl Request {
 
 /// Removes the headers that no client may send, but for those that are set anyway. Removing one that is not there would have Envoy
 /// choose the route anew for nothing; looking costs less.
-fn strip(host: &mut impl Host, plan: &Compiled, set: &[Header]) {
-    for name in plan.routing_headers() {
-        if !set.iter().any(|header| header.name == *name) && host.request_header(name).is_some() {
+fn strip(host: &mut impl Host, plan: &Compiled, set: &[usize]) {
+    for (index, name) in plan.routing_headers().iter().enumerate() {
+        if !set.contains(&index) && host.request_header(name).is_some() {
             host.remove_request_header(name);
         }
     }

@@ -1,5 +1,6 @@
 //! Hosts, paths and headers: the rules by which a request is matched, compiled.
 
+use crate::bytes::{same, same_letters};
 use crate::host::Host;
 use crate::matching::{AUTHORITY, PATH, Reader, intern};
 use crate::plan::{Match, PathMatch};
@@ -47,7 +48,7 @@ impl Rules {
 
     fn headers_match<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
         self.headers.iter().all(|(name, exact)| {
-            reader.get(*name).is_some_and(|value| exact.as_ref().is_none_or(|exact| value == exact.as_bytes()))
+            reader.get(*name).is_some_and(|value| exact.as_ref().is_none_or(|exact| same(value, exact.as_bytes())))
         })
     }
 }
@@ -84,13 +85,13 @@ impl HostRule {
     fn matches(&self, host: &[u8]) -> bool {
         match self {
             Self::Any => true,
-            Self::Exact(exact) => host.eq_ignore_ascii_case(exact.as_bytes()),
+            Self::Exact(exact) => same_letters(host, exact.as_bytes()),
             Self::Suffix(suffix) => host
                 .len()
                 .checked_sub(suffix.len())
                 .filter(|labels| *labels > 0)
                 .and_then(|labels| host.get(labels..))
-                .is_some_and(|end| end.eq_ignore_ascii_case(suffix.as_bytes())),
+                .is_some_and(|end| same_letters(end, suffix.as_bytes())),
         }
     }
 }
@@ -105,7 +106,7 @@ impl PathRule {
 
     fn matches(&self, path: &[u8]) -> bool {
         match self {
-            Self::Exact(exact) => path == exact.as_bytes(),
+            Self::Exact(exact) => same(path, exact.as_bytes()),
             Self::Prefix(prefix) => {
                 path.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|next| *next == b'/'))
             }
@@ -125,11 +126,12 @@ pub(crate) fn without_port(authority: &[u8]) -> &[u8] {
 fn is_copy(host: &[u8]) -> bool {
     const SUFFIX: &[u8] = b"-shadow";
     let end = host.len().checked_sub(SUFFIX.len()).and_then(|length| host.get(length..));
-    end.is_some_and(|end| end.eq_ignore_ascii_case(SUFFIX))
+    end.is_some_and(|end| same_letters(end, SUFFIX))
 }
 
 pub(crate) fn without_query(path: &[u8]) -> &[u8] {
-    path.split(|byte| b"?#".contains(byte)).next().unwrap_or(path)
+    let end = path.iter().position(|byte| matches!(byte, b'?' | b'#'));
+    end.and_then(|end| path.get(..end)).unwrap_or(path)
 }
 
 /// The prefix `/` is every path, `*` of a request to the server as a whole among them: none needs to be read.

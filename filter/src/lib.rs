@@ -6,6 +6,8 @@
 
 mod abi;
 mod envoy;
+#[cfg(target_arch = "wasm32")]
+mod memory;
 mod roots;
 mod site;
 mod streams;

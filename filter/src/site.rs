@@ -120,8 +120,8 @@ impl Site {
     }
 
     fn with_exchange(&self, act: impl FnOnce(&mut Exchange)) {
-        let exchange = self.inner.try_borrow().ok().and_then(|inner| inner.exchange.clone());
-        if let Some(exchange) = exchange
+        if let Ok(inner) = self.inner.try_borrow()
+            && let Some(exchange) = &inner.exchange
             && let Ok(mut exchange) = exchange.try_borrow_mut()
         {
             act(&mut exchange);

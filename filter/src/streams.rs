@@ -15,7 +15,7 @@ const MAX_AGE_NANOS: u64 = 24 * 3_600 * 1_000_000_000;
 /// Nanoseconds between two sweeps.
 const SWEEP_EVERY: u64 = 60_000_000_000;
 /// Lists, by the id's lowest bits: ids count up, so that requests spread over them evenly. A request is looked for in one.
-const LISTS: u32 = 1_024;
+const LISTS: u32 = 128;
 
 struct Stream {
     id: u32,
