@@ -23,6 +23,8 @@ pub struct Exchange {
     controller: Controller,
     node: String,
     incarnation: String,
+    /// The same.
+    incarnation_number: u128,
     clock: BinClock,
     recorder: Recorder,
     sender: ReportSender,
@@ -41,11 +43,13 @@ impl Exchange {
         let now = host.now_nanos();
         let mut fetcher = PlanFetcher::new(&controller, now, host.random_u64());
         fetcher.look(host);
+        let (incarnation, incarnation_number) = incarnation(host);
         Self {
             sender: ReportSender::new(now, controller.report_interval, host.random_u64()),
             clock: BinClock::new(unix_ms, now),
             recorder: Recorder::default(),
-            incarnation: incarnation(host),
+            incarnation,
+            incarnation_number,
             stale: fetcher.is_stale(now, controller.staleness_limit),
             static_revision: String::new(),
             warned: [None; 2],
@@ -86,7 +90,12 @@ impl Exchange {
 
     /// For a request that arrives.
     pub const fn worker(&mut self) -> Worker<'_> {
-        Worker { recorder: Some(&mut self.recorder), clock: self.clock, stale: self.stale }
+        Worker {
+            recorder: Some(&mut self.recorder),
+            clock: self.clock,
+            stale: self.stale,
+            incarnation: self.incarnation_number,
+        }
     }
 
     /// For a request that ends.
@@ -156,7 +165,7 @@ impl Exchange {
     fn start_over(&mut self, host: &mut impl Host, lost: u64) {
         self.recorder.start_over(lost);
         self.sender.restart();
-        self.incarnation = incarnation(host);
+        (self.incarnation, self.incarnation_number) = incarnation(host);
     }
 
     fn report(&mut self, host: &mut impl Host, now: u64) {
@@ -175,6 +184,8 @@ impl Exchange {
                 stale: self.stale,
                 dropped: drained.dropped,
                 experiments: drained.experiments,
+                claims: drained.claims,
+                lost_claims: drained.lost_claims,
             };
             let lost = drained.assigned.saturating_add(drained.dropped);
             match serde_json::to_vec(&report) {
@@ -220,8 +231,10 @@ impl Exchange {
     }
 }
 
-fn incarnation(host: &mut impl Host) -> String {
-    format!("{:016x}{:016x}", host.random_u64(), host.random_u64())
+/// A new one, as text and as a number.
+fn incarnation(host: &mut impl Host) -> (String, u128) {
+    let number = u128::from(host.random_u64()) << 64 | u128::from(host.random_u64());
+    (format!("{number:032x}"), number)
 }
 
 #[cfg(test)]

@@ -59,22 +59,19 @@ pub fn at_end(host: &mut impl Host, rules: &FailureRules) -> Outcome {
     by_code(code, rules).unwrap_or_else(|| if grpc { by_grpc(status, rules) } else { Outcome::Ok })
 }
 
-/// How a request does whose response headers have arrived. The gRPC status is known only if it is among them.
+/// How a request does whose response headers have arrived. The gRPC status is known only if it is among them. Looks at nothing of
+/// the request: Envoy has its headers at hand only before it sends them and when it logs.
 pub fn at_headers(host: &mut impl Host, rules: &FailureRules) -> Outcome {
     if let Some(outcome) = by_flags(host.ending(false).flags) {
         return outcome;
     }
     let code = host.response_header(":status").and_then(|value| number(&value));
     by_code(code, rules).unwrap_or_else(|| {
-        if !is_grpc(host, rules) {
+        if rules.grpc.is_empty() || !host.response_header("content-type").is_some_and(|kind| names_grpc(&kind)) {
             return Outcome::Ok;
         }
-        let status = match host.response_header("grpc-status") {
-            Some(value) => number(&value),
-            // The status comes with the trailers, which this experiment does not wait for.
-            None => Some(0),
-        };
-        by_grpc(status, rules)
+        // Otherwise the status comes with the trailers, which this experiment does not wait for.
+        host.response_header("grpc-status").map_or(Outcome::Ok, |value| by_grpc(number(&value), rules))
     })
 }
 
@@ -105,13 +102,13 @@ fn by_grpc(status: Option<u32>, rules: &FailureRules) -> Outcome {
     if rules.grpc.contains(&status.unwrap_or(GRPC_UNKNOWN)) { Outcome::Failed } else { Outcome::Ok }
 }
 
-/// Whether gRPC statuses count: Envoy derives one for every answer, so only where the request is gRPC. That is
-/// `application/grpc`, `application/grpc+proto`, `application/grpc; …`, but not `application/grpc-web`.
+/// Whether gRPC statuses count: Envoy derives one for every answer, so only where the request is gRPC.
 fn is_grpc(host: &mut impl Host, rules: &FailureRules) -> bool {
-    if rules.grpc.is_empty() {
-        return false;
-    }
-    let Some(value) = host.request_header("content-type") else { return false };
+    !rules.grpc.is_empty() && host.request_header("content-type").is_some_and(|kind| names_grpc(&kind))
+}
+
+/// `application/grpc`, `application/grpc+proto`, `application/grpc; …`, but not `application/grpc-web`.
+fn names_grpc(value: &[u8]) -> bool {
     let Some((kind, rest)) = value.split_at_checked("application/grpc".len()) else { return false };
     same_letters(kind, b"application/grpc") && rest.first().is_none_or(|next| b"+; \t".contains(next))
 }
@@ -210,10 +207,11 @@ mod tests {
         };
         assert_eq!(at_headers(&mut with(&[(":status", "200")]), &rules), Outcome::Ok);
         assert_eq!(at_headers(&mut with(&[(":status", "503")]), &rules), Outcome::Failed);
-        assert_eq!(at_headers(&mut grpc(with(&[(":status", "200")]), None), &rules), Outcome::Ok);
-        assert_eq!(
-            at_headers(&mut grpc(with(&[(":status", "200"), ("grpc-status", "14")]), None), &rules),
-            Outcome::Failed
-        );
+        let kind = ("content-type", "application/grpc+proto");
+        assert_eq!(at_headers(&mut with(&[(":status", "200"), kind]), &rules), Outcome::Ok);
+        let mut failed = with(&[(":status", "200"), kind, ("grpc-status", "14")]);
+        assert_eq!(at_headers(&mut failed, &rules), Outcome::Failed);
+        assert!(failed.reads.is_empty(), "Envoy does not have the request's headers any more: {:?}", failed.reads);
+        assert_eq!(at_headers(&mut with(&[(":status", "200"), ("grpc-status", "14")]), &rules), Outcome::Ok);
     }
 }

@@ -7,6 +7,8 @@
 use crate::matching::Experiment;
 use crate::outcome::Outcome;
 use crate::report::{Cell, ReportedExperiment};
+use crate::reward::{Claim, MAX_CLAIMS};
+use crate::token::Token;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
@@ -19,6 +21,8 @@ use room::Room;
 
 /// Most cells in memory.
 const CELLS: usize = 8_192;
+/// Most claims in memory: at four reports of them nobody is answering.
+const CLAIMS: usize = 4 * MAX_CLAIMS;
 /// Most histogram buckets and unit buckets in memory (up to 16 bytes each) before new bins get no room. What has room may go on
 /// growing, to at most 3,414 of the former and four times 16,384 of the latter per cell.
 const BUCKETS: usize = 1 << 19;
@@ -31,6 +35,8 @@ pub struct Recorder {
     buckets: usize,
     dropped: u64,
     life: u32,
+    claims: Vec<Claim>,
+    lost_claims: u64,
     compacted_ms: Option<u64>,
 }
 
@@ -66,6 +72,13 @@ impl Exposure {
     pub fn experiment(&self) -> &Rc<Experiment> {
         &self.experiment
     }
+
+    /// The token that a reward of it comes with, under a random number. `None`: a plan with more versions than a token can name.
+    #[must_use]
+    pub fn token(&self, incarnation: u128, nonce: u64) -> Option<Token> {
+        let version = u8::try_from(self.version).ok()?;
+        Some(Token { incarnation, epoch: self.experiment.epoch, version, bin: self.bin, nonce, bucket: self.bucket })
+    }
 }
 
 /// What an exposure showed by its deadline.
@@ -88,15 +101,19 @@ pub struct Drained {
     pub dropped: u64,
     /// Exposures in `experiments`, for the books should the report be refused.
     pub assigned: u64,
-    /// Whether counts are left that found no room.
+    /// Whether counts or claims are left that found no room.
     pub more: bool,
+    /// For the report.
+    pub claims: Vec<Claim>,
+    /// For the report.
+    pub lost_claims: u64,
 }
 
 impl Drained {
     /// Whether there is nothing to say.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.experiments.is_empty() && self.dropped == 0
+        self.experiments.is_empty() && self.dropped == 0 && self.claims.is_empty() && self.lost_claims == 0
     }
 }
 
@@ -145,6 +162,17 @@ impl Recorder {
         Some(Exposure { experiment: Rc::clone(experiment), version, bin, bucket, life: self.life })
     }
 
+    /// Notes that an exposure, just assigned, is the first of a unit that got its key from us.
+    pub fn new_unit(&mut self, exposure: &Exposure) {
+        let Exposure { experiment, version, bin, .. } = exposure;
+        if let Some(recorded) = self.experiments.get_mut(&experiment.id)
+            && let Some(group) = recorded.groups.get_mut(&(*bin, experiment.epoch))
+            && let Some(counts) = group.counts.get_mut(*version)
+        {
+            counts.new_units = counts.new_units.saturating_add(1);
+        }
+    }
+
     /// Records how an exposure ended, if by its deadline; later ends change nothing.
     pub fn complete(&mut self, exposure: &Exposure, observation: Observation) {
         let Exposure { experiment, bin, life, .. } = exposure;
@@ -158,6 +186,20 @@ impl Recorder {
         let Some(group) = recorded.groups.get_mut(&(*bin, experiment.epoch)) else { return };
         let (before, after) = group.end(exposure, observation);
         self.buckets = self.buckets.saturating_add(after).saturating_sub(before);
+    }
+
+    /// Notes a reward, not zero, for whatever exposure a token names: once, while it waits. Beyond four reports of them it is lost,
+    /// and counted as such.
+    pub fn claim(&mut self, experiment: &Rc<str>, assignment: String, reward: f64) {
+        // A client that repeats itself takes no room from others. Conversions are few, and those that wait fewer.
+        if self.claims.iter().any(|claim| claim.assignment == assignment) {
+            return;
+        }
+        if self.claims.len() < CLAIMS {
+            self.claims.push(Claim { experiment: experiment.to_string(), assignment, reward });
+        } else {
+            self.lost_claims = self.lost_claims.saturating_add(1);
+        }
     }
 
     /// Takes what fits into one report, oldest bins first, at a time of the bin clock.
@@ -175,6 +217,7 @@ impl Recorder {
             let (before, after) = recorded.close(now_ms);
             self.buckets = self.buckets.saturating_add(after).saturating_sub(before);
         }
+        self.take_claims(&mut drained, &mut room);
         self.take_cells(&mut drained, &mut room);
         for (id, recorded) in &mut self.experiments {
             let cells = std::mem::take(&mut recorded.taken);
@@ -199,6 +242,13 @@ impl Recorder {
             !recorded.groups.is_empty() || recorded.reported.is_some_and(|reported| reported >= recorded.watermark)
         });
         drained
+    }
+
+    fn take_claims(&mut self, drained: &mut Drained, room: &mut Room) {
+        drained.lost_claims = std::mem::take(&mut self.lost_claims);
+        let fit = self.claims.iter().take(MAX_CLAIMS).take_while(|claim| room.take_claim(claim)).count();
+        drained.claims = self.claims.drain(..fit).collect();
+        drained.more = !self.claims.is_empty();
     }
 
     fn take_cells(&mut self, drained: &mut Drained, room: &mut Room) {
@@ -238,7 +288,14 @@ impl Recorder {
             .flat_map(|recorded| recorded.groups.values())
             .flat_map(|group| &group.counts)
             .fold(refused, |lost, counts| lost.saturating_add(counts.assigned));
-        *self = Self { dropped: self.dropped.saturating_add(lost), life: self.life.wrapping_add(1), ..Self::default() };
+        *self = Self {
+            dropped: self.dropped.saturating_add(lost),
+            life: self.life.wrapping_add(1),
+            // They are about exposures that may be others'.
+            claims: std::mem::take(&mut self.claims),
+            lost_claims: self.lost_claims,
+            ..Self::default()
+        };
     }
 
     /// Whether a bin of `versions` more cells has room, if need be after merging bins that are final.

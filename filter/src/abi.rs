@@ -73,6 +73,13 @@ unsafe extern "C" {
         value: *const u8,
         value_length: usize,
     ) -> i32;
+    fn proxy_add_header_map_value(
+        map: i32,
+        name: *const u8,
+        length: usize,
+        value: *const u8,
+        value_length: usize,
+    ) -> i32;
     fn proxy_remove_header_map_value(map: i32, name: *const u8, length: usize) -> i32;
     fn proxy_get_shared_data(
         key: *const u8,
@@ -194,6 +201,12 @@ pub(crate) fn header(map: Map, name: &str) -> Option<Vec<u8>> {
 pub(crate) fn set_header(map: Map, name: &str, value: &str) {
     // SAFETY: see `log`.
     unsafe { proxy_replace_header_map_value(map as i32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
+/// Adds a value to a header, beside those it has.
+pub(crate) fn add_header(map: Map, name: &str, value: &str) {
+    // SAFETY: see `log`.
+    unsafe { proxy_add_header_map_value(map as i32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
 }
 
 /// Removes every value of a header.

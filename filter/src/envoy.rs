@@ -114,6 +114,19 @@ impl Host for Envoy {
         abi::header(Map::Response, name)
     }
 
+    fn response_headers(&mut self, name: &str) -> Option<Vec<u8>> {
+        // A header map's own call gives the first value only; this one joins them (`HeaderUtility::getAllOfHeaderAsString`).
+        abi::property(&format!("response\0headers\0{name}"))
+    }
+
+    fn add_response_header(&mut self, name: &str, value: &str) {
+        abi::add_header(Map::Response, name, value);
+    }
+
+    fn remove_response_header(&mut self, name: &str) {
+        abi::remove_header(Map::Response, name);
+    }
+
     fn ended_plainly(&mut self, grpc: bool) -> bool {
         let predicate = if grpc { self.predicates.plain_grpc } else { self.predicates.plain };
         predicate.is_some_and(|handle| abi::foreign_succeeds("expr_evaluate", &handle.to_le_bytes()))

@@ -74,7 +74,7 @@ pub extern "C" fn proxy_on_http_call_response(root: u32, token: u32, headers: u3
 pub extern "C" fn proxy_on_request_headers(stream: u32, _count: u32, _end: u32) -> u32 {
     roots::of_stream(stream, |root| {
         let request = root.site.on_request_headers(&mut Envoy::default());
-        if request.is_recorded() {
+        if request.is_recorded() || request.wants_response_headers() {
             streams::begin(stream, &root.site, root.predicates, request);
         }
     });
@@ -85,7 +85,9 @@ pub extern "C" fn proxy_on_request_headers(stream: u32, _count: u32, _end: u32) 
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_response_headers(stream: u32, _count: u32, _end: u32) -> u32 {
     streams::with(stream, |site, host, request| {
-        site.with_recorder(|recorder| request.on_response_headers(host, recorder));
+        if request.wants_response_headers() {
+            site.with_any_recorder(|recorder| request.on_response_headers(host, recorder));
+        }
         request.is_recorded()
     });
     CONTINUE

@@ -75,7 +75,7 @@ impl Site {
                 Request::on_request_headers(host, plan, Worker { recorder, ..worker })
             }
             _ => {
-                let worker = Worker { recorder: None, clock: BinClock::new(0, 0), stale: false };
+                let worker = Worker { recorder: None, clock: BinClock::new(0, 0), stale: false, incarnation: 0 };
                 Request::on_request_headers(host, plan, worker)
             }
         }
@@ -83,6 +83,15 @@ impl Site {
 
     pub(crate) fn with_recorder(&self, record: impl FnOnce(&mut Recorder)) {
         self.with_exchange(|exchange| record(exchange.recorder()));
+    }
+
+    /// The same, also where nothing is recorded.
+    pub(crate) fn with_any_recorder(&self, act: impl FnOnce(Option<&mut Recorder>)) {
+        let exchange = self.inner.try_borrow().ok().and_then(|inner| inner.exchange.clone());
+        match exchange.as_ref().and_then(|exchange| exchange.try_borrow_mut().ok()) {
+            Some(mut exchange) => act(Some(exchange.recorder())),
+            None => act(None),
+        }
     }
 
     pub(crate) fn on_tick(&self) {

@@ -149,6 +149,11 @@ async fn answer(name: Arc<str>, request: Request<Incoming>) -> Result<Response<F
                 .body(stream(vec![Ok(Frame::data(Bytes::from_static(&[0; 5]))), Ok(Frame::trailers(trailers))]))
         }
         "reward" => response.header("x-weir-reward", argument).body(full(kind)),
+        // One header for each value.
+        "rewards" => argument
+            .split(';')
+            .fold(response, |response, value| response.header("x-weir-reward", value))
+            .body(full(kind)),
         "reward-hex" => response.header("x-weir-reward", bytes_of(argument)).body(full(kind)),
         "echo" => {
             let headers: Vec<String> = request

@@ -64,6 +64,16 @@ fn headers(linker: &mut Linker<State>) -> Result<(), Error> {
             Ok::<_, Error>(OK)
         },
     )?;
+    linker.func_wrap(
+        "env",
+        "proxy_add_header_map_value",
+        |mut vm: Vm<'_>, which: i32, at: u32, size: u32, value: u32, length: u32| {
+            count(&mut vm, "add_header_map_value");
+            let (name, value) = (text(&vm, at, size)?, read(&vm, value, length)?);
+            map(&mut vm, which)?.push((name, value));
+            Ok::<_, Error>(OK)
+        },
+    )?;
     linker.func_wrap("env", "proxy_remove_header_map_value", |mut vm: Vm<'_>, which: i32, at: u32, size: u32| {
         count(&mut vm, "remove_header_map_value");
         let name = text(&vm, at, size)?;
