@@ -27,6 +27,7 @@ LOCAL = {
     "weir-demo": {"weir-core", "weir-tests"},
     "weir-bench": {"weir-core", "weir-tests"},
     "weir-noop-filter": set(),
+    "weir-trap-filter": {"weir-core"},
 }
 
 # Decisions, statistics and the request path are functions: what they need comes in as parameters.

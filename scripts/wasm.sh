@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Builds the filter and the no-op filter: target/weir-filter.wasm, target/weir-noop.wasm. Cargo decides what is stale.
+# Builds the filter, its copy that traps when a test asks for it, and the no-op filter: target/weir-filter.wasm,
+# target/weir-filter-trap.wasm, target/weir-noop.wasm. Cargo decides what is stale.
 source "$(dirname "$0")/lib.sh"
 
-build() { wasm_cargo build --profile wasm -p weir-filter -p weir-noop-filter; }
+build() { wasm_cargo build --profile wasm -p weir-filter -p weir-trap-filter -p weir-noop-filter; }
 step "The filter, for Wasm (by $(wasm_toolchain))" build
 
 place() {
@@ -12,4 +13,5 @@ place() {
     say "  target/$2  $((($(wc -c <"$to") + 512) / 1024)) KB"
 }
 place weir_filter.wasm weir-filter.wasm
+place weir_trap_filter.wasm weir-filter-trap.wasm
 place weir_noop_filter.wasm weir-noop.wasm

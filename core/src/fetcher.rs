@@ -113,7 +113,13 @@ impl PlanFetcher {
     /// Whether the controller has been silent for too long.
     #[must_use]
     pub fn is_stale(&self, now: u64, limit_ms: u64) -> bool {
-        now.saturating_sub(self.fresh.unwrap_or(self.began)) > limit_ms.saturating_mul(MILLISECOND)
+        self.silence(now) > limit_ms.saturating_mul(MILLISECOND)
+    }
+
+    /// Nanoseconds since the controller last gave any VM of this Envoy a valid answer, or since this VM began.
+    #[must_use]
+    pub fn silence(&self, now: u64) -> u64 {
+        now.saturating_sub(self.fresh.unwrap_or(self.began))
     }
 
     /// The queue that wakes this VM.

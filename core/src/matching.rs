@@ -8,7 +8,9 @@ use crate::host::Host;
 use crate::plan::{
     FailureRules, Header, Match, Measure, PathMatch, Plan, PlannedExperiment, RewardSource, Status, Unit,
 };
+use crate::tally::Tally;
 use crate::unit::UnitBuckets;
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 const AUTHORITY: usize = 0;
@@ -31,6 +33,8 @@ pub struct Compiled {
 pub struct Experiment {
     /// The plan's id.
     pub id: Rc<str>,
+    /// The plan's name, for people.
+    pub name: Rc<str>,
     /// The plan's epoch.
     pub epoch: u32,
     /// Whether assignments are recorded, and given up when the plan is stale.
@@ -73,6 +77,8 @@ pub struct Version {
     pub headers: Vec<Header>,
     /// From which latency an exposure is slow for its unit, in microseconds.
     pub slow_us: Option<u64>,
+    /// Where Envoy's stats look; none before they have adopted the plan.
+    pub tally: OnceCell<Rc<Tally>>,
 }
 
 /// Where a unit key is.
@@ -145,6 +151,7 @@ impl Experiment {
         let Match { hosts, paths, headers, share_ppm } = &planned.matching;
         Self {
             id: planned.id.as_str().into(),
+            name: planned.name.as_str().into(),
             epoch: planned.epoch,
             running: planned.status == Status::Running,
             share_ppm: *share_ppm,
@@ -164,6 +171,7 @@ impl Experiment {
                     name: version.name.as_str().into(),
                     headers: version.headers.clone(),
                     slow_us: version.slow_us,
+                    tally: OnceCell::new(),
                 })
                 .collect(),
             deadline_ms: planned.deadline_ms,

@@ -7,6 +7,7 @@
 use crate::matching::Experiment;
 use crate::outcome::Outcome;
 use crate::report::{Cell, ReportedExperiment};
+use crate::tally::Tally;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -23,6 +24,9 @@ const CELLS: usize = 8_192;
 /// growing, to at most 3,414 of the former and four times 16,384 of the latter per cell.
 const BUCKETS: usize = 1 << 19;
 
+/// The life of exposures that are tallied and nothing else; no recorder's own.
+const TALLIED: u32 = u32::MAX;
+
 /// One worker's counts since its last report.
 #[derive(Debug, Default)]
 pub struct Recorder {
@@ -32,6 +36,8 @@ pub struct Recorder {
     dropped: u64,
     life: u32,
     compacted_ms: Option<u64>,
+    /// Keeps nothing but the tallies of Envoy's stats.
+    only_tallies: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +71,13 @@ impl Exposure {
     #[must_use]
     pub fn experiment(&self) -> &Rc<Experiment> {
         &self.experiment
+    }
+
+    /// It has ended after its deadline: no count but one in Envoy's stats.
+    pub fn late(&self) {
+        if let Some(tally) = tally_of(&self.experiment, self.version) {
+            tally.late();
+        }
     }
 }
 
@@ -100,10 +113,38 @@ impl Drained {
     }
 }
 
+fn tally_of(experiment: &Experiment, version: usize) -> Option<&Tally> {
+    experiment.versions.get(version)?.tally.get().map(Rc::as_ref)
+}
+
 impl Recorder {
+    /// One for a plan that nobody is told of: it keeps nothing but the tallies.
+    #[must_use]
+    pub fn only_tallies() -> Self {
+        Self { only_tallies: true, ..Self::default() }
+    }
+
     /// Records an assignment, in a sticky experiment with its unit's bucket, at a time of the bin clock. `None`: there is no
     /// room; it is counted as dropped.
     pub fn assign(
+        &mut self,
+        experiment: &Rc<Experiment>,
+        version: usize,
+        bucket: Option<u16>,
+        now_ms: u64,
+    ) -> Option<Exposure> {
+        let exposure = if self.only_tallies {
+            Some(Exposure { experiment: Rc::clone(experiment), version, bin: 0, bucket: None, life: TALLIED })
+        } else {
+            self.record(experiment, version, bucket, now_ms)
+        };
+        if let Some(tally) = tally_of(experiment, version) {
+            tally.assigned(exposure.is_some());
+        }
+        exposure
+    }
+
+    fn record(
         &mut self,
         experiment: &Rc<Experiment>,
         version: usize,
@@ -148,6 +189,11 @@ impl Recorder {
     /// Records how an exposure ended, if by its deadline; later ends change nothing.
     pub fn complete(&mut self, exposure: &Exposure, observation: Observation) {
         let Exposure { experiment, bin, life, .. } = exposure;
+        if observation.age_nanos <= experiment.deadline_ms.saturating_mul(1_000_000)
+            && let Some(tally) = tally_of(experiment, exposure.version)
+        {
+            tally.ended(observation);
+        }
         if *life != self.life || observation.age_nanos > experiment.deadline_ms.saturating_mul(1_000_000) {
             return;
         }
@@ -231,7 +277,8 @@ impl Recorder {
 
     /// Forgets every count and every exposure in flight: a report was refused for good, so this worker's bins can never
     /// become complete. Everything unreported, and what the refused report carried, is counted as dropped.
-    pub fn start_over(&mut self, refused: u64) {
+    /// Answers how many exposures that were.
+    pub fn start_over(&mut self, refused: u64) -> u64 {
         let lost = self
             .experiments
             .values()
@@ -239,6 +286,7 @@ impl Recorder {
             .flat_map(|group| &group.counts)
             .fold(refused, |lost, counts| lost.saturating_add(counts.assigned));
         *self = Self { dropped: self.dropped.saturating_add(lost), life: self.life.wrapping_add(1), ..Self::default() };
+        lost
     }
 
     /// Whether a bin of `versions` more cells has room, if need be after merging bins that are final.

@@ -95,6 +95,7 @@ impl Request {
         let age_nanos = host.now_nanos().saturating_sub(began);
         let experiment = exposure.experiment();
         if age_nanos > experiment.deadline_ms.saturating_mul(1_000_000) {
+            exposure.late();
             return;
         }
         let outcome = outcome::at_end(host, &experiment.failure);

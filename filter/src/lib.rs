@@ -7,6 +7,9 @@
 
 mod envoy;
 mod site;
+mod stats;
+#[cfg(feature = "trap")]
+mod trap;
 mod wasi;
 
 use envoy::Envoy;
@@ -86,6 +89,8 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
+        #[cfg(feature = "trap")]
+        trap::if_asked("request");
         self.request = self.site.on_request_headers(&mut Envoy);
         Action::Continue
     }
@@ -98,6 +103,8 @@ impl HttpContext for Stream {
     }
 
     fn on_log(&mut self) {
+        #[cfg(feature = "trap")]
+        trap::if_asked("log");
         if self.request.is_recorded() {
             self.site.with_recorder(|recorder| self.request.on_log(&mut Envoy, recorder));
         }
