@@ -10,6 +10,7 @@
     reason = "a harness fails its test by panicking, with a message that says what was awaited"
 )]
 
+pub mod admin;
 pub mod bounds;
 pub mod client;
 pub mod controller;
