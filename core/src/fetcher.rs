@@ -25,7 +25,7 @@ const LONGEST_LEASE: u64 = 60 * SECOND;
 const FIRST_RETRY: u64 = 250 * MILLISECOND;
 const LAST_RETRY: u64 = 5 * SECOND;
 /// Largest plan, in bytes.
-const MAX_PLAN_BYTES: usize = 8 << 20;
+pub const MAX_PLAN_BYTES: usize = 8 << 20;
 /// Most VMs of one Envoy that are woken; the others find the plan at their next tick.
 const MAX_QUEUES: usize = 256;
 /// How often a VM says that its queue is alive, and when it counts as dead.

@@ -105,8 +105,16 @@ impl ReportSender {
         self.sequence = self.sequence.saturating_add(1);
         self.last_frozen = now;
         self.next_at = now.saturating_add(self.interval);
-        self.outstanding =
-            Some(Outstanding { body, assigned, more, sent: false, failures: 0, token: None, again_at: now, failed_at: None });
+        self.outstanding = Some(Outstanding {
+            body,
+            assigned,
+            more,
+            sent: false,
+            failures: 0,
+            token: None,
+            again_at: now,
+            failed_at: None,
+        });
     }
 
     /// A call has begun with this token, or (`None`) could not begin. Answers whether a call had carried the report before.

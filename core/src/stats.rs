@@ -226,9 +226,9 @@ pub fn revision_number(revision: &str) -> u64 {
     match revision.get(..12).map(|start| u64::from_str_radix(start, 16)) {
         Some(Ok(number)) if hexadecimal => number,
         _ => {
-            let hash = revision.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+            let hash = revision
+                .bytes()
+                .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
             hash & 0xffff_ffff_ffff
         }
     }

@@ -10,8 +10,8 @@ use std::cell::Cell;
 
 /// Upper edges of the latency buckets, in microseconds; one more has no upper edge.
 pub const EDGES_MICROS: [u64; 14] = [
-    1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000,
-    30_000_000,
+    1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000,
+    10_000_000, 30_000_000,
 ];
 
 /// Counts of one version; adding saturates.

@@ -9,6 +9,7 @@ use proxy_wasm::types::{BufferType, MapType};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::cell::RefCell;
+use weir_core::fetcher::MAX_PLAN_BYTES;
 use weir_core::host::{Call, Host, Level};
 
 /// The running Envoy, in the context that it has entered.
@@ -58,8 +59,10 @@ pub(crate) fn answer(headers: usize, body: usize) -> (u32, Vec<u8>) {
         .flatten()
         .and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok())
         .unwrap_or(0);
+    // A VM never gives memory back: of an answer that no plan can be, only so much is taken that this is seen.
+    let most = body.min(MAX_PLAN_BYTES + 1);
     let body =
-        if body == 0 { None } else { hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body).ok().flatten() };
+        if body == 0 { None } else { hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, most).ok().flatten() };
     (status, body.unwrap_or_default())
 }
 

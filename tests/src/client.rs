@@ -76,11 +76,19 @@ impl Reply {
 impl Client {
     /// Connects with HTTP/1.1, keep-alive.
     pub async fn http1(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("connect to Envoy");
-        stream.set_nodelay(true).expect("a TCP option");
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("an HTTP/1.1 connection");
+        Self::try_http1(address).await.expect("connect to Envoy")
+    }
+
+    /// The same where it may be that nobody listens.
+    ///
+    /// # Errors
+    /// When it cannot connect.
+    pub async fn try_http1(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
         tokio::spawn(connection);
-        Self { sender: Sender::Http1(sender) }
+        Ok(Self { sender: Sender::Http1(sender) })
     }
 
     /// Connects with HTTP/2, prior knowledge.

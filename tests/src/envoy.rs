@@ -197,7 +197,8 @@ impl EnvoyBuilder {
     #[must_use]
     pub fn launch(self) -> Envoy {
         let directory = tempfile::Builder::new().prefix("weir-envoy-").tempdir().expect("a folder");
-        let mut envoy = Envoy { process: None, before: Vec::new(), directory, builder: self, admin: None, listener: None };
+        let mut envoy =
+            Envoy { process: None, before: Vec::new(), directory, builder: self, admin: None, listener: None };
         envoy.spawn();
         envoy
     }

@@ -171,17 +171,17 @@ fn bytes_of(hex: &str) -> Vec<u8> {
         .collect()
 }
 
-fn full(text: &str) -> Frames {
+pub(crate) fn full(text: &str) -> Frames {
     stream(vec![Ok(Frame::data(Bytes::copy_from_slice(text.as_bytes())))])
 }
 
-fn stream(frames: Vec<Result<Frame<Bytes>, io::Error>>) -> Frames {
+pub(crate) fn stream(frames: Vec<Result<Frame<Bytes>, io::Error>>) -> Frames {
     Frames { frames: frames.into_iter(), rested: true, stalls: false }
 }
 
 /// A body of frames and errors, with a rest before each but the first: hyper flushes then, so that what comes before an
 /// error is on the wire before the connection breaks.
-struct Frames {
+pub(crate) struct Frames {
     frames: std::vec::IntoIter<Result<Frame<Bytes>, io::Error>>,
     rested: bool,
     /// Never ends.

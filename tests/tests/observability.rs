@@ -118,7 +118,11 @@ async fn the_exchange_is_seen_while_it_fails_and_when_it_is_well() {
     })
     .await;
     let sequences = fake.last_reports().into_values().map(|report| report.sequence).sum::<u64>();
-    assert_eq!(envoy.prometheus().await.sum("weir_reports_sent_total"), sequences, "each report is sent once for the first time");
+    assert_eq!(
+        envoy.prometheus().await.sum("weir_reports_sent_total"),
+        sequences,
+        "each report is sent once for the first time"
+    );
     assert_eq!(fake.complaints(), Vec::<String>::new());
 }
 
