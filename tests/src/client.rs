@@ -101,6 +101,18 @@ impl Client {
         Self { sender: Sender::Http2(sender) }
     }
 
+    /// A second user of the same HTTP/2 connection, for requests side by side on one worker.
+    ///
+    /// # Panics
+    /// Over HTTP/1.1.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        match &self.sender {
+            Sender::Http2(sender) => Self { sender: Sender::Http2(sender.clone()) },
+            Sender::Http1(_) => panic!("HTTP/1.1 has one request at a time"),
+        }
+    }
+
     /// Sends a request and reads the whole answer. A `host` among the headers replaces [`HOST`].
     ///
     /// # Errors

@@ -104,6 +104,10 @@ async fn a_configuration_pushed_500_times_under_load_loses_no_count_and_keeps_no
     for round in 1..=PUSHES {
         envoy.update_plugin(&configuration(round));
         let reloads = "extension_config_discovery.http_filter.weir.config_reload";
+        eventually(PATIENCE, "the push is taken", async || {
+            let seen = usize::try_from(envoy.stat(reloads).await?).ok()?;
+            holds(seen > round)
+        })
         .await;
         if round == PUSHES / 5 {
             after_some = resident_kib(envoy.id());
