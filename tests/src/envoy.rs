@@ -306,14 +306,27 @@ pub fn cluster(name: &str, address: SocketAddr, as_downstream: bool) -> Value {
             "max_requests": 10_000}]},
     });
     if as_downstream {
-        cluster["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        cluster["typed_extension_protocol_options"] = protocols(&json!({
             "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
-        }});
+        }));
     }
     cluster
 }
 
+/// A cluster that is spoken to in HTTP/1.1 or HTTP/2, whatever the client speaks.
+#[must_use]
+pub fn cluster_speaking(name: &str, address: SocketAddr, http2: bool) -> Value {
+    let mut cluster = cluster(name, address, false);
+    let options = if http2 { "http2_protocol_options" } else { "http_protocol_options" };
+    cluster["typed_extension_protocol_options"] = protocols(&json!({"explicit_http_config": {options: {}}}));
+    cluster
+}
+
+fn protocols(options: &Value) -> Value {
+    let mut options = options.clone();
+    options["@type"] = json!("type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions");
+    json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options})
+}
 fn socket(address: SocketAddr) -> Value {
     json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
 }
