@@ -175,18 +175,25 @@ impl Client {
 /// # Panics
 /// When the connection ends before every request was answered by a version.
 pub async fn pipelined(address: SocketAddr, host: &str, requests: u64) -> BTreeMap<String, u64> {
-    const AT_ONCE: u64 = 50;
+    pipelined_with(address, (0..requests).map(|_| format!("host: {host}"))).await
+}
+
+/// The same with the header lines of each request, the host's among them.
+///
+/// # Panics
+/// When the connection ends before every request was answered by a version.
+pub async fn pipelined_with(address: SocketAddr, headers: impl Iterator<Item = String>) -> BTreeMap<String, u64> {
+    const AT_ONCE: usize = 50;
     const MARK: &str = "x-served-by: ";
-    let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n");
     let mut stream = TcpStream::connect(address).await.expect("connect to Envoy");
     let mut versions = BTreeMap::<String, u64>::new();
-    let mut left = requests;
-    while left > 0 {
-        let batch = left.min(AT_ONCE);
-        stream
-            .write_all(request.repeat(usize::try_from(batch).expect("a small number")).as_bytes())
-            .await
-            .expect("sent");
+    let (mut headers, mut requests) = (headers.peekable(), 0);
+    while headers.peek().is_some() {
+        let texts: Vec<String> =
+            headers.by_ref().take(AT_ONCE).map(|lines| format!("GET / HTTP/1.1\r\n{lines}\r\n\r\n")).collect();
+        let batch = texts.len() as u64;
+        requests += batch;
+        stream.write_all(texts.concat().as_bytes()).await.expect("sent");
         let mut answers = Vec::new();
         // Every answer ends with the body that an upstream gives for `/`.
         while answers.windows(6).filter(|window| window == b"\r\n\r\nok").count() as u64 != batch {
@@ -197,7 +204,6 @@ pub async fn pipelined(address: SocketAddr, host: &str, requests: u64) -> BTreeM
                 *versions.entry(version.to_owned()).or_default() += 1;
             }
         }
-        left -= batch;
     }
     assert_eq!(versions.values().sum::<u64>(), requests, "every request is answered by a version");
     versions
