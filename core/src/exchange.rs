@@ -475,6 +475,12 @@ mod tests {
         assert_ne!(vm.exchange.incarnation(), before);
         assert!(!far.incarnations.contains(&before));
         assert_eq!((far.total().assigned, far.dropped), (1, 1));
+        let now = vm.host.now;
+        let Standing { news, silence_nanos, stale, .. } = vm.exchange.standing(now);
+        assert_eq!((news.refused, news.lost, news.retried, news.polls_failed), (1, 1, 0, 0));
+        assert!(news.acknowledged > 0 && news.sent == news.acknowledged + news.refused && !stale, "{news:?}");
+        assert!(silence_nanos <= 1_000 * MS);
+        assert_eq!(vm.exchange.standing(now).news, News::default(), "told once");
         assert!(vm.host.lines.iter().any(|line| line.contains("unknown experiment")), "{:?}", vm.host.lines);
     }
 
