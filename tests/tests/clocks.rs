@@ -48,8 +48,7 @@ async fn a_stepped_wall_clock_changes_nothing() {
     let load = Load::start(envoy.address(), 4, "/");
     let wall = async || {
         let reply = weir_tests::client::call(envoy.admin(), "GET", "/server_info", &[], Vec::new()).await.unwrap();
-        let date = reply.headers.get("date").unwrap().to_str().unwrap().to_owned();
-        date
+        reply.headers.get("date").unwrap().to_str().unwrap().to_owned()
     };
     let mut dates = BTreeSet::new();
     for seconds in [0, DAY, -DAY, 0] {

@@ -12,7 +12,7 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 use weir_core::plan::{Header, Plan, PlannedExperiment};
 use weir_tests::envoy::{CONTROLLER, cluster};
-use weir_tests::plans::{on_host, plan, sticky};
+use weir_tests::plans::{on_host, plan, sticky, version};
 use weir_tests::wait::{PATIENCE, holds};
 use weir_tests::{Envoy, FakeController, Upstream, client, eventually};
 
@@ -92,13 +92,18 @@ async fn a_thousand_experiments_are_each_routed_and_counted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_finds_no_room_while_the_controller_is_away_is_counted_and_reported() {
-    let Stand { mut fake, envoy, one: _one, two: _two, _marker } = stand(plan("1", experiments())).await;
+    // Versions without weight take room too, so that it is filled soon.
+    let unused = ["v3", "v4", "v5", "v6", "v7", "v8"].map(|name| version(name, 0));
+    let mut wide = experiments();
+    wide.iter_mut().for_each(|experiment| experiment.versions.extend(unused.clone()));
+    let Stand { mut fake, envoy, one: _one, two: _two, _marker } = stand(plan("1", wide)).await;
     let mut sent = visit_all(&envoy, 1).await;
     fake.stop().await;
     let before = resident_kib(envoy.id());
-    // Each fifth of a second has bins of its own, for each experiment and version: more than there is room for.
+    // Each fifth of a second has bins of its own, for each experiment and version: soon more than there is room for.
     let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(4) {
+    while began.elapsed() < Duration::from_secs(3) || envoy.prometheus().await.sum("weir_dropped_total") == 0 {
+        assert!(began.elapsed() < PATIENCE, "the room is never filled");
         sent += visit_all(&envoy, 1).await;
     }
     let grown = resident_kib(envoy.id()).saturating_sub(before);
