@@ -6,9 +6,8 @@
 
 use crate::exchange::Standing;
 use crate::matching::Compiled;
-use crate::tally::{EDGES_MICROS, Tally};
+use crate::tally::Tally;
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Most (experiment, version) pairs with labels of their own in a VM's life; those beyond share the label [`OTHER`].
@@ -40,12 +39,12 @@ pub trait Meter {
 /// One VM's stats.
 #[derive(Debug, Default)]
 pub struct Stats {
+    /// By labels.
     pairs: Vec<Pair>,
-    /// By experiment and version.
-    known: BTreeMap<(Rc<str>, Rc<str>), usize>,
-    other: Option<usize>,
+    /// Of those that found no room; not remembered by name, which would cost memory for ever too.
+    other: Option<Pair>,
     looked_at: Option<u64>,
-    exchange: BTreeMap<&'static str, Option<u32>>,
+    of_the_exchange: Vec<(&'static str, Option<u32>)>,
 }
 
 #[derive(Debug)]
@@ -61,7 +60,7 @@ struct Pair {
 #[derive(Debug)]
 struct Metrics {
     counters: [Option<u32>; COUNTERS.len()],
-    buckets: Vec<Option<u32>>,
+    buckets: [Option<u32>; EDGES.len()],
     sum: Option<u32>,
     count: Option<u32>,
 }
@@ -77,16 +76,16 @@ const COUNTERS: [(&str, Count); 6] = [
     ("weir_dropped_total", |tally| &tally.dropped),
 ];
 const LATENCY: &str = "weir_latency_milliseconds";
+/// The buckets of a tally, by upper edge in milliseconds.
+const EDGES: [&str; 15] =
+    ["1", "2", "5", "10", "20", "50", "100", "200", "500", "1000", "2000", "5000", "10000", "30000", "+Inf"];
 
 impl Stats {
     /// Gives every running experiment's versions their tallies. Defines nothing: a throw-away VM may do it.
     pub fn adopt(&mut self, plan: &Compiled) {
         for experiment in plan.experiments().iter().filter(|experiment| experiment.running) {
             for version in &experiment.versions {
-                let at = self.pair(&experiment.name, &version.name);
-                if let Some(pair) = self.pairs.get(at) {
-                    let _ = version.tally.set(Rc::clone(&pair.tally));
-                }
+                let _ = version.tally.set(self.tally(&experiment.name, &version.name));
             }
         }
     }
@@ -97,7 +96,7 @@ impl Stats {
             return;
         }
         self.looked_at = Some(now);
-        for pair in self.pairs.iter_mut().filter(|pair| !pair.tally.is_empty()) {
+        for pair in self.pairs.iter_mut().chain(&mut self.other).filter(|pair| !pair.tally.is_empty()) {
             pair.publish(meter);
         }
     }
@@ -138,36 +137,34 @@ impl Stats {
     }
 
     fn metric(&mut self, meter: &mut impl Meter, kind: Kind, name: &'static str) -> Option<u32> {
-        *self.exchange.entry(name).or_insert_with(|| meter.define(kind, name))
+        if let Some((_, metric)) = self.of_the_exchange.iter().find(|(known, _)| *known == name) {
+            return *metric;
+        }
+        let metric = meter.define(kind, name);
+        self.of_the_exchange.push((name, metric));
+        metric
     }
 
-    /// The place of a pair, new if it is and there is room.
-    fn pair(&mut self, experiment: &Rc<str>, version: &Rc<str>) -> usize {
-        let key = (Rc::clone(experiment), Rc::clone(version));
-        if let Some(at) = self.known.get(&key) {
-            return *at;
-        }
-        let pairs = &mut self.pairs;
-        let mut add = |experiment, version| {
-            pairs.push(Pair {
-                labels: format!("{}{}", label("weir_experiment", experiment), label("weir_version", version)),
-                tally: Rc::default(),
-                remainder: 0,
-                metrics: None,
-            });
-            pairs.len() - 1
+    /// A pair's tally; its own, if it has or finds room.
+    fn tally(&mut self, experiment: &str, version: &str) -> Rc<Tally> {
+        let labels = labels(experiment, version);
+        let pair = match self.pairs.binary_search_by(|pair| pair.labels.cmp(&labels)) {
+            Ok(at) => self.pairs.get(at),
+            Err(at) if self.pairs.len() < MAX_PAIRS => {
+                self.pairs.insert(at, Pair::new(labels));
+                self.pairs.get(at)
+            }
+            Err(_) => Some(&*self.other.get_or_insert_with(|| Pair::new(self::labels(OTHER, OTHER)))),
         };
-        // Not remembered by name: a name costs memory for ever too.
-        if self.known.len() >= MAX_PAIRS {
-            return *self.other.get_or_insert_with(|| add(OTHER, OTHER));
-        }
-        let at = add(experiment, version);
-        self.known.insert(key, at);
-        at
+        pair.map(|pair| Rc::clone(&pair.tally)).unwrap_or_default()
     }
 }
 
 impl Pair {
+    fn new(labels: String) -> Self {
+        Self { labels, tally: Rc::default(), remainder: 0, metrics: None }
+    }
+
     fn publish(&mut self, meter: &mut impl Meter) {
         let metrics = self.metrics.get_or_insert_with(|| Metrics::define(meter, &self.labels));
         let mut add = |metric: Option<u32>, count: u64| {
@@ -193,45 +190,62 @@ impl Pair {
 
 impl Metrics {
     fn define(meter: &mut impl Meter, labels: &str) -> Self {
-        let mut counter = |name: &str| meter.define(Kind::Counter, name);
-        let bucket = |edge: &str| format!("{labels}{}{LATENCY}_bucket", label("le", edge));
-        let edges = EDGES_MICROS.iter().map(|edge| (edge / 1_000).to_string());
+        let mut counter = |edge: Option<&str>, name: &str, part: &str| {
+            let mut full = labels.to_owned();
+            if let Some(edge) = edge {
+                add_label(&mut full, "le", edge);
+            }
+            full.push_str(name);
+            full.push_str(part);
+            meter.define(Kind::Counter, &full)
+        };
         Self {
-            counters: COUNTERS.map(|(name, _)| counter(&format!("{labels}{name}"))),
-            buckets: edges.chain(["+Inf".to_owned()]).map(|edge| counter(&bucket(&edge))).collect(),
-            sum: counter(&format!("{labels}{LATENCY}_sum")),
-            count: counter(&format!("{labels}{LATENCY}_count")),
+            counters: COUNTERS.map(|(name, _)| counter(None, name, "")),
+            buckets: EDGES.map(|edge| counter(Some(edge), LATENCY, "_bucket")),
+            sum: counter(None, LATENCY, "_sum"),
+            count: counter(None, LATENCY, "_count"),
         }
     }
 }
 
-/// A label as it stands in a stat's name, the way Istio's own bootstrap takes labels out: `name=.=value;.;`, before the
+fn labels(experiment: &str, version: &str) -> String {
+    let mut labels = String::new();
+    add_label(&mut labels, "weir_experiment", experiment);
+    add_label(&mut labels, "weir_version", version);
+    labels
+}
+
+/// Adds a label as it stands in a stat's name, the way Istio's own bootstrap takes labels out: `name=.=value;.;`, before the
 /// metric's name.
-fn label(name: &str, value: &str) -> String {
-    let clean = |c: char| if c.is_ascii_alphanumeric() || "-_.+/:@".contains(c) { c } else { '_' };
-    let value: String = value.chars().map(clean).collect();
-    format!("{name}=.={value};.;")
+fn add_label(to: &mut String, name: &str, value: &str) {
+    to.push_str(name);
+    to.push_str("=.=");
+    for byte in value.bytes() {
+        let may = byte.is_ascii_alphanumeric() || b"-_.+/:@".contains(&byte);
+        to.push(if may { char::from(byte) } else { '_' });
+    }
+    to.push_str(";.;");
 }
 
 /// A revision as a number, for comparing proxies with each other: a decimal one is itself; of a hexadecimal one (the
 /// controller's) the first twelve digits, which a gauge shows exactly; of any other one a hash of as many bits (FNV-1a).
 #[must_use]
 pub fn revision_number(revision: &str) -> u64 {
-    if revision.len() <= 12
-        && let Ok(number) = revision.parse()
-    {
-        return number;
-    }
-    let hexadecimal = revision.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match revision.get(..12).map(|start| u64::from_str_radix(start, 16)) {
-        Some(Ok(number)) if hexadecimal => number,
-        _ => {
-            let hash = revision
-                .bytes()
-                .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-            hash & 0xffff_ffff_ffff
+    let number = |radix| {
+        let mut number = 0_u64;
+        for (at, byte) in revision.bytes().enumerate() {
+            let digit = u64::from(char::from(byte).to_digit(radix)?);
+            if at < 12 {
+                number = number * u64::from(radix) + digit;
+            }
         }
-    }
+        Some(number)
+    };
+    let decimal = if revision.len() <= 12 { number(10) } else { None };
+    decimal.or_else(|| number(16)).unwrap_or_else(|| {
+        let hash = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        revision.bytes().fold(0xcbf2_9ce4_8422_2325, hash) & 0xffff_ffff_ffff
+    })
 }
 
 #[cfg(test)]

@@ -57,7 +57,6 @@ async fn whatever_answer_a_report_gets_each_exposure_counts_once() {
         Answer::Truncated,
         Answer::TooLarge,
         Answer::CountAndDisconnect,
-        Answer::Late(1_000),
         // Longer than a filter waits.
         Answer::Late(6_000),
     ] {

@@ -3,7 +3,9 @@ use crate::exchange::News;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Status};
 use crate::recorder::{Observation, Recorder};
+use crate::tally::EDGES_MICROS;
 use crate::testing::plan;
+use std::collections::BTreeMap;
 
 #[derive(Default)]
 struct FakeMeter {
@@ -111,7 +113,7 @@ fn labels_are_bounded_however_many_experiments_come_and_the_rest_is_counted_toge
     assert_eq!(pairs, MAX_PAIRS + 1);
     let other = meter.values["weir_experiment=.=other;.;weir_version=.=other;.;weir_assigned_total"];
     assert_eq!(other, 20 * 200 - MAX_PAIRS as u64);
-    assert!(stats.known.len() <= MAX_PAIRS && meter.names.len() <= (MAX_PAIRS + 1) * 23);
+    assert!(stats.pairs.len() <= MAX_PAIRS && meter.names.len() <= (MAX_PAIRS + 1) * 23);
 }
 
 #[test]
@@ -124,7 +126,7 @@ fn concluded_experiments_get_no_labels_and_odd_names_break_none() {
     recorder.assign(&compiled.experiments()[1], 0, None, 0).unwrap();
     stats.on_tick(&mut meter, 0);
     let names: Vec<&String> = meter.values.keys().collect();
-    assert_eq!(names, ["weir_experiment=.=a_._b_.____;.;weir_version=.=v0;.;weir_assigned_total"]);
+    assert_eq!(names, ["weir_experiment=.=a_._b_._____;.;weir_version=.=v0;.;weir_assigned_total"]);
 }
 
 #[test]
@@ -152,9 +154,16 @@ fn the_exchange_is_told_in_counters_that_add_and_gauges_that_are_set() {
 }
 
 #[test]
+fn the_buckets_are_named_by_their_edges() {
+    let edges = EDGES_MICROS.iter().map(|edge| (edge / 1_000).to_string());
+    assert_eq!(edges.chain(["+Inf".to_owned()]).collect::<Vec<_>>(), EDGES);
+}
+
+#[test]
 fn revisions_are_numbers_that_a_gauge_shows_exactly() {
     assert_eq!(revision_number("7"), 7);
     assert_eq!(revision_number("0123456789abcdef0123456789abcdef"), 0x0123_4567_89ab);
+    assert_eq!(revision_number("01234567890123456789012345678901"), 0x0123_4567_8901);
     assert_ne!(revision_number("static"), revision_number("statis"));
     for odd in ["", "-", "static", "ünïcödé-revision", "ffffffffffffffffffffffffffffffff", "18446744073709551615"] {
         assert!(revision_number(odd) < 1 << 48, "{odd}");
