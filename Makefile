@@ -1,13 +1,13 @@
 # One word per task; the work is in scripts/. Everything made stays in target/ and .weir/, and is safe to repeat.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup wasm demo test check e2e wasm-test bench calibrate compare fuzz fmt clean
+.PHONY: help setup wasm demo test check e2e wasm-test bench soak instructions calibrate compare fuzz fmt clean
 .NOTPARALLEL:
 
 # Which Envoy: a version to fetch (tests are made for those in scripts/envoy; 1.37 means the newest 1.37 there), or a binary of
 # your own with ENVOY=/path/to/envoy.
 ENVOY_VERSION ?= 1.40.0
-export ENVOY_VERSION ENVOY KEEP BENCH RUNS ONLY FORCE
+export ENVOY_VERSION ENVOY KEEP BENCH RUNS ONLY FORCE SECONDS_OF_LOAD
 
 help: ## Says what there is to make
 	@echo 'Weir: splits traffic over versions of a service, measures, and moves it to the best.'
@@ -37,6 +37,16 @@ bench: ## Benchmarks: a table, and target/bench/results.json
 	@scripts/setup.sh wasm envoy
 	@scripts/wasm.sh
 	@scripts/bench.sh
+
+soak: ## An hour of load and plan changes on a real Envoy: does memory grow? (SECONDS_OF_LOAD=3600)
+	@scripts/setup.sh wasm envoy
+	@scripts/wasm.sh
+	@scripts/bench.sh --only soak --soak-seconds $${SECONDS_OF_LOAD:-3600}
+
+instructions: ## Counts the Wasm instructions of a request anew: filter/instructions.txt, against which `make test` compares
+	@scripts/setup.sh wasm
+	@scripts/wasm.sh
+	@WEIR_UPDATE_INSTRUCTIONS=1 cargo test --quiet -p weir-filter-host --test cost
 
 calibrate: ## How often the promises hold, by simulation (RUNS=10000 a case; fewer are printed only, unless FORCE=1; ONLY=word: some cases): the table in docs/error-contract.md
 	@scripts/calibrate.sh

@@ -19,6 +19,7 @@ LOCAL = {
     "weir-core": set(),
     "weir-stats": set(),
     "weir-filter": {"weir-core"},
+    "weir-filter-host": {"weir-core"},
     "weir-engine": {"weir-core", "weir-stats"},
     "weir-simulator": {"weir-core", "weir-stats", "weir-engine"},
     "weir-controller": {"weir-core", "weir-engine", "weir-simulator"},

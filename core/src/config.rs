@@ -3,6 +3,7 @@
 //! Owns the type and its validation; an invalid one is refused with what is wrong and where.
 
 use crate::duration;
+use crate::json::{self, Unreadable};
 use crate::plan::{InvalidPlan, MAX_ROUTING_HEADERS, Plan, is_header_name};
 use serde::{Deserialize, Serialize};
 
@@ -83,10 +84,7 @@ impl Config {
             // What Envoy 1.40 hands over of a `google.protobuf.Struct`.
             return Err(invalid(".", "is not JSON but binary; give Envoy the JSON as a `google.protobuf.StringValue`"));
         }
-        let mut reader = serde_json::Deserializer::from_slice(bytes);
-        let config: Self = serde_path_to_error::deserialize(&mut reader)
-            .map_err(|error| invalid(&error.path().to_string(), &error.inner().to_string()))?;
-        reader.end().map_err(|error| invalid(".", &error.to_string()))?;
+        let config: Self = json::read(bytes).map_err(|Unreadable { path, problem }| InvalidConfig { path, problem })?;
         config.validate()?;
         Ok(config)
     }

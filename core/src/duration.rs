@@ -1,6 +1,6 @@
 //! Durations as people write them: `250ms`, `15s`, `2m`, `1h`.
 
-use serde::{Deserialize, Deserializer, Serializer};
+use serde::{Deserializer, Serializer};
 
 /// Why a text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,15 +35,29 @@ pub fn format_milliseconds(milliseconds: u64) -> String {
 
 /// Serde: a field of milliseconds, written as a duration. For `#[serde(with = "…")]`.
 pub mod text {
-    use super::{Deserialize, Deserializer, Serializer, format_milliseconds, parse_milliseconds};
+    use super::{Deserializer, Serializer, format_milliseconds, parse_milliseconds};
 
     /// Milliseconds from a duration text.
     ///
     /// # Errors
     /// When the text is not a duration.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        parse_milliseconds(&text).map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(Text)
+    }
+
+    /// Refuses while the reader is at the text, so that the error names its place.
+    struct Text;
+
+    impl serde::de::Visitor<'_> for Text {
+        type Value = u64;
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("a string")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<u64, E> {
+            parse_milliseconds(text).map_err(E::custom)
+        }
     }
 
     /// The duration text of milliseconds.

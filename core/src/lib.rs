@@ -6,12 +6,14 @@
 //! generator, and nothing panics: this code runs inside Envoy, in the path of every request.
 
 pub mod assign;
+mod bytes;
 pub mod config;
 pub mod duration;
 pub mod exchange;
 pub mod fetcher;
 pub mod histogram;
 pub mod host;
+mod json;
 pub mod matching;
 pub mod outcome;
 pub mod plan;

@@ -4,6 +4,7 @@
 //! call that returns bytes costs more than everything else here.
 
 use crate::assign::Assigner;
+use crate::bytes::{same, same_letters};
 use crate::host::Host;
 use crate::plan::{
     FailureRules, Header, Match, Measure, PathMatch, Plan, PlannedExperiment, RewardSource, Status, Unit,
@@ -21,10 +22,11 @@ const PATH: usize = 1;
 pub struct Compiled {
     /// Of the plan.
     pub revision: String,
-    /// Headers to remove from every request.
+    /// Headers that no request may bring.
     routing_headers: Vec<String>,
-    /// Names of the headers that matching and units look at; an index into this stands for a name.
-    names: Vec<String>,
+    /// Names of the headers that matching and units look at; an index into this stands for a name. None where it is a routing
+    /// header: whatever a client sends there is as if it had not.
+    names: Vec<Option<String>>,
     experiments: Vec<Rc<Experiment>>,
 }
 
@@ -75,6 +77,8 @@ pub struct Version {
     pub name: Rc<str>,
     /// What routes to it.
     pub headers: Vec<Header>,
+    /// Those, as indices into [`Compiled::routing_headers`].
+    pub sets: Vec<usize>,
     /// From which latency an exposure is slow for its unit, in microseconds.
     pub slow_us: Option<u64>,
     /// Where Envoy's stats look; none before they have adopted the plan.
@@ -112,14 +116,15 @@ impl Compiled {
     #[must_use]
     pub fn new(plan: &Plan, routing_headers: &[String]) -> Self {
         let mut names = vec![":authority".to_owned(), ":path".to_owned()];
-        let experiments =
-            plan.experiments.iter().map(|experiment| Rc::new(Experiment::new(experiment, &mut names))).collect();
         let mut strip: Vec<String> = routing_headers.to_vec();
         for name in plan.routing_headers() {
             if !strip.iter().any(|known| known == name) {
                 strip.push(name.to_owned());
             }
         }
+        let compile = |experiment| Rc::new(Experiment::new(experiment, &mut names, &strip));
+        let experiments = plan.experiments.iter().map(compile).collect();
+        let names = names.into_iter().map(|name| Some(name).filter(|name| !strip.contains(name))).collect();
         Self { revision: plan.revision.clone(), routing_headers: strip, names, experiments }
     }
 
@@ -142,12 +147,12 @@ impl Compiled {
 
     /// A reader of one request's headers for this plan.
     pub fn reader<'a, H: Host>(&'a self, host: &'a mut H) -> Reader<'a, H> {
-        Reader { host, names: &self.names, values: Vec::new() }
+        Reader { host, names: &self.names, values: [const { None }; NEAR], more: Vec::new() }
     }
 }
 
 impl Experiment {
-    fn new(planned: &PlannedExperiment, names: &mut Vec<String>) -> Self {
+    fn new(planned: &PlannedExperiment, names: &mut Vec<String>, routing: &[String]) -> Self {
         let Match { hosts, paths, headers, share_ppm } = &planned.matching;
         Self {
             id: planned.id.as_str().into(),
@@ -170,6 +175,11 @@ impl Experiment {
                 .map(|version| Version {
                     name: version.name.as_str().into(),
                     headers: version.headers.clone(),
+                    sets: version
+                        .headers
+                        .iter()
+                        .filter_map(|header| routing.iter().position(|name| *name == header.name))
+                        .collect(),
                     slow_us: version.slow_us,
                     tally: OnceCell::new(),
                 })
@@ -180,7 +190,7 @@ impl Experiment {
             failure: planned.failure.clone(),
             reward_header: planned.reward.as_ref().map(|RewardSource::ResponseHeader(name)| name.clone()),
             hosts: hosts.iter().map(|host| HostRule::new(host)).collect(),
-            paths: paths.iter().map(PathRule::new).collect(),
+            paths: if paths.iter().any(is_every_path) { Vec::new() } else { paths.iter().map(PathRule::new).collect() },
             headers: headers.iter().map(|header| (intern(names, &header.name), header.exact.clone())).collect(),
         }
     }
@@ -207,7 +217,7 @@ impl Experiment {
 
     fn headers_match<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
         self.headers.iter().all(|(name, exact)| {
-            reader.get(*name).is_some_and(|value| exact.as_ref().is_none_or(|exact| value == exact.as_bytes()))
+            reader.get(*name).is_some_and(|value| exact.as_ref().is_none_or(|exact| same(value, exact.as_bytes())))
         })
     }
 }
@@ -231,15 +241,20 @@ impl HostRule {
     fn matches(&self, host: &[u8]) -> bool {
         match self {
             Self::Any => true,
-            Self::Exact(exact) => host.eq_ignore_ascii_case(exact.as_bytes()),
+            Self::Exact(exact) => same_letters(host, exact.as_bytes()),
             Self::Suffix(suffix) => host
                 .len()
                 .checked_sub(suffix.len())
                 .filter(|labels| *labels > 0)
                 .and_then(|labels| host.get(labels..))
-                .is_some_and(|end| end.eq_ignore_ascii_case(suffix.as_bytes())),
+                .is_some_and(|end| same_letters(end, suffix.as_bytes())),
         }
     }
+}
+
+/// The prefix `/` is every path, `*` of a request to the server as a whole among them: none needs to be read.
+fn is_every_path(path: &PathMatch) -> bool {
+    matches!(path, PathMatch::Prefix(prefix) if prefix.trim_end_matches('/').is_empty())
 }
 
 impl PathRule {
@@ -252,10 +267,10 @@ impl PathRule {
 
     fn matches(&self, path: &[u8]) -> bool {
         match self {
-            Self::Exact(exact) => path == exact.as_bytes(),
-            Self::Prefix(prefix) => path
-                .strip_prefix(prefix.as_bytes())
-                .is_some_and(|rest| rest.first().map_or(!prefix.is_empty(), |next| *next == b'/')),
+            Self::Exact(exact) => same(path, exact.as_bytes()),
+            Self::Prefix(prefix) => {
+                path.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|next| *next == b'/'))
+            }
         }
     }
 }
@@ -268,25 +283,36 @@ fn without_port(authority: &[u8]) -> &[u8] {
 }
 
 fn without_query(path: &[u8]) -> &[u8] {
-    path.split(|byte| b"?#".contains(byte)).next().unwrap_or(path)
+    let end = path.iter().position(|byte| matches!(byte, b'?' | b'#'));
+    end.and_then(|end| path.get(..end)).unwrap_or(path)
 }
+
+/// Headers that a reader remembers without asking for memory: more than nearly any plan looks at.
+const NEAR: usize = 4;
 
 /// One request's headers, read when asked for and at most once.
 pub struct Reader<'a, H> {
     host: &'a mut H,
-    names: &'a [String],
-    values: Vec<Option<Option<Vec<u8>>>>,
+    names: &'a [Option<String>],
+    values: [Option<(usize, Option<Vec<u8>>)>; NEAR],
+    more: Vec<(usize, Option<Vec<u8>>)>,
 }
 
 impl<H: Host> Reader<'_, H> {
     /// The first value of the header of this index.
     pub fn get(&mut self, index: usize) -> Option<&[u8]> {
-        if self.values.is_empty() {
-            self.values.resize_with(self.names.len(), || None);
+        let name = self.names.get(index)?.as_deref()?;
+        for near in &mut self.values {
+            let (known, value) = near.get_or_insert_with(|| (index, self.host.request_header(name)));
+            if *known == index {
+                return value.as_deref();
+            }
         }
-        let name = self.names.get(index)?;
-        let host = &mut *self.host;
-        self.values.get_mut(index)?.get_or_insert_with(|| host.request_header(name)).as_deref()
+        let place = self.more.iter().position(|(known, _)| *known == index).unwrap_or_else(|| {
+            self.more.push((index, self.host.request_header(name)));
+            self.more.len().saturating_sub(1)
+        });
+        self.more.get(place)?.1.as_deref()
     }
 
     /// The host.
@@ -353,8 +379,8 @@ mod tests {
             (exact("/a"), b"/a/", false),
             (prefix("/"), b"/", true),
             (prefix("/"), b"/a", true),
-            (prefix("/"), b"*", false),
-            (prefix("/"), b"", false),
+            (prefix("/"), b"*", true),
+            (prefix("/"), b"", true),
             (prefix("/a"), b"/a", true),
             (prefix("/a"), b"/a/b?c", true),
             (prefix("/a"), b"/ab", false),
@@ -369,6 +395,24 @@ mod tests {
     }
 
     #[test]
+    fn no_path_is_read_where_every_path_matches() {
+        let prefix = |path: &str| PathMatch::Prefix(path.to_owned());
+        for (paths, read) in [
+            (vec![], false),
+            (vec![prefix("/")], false),
+            (vec![prefix("/a"), prefix("/")], false),
+            (vec![prefix("/a"), prefix("/b")], true),
+        ] {
+            let mut plan = plan(&[1, 1]);
+            plan.experiments[0].matching = Match { paths, ..Match::default() };
+            let compiled = Compiled::new(&plan, &[]);
+            let mut host = FakeHost::with_request(&[(":path", b"/a")]);
+            assert!(compiled.find(&mut compiled.reader(&mut host)).is_some());
+            assert_eq!(!host.reads.is_empty(), read);
+        }
+    }
+
+    #[test]
     fn every_header_has_to_match() {
         let header =
             |name: &str, exact: Option<&str>| HeaderMatch { name: name.to_owned(), exact: exact.map(str::to_owned) };
@@ -376,6 +420,29 @@ mod tests {
         assert!(matches(&matching, &[("x-a", b"1"), ("x-b", b"\xff")]));
         assert!(!matches(&matching, &[("x-a", b"2"), ("x-b", b"")]));
         assert!(!matches(&matching, &[("x-a", b"1")]));
+    }
+
+    #[test]
+    fn however_many_headers_a_plan_looks_at_each_is_read_once() {
+        let mut plan = plan(&[1, 1]);
+        let name = |number: u32| format!("x-{number}");
+        let header = |number: u32| HeaderMatch { name: name(number), exact: None };
+        plan.experiments[0].matching.headers = (0..12).chain(0..12).map(header).collect();
+        let compiled = Compiled::new(&plan, &[]);
+        let mut host = FakeHost::default();
+        host.request = (0..12).map(|number| (name(number), b"1".to_vec())).collect();
+        assert!(compiled.find(&mut compiled.reader(&mut host)).is_some());
+        assert_eq!(host.reads, (0..12).map(name).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_routing_header_of_a_client_is_not_seen() {
+        let mut plan = plan(&[1, 1]);
+        let header = HeaderMatch { name: "x-weir-version".to_owned(), exact: None };
+        plan.experiments[0].matching.headers.push(header);
+        let compiled = Compiled::new(&plan, &[]);
+        let mut host = FakeHost::with_request(&[("x-weir-version", b"v1")]);
+        assert!(compiled.find(&mut compiled.reader(&mut host)).is_none());
     }
 
     #[test]

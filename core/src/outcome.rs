@@ -3,7 +3,8 @@
 //! Owns the meaning of Envoy's response flags, codes and gRPC statuses together. A body that is reset after the headers
 //! still says 200, and a client that leaves is not the version's fault: no single one of them is enough.
 
-use crate::host::Host;
+use crate::bytes::same_letters;
+use crate::host::{Ending, Host};
 use crate::plan::FailureRules;
 
 /// How a request ended.
@@ -48,37 +49,38 @@ const STREAM_IDLE: u64 = 0x1_0000;
 /// The gRPC status UNKNOWN, for a gRPC answer that names none.
 const GRPC_UNKNOWN: u32 = 2;
 
-/// How a request that has ended did so. Reads the code and the gRPC status only if the flags leave it open.
+/// How a request that has ended did so.
 pub fn at_end(host: &mut impl Host, rules: &FailureRules) -> Outcome {
-    let flags = host.response_flags();
-    if flags & VERSION_CLOSED != 0 && flags & UPSTREAM_FAILED & !VERSION_CLOSED == 0 {
-        // So ends every upgraded connection that its version ends, and no other that had this code.
-        if host.response_code() == Some(SWITCHING_PROTOCOLS) {
-            return Outcome::Ok;
-        }
+    let grpc = is_grpc(host, rules);
+    if is_well_if_plain(rules, grpc) && host.ended_plainly(grpc) {
+        return Outcome::Ok;
+    }
+    let Ending { flags, code, grpc: status } = host.ending(grpc);
+    // So ends every upgraded connection that its version ends, and no other that had this code.
+    if code == Some(SWITCHING_PROTOCOLS)
+        && flags & UPSTREAM_FAILED != 0
+        && flags & UPSTREAM_FAILED & !VERSION_CLOSED == 0
+    {
+        return Outcome::Ok;
     }
     if let Some(outcome) = by_flags(flags) {
         return outcome;
     }
-    let code = host.response_code();
     if stalled(flags, code) {
         return Outcome::Failed;
     }
-    by_code(code, rules).unwrap_or_else(|| {
-        let is_grpc = !rules.grpc.is_empty() && is_grpc(host.request_header("content-type"));
-        if is_grpc { by_grpc(host.grpc_status(), rules) } else { Outcome::Ok }
-    })
+    by_code(code, rules).unwrap_or_else(|| if grpc { by_grpc(status, rules) } else { Outcome::Ok })
 }
 
 /// How a request does whose response headers have arrived. The gRPC status is known only if it is among them.
 pub fn at_headers(host: &mut impl Host, rules: &FailureRules) -> Outcome {
-    if let Some(outcome) = by_flags(host.response_flags()) {
+    if let Some(outcome) = by_flags(host.ending(false).flags) {
         return outcome;
     }
     let code = host.response_header(":status").and_then(|value| number(&value));
     by_code(code, rules).unwrap_or_else(|| {
         // Of the answer: Envoy has no request headers to read in this phase.
-        if rules.grpc.is_empty() || !is_grpc(host.response_header("content-type")) {
+        if rules.grpc.is_empty() || !host.response_header("content-type").is_some_and(|kind| names_grpc(&kind)) {
             return Outcome::Ok;
         }
         let status = match host.response_header("grpc-status") {
@@ -88,6 +90,11 @@ pub fn at_headers(host: &mut impl Host, rules: &FailureRules) -> Outcome {
         };
         by_grpc(status, rules)
     })
+}
+
+/// Whether every ending that [`Host::ended_plainly`] names is no failure by these rules.
+fn is_well_if_plain(rules: &FailureRules, grpc: bool) -> bool {
+    rules.codes.iter().all(|(from, _)| *from >= 500) && !(grpc && rules.grpc.contains(&0))
 }
 
 fn by_flags(flags: u64) -> Option<Outcome> {
@@ -108,16 +115,19 @@ fn by_code(code: Option<u32>, rules: &FailureRules) -> Option<Outcome> {
     rules.codes.iter().any(|(from, to)| (*from..=*to).contains(&code)).then_some(Outcome::Failed)
 }
 
-/// Envoy derives a gRPC status for every answer, so it counts only where the request is gRPC.
 fn by_grpc(status: Option<u32>, rules: &FailureRules) -> Outcome {
     if rules.grpc.contains(&status.unwrap_or(GRPC_UNKNOWN)) { Outcome::Failed } else { Outcome::Ok }
 }
 
+/// Whether gRPC statuses count: Envoy derives one for every answer, so only where the request is gRPC. That is
 /// `application/grpc`, `application/grpc+proto`, `application/grpc; …`, but not `application/grpc-web`.
-fn is_grpc(content_type: Option<Vec<u8>>) -> bool {
-    let Some(value) = content_type else { return false };
+fn is_grpc(host: &mut impl Host, rules: &FailureRules) -> bool {
+    !rules.grpc.is_empty() && host.request_header("content-type").is_some_and(|kind| names_grpc(&kind))
+}
+
+fn names_grpc(value: &[u8]) -> bool {
     let Some((kind, rest)) = value.split_at_checked("application/grpc".len()) else { return false };
-    kind.eq_ignore_ascii_case(b"application/grpc") && rest.first().is_none_or(|next| b"+; \t".contains(next))
+    same_letters(kind, b"application/grpc") && rest.first().is_none_or(|next| b"+; \t".contains(next))
 }
 
 fn number(value: &[u8]) -> Option<u32> {
@@ -171,7 +181,10 @@ mod tests {
             ("gRPC without a status", grpc(ended(0, Some(200)), None), Failed),
             ("not gRPC, whatever status Envoy derives", FakeHost { grpc: Some(2), ..ended(0, Some(200)) }, Ok),
         ] {
-            assert_eq!(at_end(&mut host, &rules), outcome, "{what}");
+            for plainly in [false, true] {
+                host.plainly = plainly;
+                assert_eq!(at_end(&mut host, &rules), outcome, "{what}, by a host that tells plain endings: {plainly}");
+            }
         }
     }
 
@@ -186,16 +199,23 @@ mod tests {
             (b"application/gr\xff", false),
             (b"", false),
         ] {
-            assert_eq!(is_grpc(Some(kind.to_vec())), is, "{}", String::from_utf8_lossy(kind));
+            let mut host = FakeHost::default();
+            host.request.push(("content-type".to_owned(), kind.to_vec()));
+            assert_eq!(is_grpc(&mut host, &FailureRules::default()), is, "{}", String::from_utf8_lossy(kind));
         }
     }
 
     #[test]
     fn the_experiments_own_rules_replace_the_default_ones() {
-        let rules = FailureRules { codes: vec![(404, 404)], grpc: vec![5] };
-        assert_eq!(at_end(&mut ended(0, Some(404)), &rules), Outcome::Failed);
-        assert_eq!(at_end(&mut ended(0, Some(500)), &rules), Outcome::Ok);
-        assert_eq!(at_end(&mut grpc(ended(0, Some(200)), Some(5)), &rules), Outcome::Failed);
+        let rules = FailureRules { codes: vec![(404, 404)], grpc: vec![0, 5] };
+        for plainly in [false, true] {
+            let ended = |flags, code| FakeHost { plainly, ..ended(flags, code) };
+            assert_eq!(at_end(&mut ended(0, Some(404)), &rules), Outcome::Failed);
+            assert_eq!(at_end(&mut ended(0, Some(500)), &rules), Outcome::Ok);
+            assert_eq!(at_end(&mut grpc(ended(0, Some(200)), Some(5)), &rules), Outcome::Failed);
+            let rules = FailureRules { codes: Vec::new(), ..rules.clone() };
+            assert_eq!(at_end(&mut grpc(ended(0, Some(200)), Some(0)), &rules), Outcome::Failed);
+        }
     }
 
     #[test]

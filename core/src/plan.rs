@@ -2,6 +2,7 @@
 //!
 //! Owns the types, their limits and their validation; compiling a plan for the request path is `assign`'s.
 
+use crate::json::{self, Unreadable};
 use serde::{Deserialize, Serialize};
 
 /// The wire format of plans and reports that this code speaks.
@@ -254,10 +255,7 @@ impl Plan {
     /// # Errors
     /// [`InvalidPlan`] for the first thing that is wrong: not JSON, an unknown field, a limit exceeded.
     pub fn from_json(bytes: &[u8]) -> Result<Self, InvalidPlan> {
-        let mut reader = serde_json::Deserializer::from_slice(bytes);
-        let plan: Self = serde_path_to_error::deserialize(&mut reader)
-            .map_err(|error| InvalidPlan { path: error.path().to_string(), problem: error.inner().to_string() })?;
-        reader.end().map_err(|error| InvalidPlan { path: ".".to_owned(), problem: error.to_string() })?;
+        let plan: Self = json::read(bytes).map_err(|Unreadable { path, problem }| InvalidPlan { path, problem })?;
         plan.validate()?;
         Ok(plan)
     }

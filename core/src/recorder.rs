@@ -8,7 +8,7 @@ use crate::matching::Experiment;
 use crate::outcome::Outcome;
 use crate::report::{Cell, ReportedExperiment};
 use crate::tally::Tally;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
 mod group;
@@ -248,13 +248,13 @@ impl Recorder {
     }
 
     fn take_cells(&mut self, drained: &mut Drained, room: &mut Room) {
-        let mut order: Vec<(u64, u32, Rc<str>)> = self
+        // A heap, as its sort is a tenth of the code of the one for slices.
+        let order: BinaryHeap<(u64, u32, Rc<str>)> = self
             .experiments
             .iter()
             .flat_map(|(id, recorded)| recorded.groups.keys().map(|(bin, epoch)| (*bin, *epoch, Rc::clone(id))))
             .collect();
-        order.sort_unstable();
-        for (bin, epoch, id) in order {
+        for (bin, epoch, id) in order.into_sorted_vec() {
             let Some(Recorded { groups, taken, .. }) = self.experiments.get_mut(&id) else { continue };
             let Some(group) = groups.get_mut(&(bin, epoch)) else { continue };
             for (version, counts) in group.experiment.versions.iter().zip(&mut group.counts) {

@@ -4,6 +4,7 @@
 //! controller counts each (node, incarnation, sequence) once.
 
 use crate::histogram::Histogram;
+use crate::json::{self, Unreadable};
 use crate::plan::{FORMAT, MAX_EXPERIMENTS, MAX_NAME};
 use serde::{Deserialize, Serialize};
 
@@ -236,10 +237,7 @@ impl Report {
         if bytes.len() > MAX_REPORT_BYTES {
             return Err(invalid(".", format!("{} bytes; at most {MAX_REPORT_BYTES}", bytes.len())));
         }
-        let mut reader = serde_json::Deserializer::from_slice(bytes);
-        let report: Self = serde_path_to_error::deserialize(&mut reader)
-            .map_err(|error| invalid(&error.path().to_string(), error.inner().to_string()))?;
-        reader.end().map_err(|error| invalid(".", error.to_string()))?;
+        let report: Self = json::read(bytes).map_err(|Unreadable { path, problem }| InvalidReport { path, problem })?;
         report.validate()?;
         Ok(report)
     }

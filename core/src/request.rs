@@ -4,6 +4,7 @@
 //! disturb it. Nothing here may panic or wait.
 
 use crate::host::Host;
+use crate::json;
 use crate::matching::{Compiled, Experiment, Key, Reader};
 use crate::outcome;
 use crate::plan::{Measure, PARTS};
@@ -58,21 +59,21 @@ pub struct Request {
 impl Request {
     /// Removes routing headers that the client sent, finds the experiment, assigns a version and sets its headers.
     pub fn on_request_headers(host: &mut impl Host, plan: &Compiled, worker: Worker<'_>) -> Self {
-        for name in plan.routing_headers() {
-            host.remove_request_header(name);
-        }
         let mut reader = plan.reader(host);
-        let Some(experiment) = plan.find(&mut reader).cloned() else { return Self::default() };
-        let choice = choose(&experiment, worker.stale, &mut reader);
-        if let Some(version) = experiment.versions.get(choice.version) {
-            for header in &version.headers {
-                host.set_request_header(&header.name, &header.value);
-            }
+        let Some(experiment) = plan.find(&mut reader) else {
+            strip(host, plan, &[]);
+            return Self::default();
+        };
+        let choice = choose(experiment, worker.stale, &mut reader);
+        let version = experiment.versions.get(choice.version);
+        strip(host, plan, version.map_or(&[][..], |version| &version.sets));
+        for header in version.map_or(&[][..], |version| &version.headers) {
+            host.set_request_header(&header.name, &header.value);
         }
         let recorder = worker.recorder.filter(|_| choice.counts && experiment.running);
         let recorded = recorder.and_then(|recorder| {
             let now = host.now_nanos();
-            Some((recorder.assign(&experiment, choice.version, choice.bucket, worker.clock.at(now))?, now))
+            Some((recorder.assign(experiment, choice.version, choice.bucket, worker.clock.at(now))?, now))
         });
         Self { recorded }
     }
@@ -107,6 +108,16 @@ impl Request {
     #[must_use]
     pub const fn is_recorded(&self) -> bool {
         self.recorded.is_some()
+    }
+}
+
+/// Removes the routing headers that the client sent, but for those that are set anyway. Removing one that is not there would
+/// have Envoy choose the route anew for nothing; looking costs less.
+fn strip(host: &mut impl Host, plan: &Compiled, set: &[usize]) {
+    for (index, name) in plan.routing_headers().iter().enumerate() {
+        if !set.contains(&index) && host.request_header(name).is_some() {
+            host.remove_request_header(name);
+        }
     }
 }
 
@@ -166,7 +177,7 @@ fn reward(host: &mut impl Host, experiment: &Experiment) -> f64 {
     let value = experiment.reward_header.as_ref().and_then(|name| host.response_header(name));
     value
         .filter(|value| value.len() <= MAX_REWARD)
-        .and_then(|value| std::str::from_utf8(&value).ok()?.trim().parse::<f64>().ok())
+        .and_then(|value| json::number(&value))
         .filter(|reward| reward.abs() <= LARGEST_REWARD)
         .unwrap_or(0.0)
 }

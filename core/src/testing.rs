@@ -1,6 +1,6 @@
 //! A host in memory, and builders, for tests.
 
-use crate::host::{Call, Host, Level};
+use crate::host::{Call, Ending, Host, Level};
 use crate::plan::{
     FORMAT, FailureRules, Header, Match, Measure, Plan, PlannedExperiment, PlannedVersion, Status, Unit,
 };
@@ -19,6 +19,8 @@ pub struct FakeHost {
     pub flags: u64,
     /// `response.grpc_status`.
     pub grpc: Option<u32>,
+    /// Whether this host can tell cheaply that a request ended plainly.
+    pub plainly: bool,
     /// The monotonic clock.
     pub now: u64,
     /// Feeds `random_u64`.
@@ -76,16 +78,16 @@ impl Host for FakeHost {
         self.response.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
     }
 
-    fn response_code(&mut self) -> Option<u32> {
-        self.code
+    fn ended_plainly(&mut self, grpc: bool) -> bool {
+        let ending = self.ending(grpc);
+        self.plainly
+            && ending.flags == 0
+            && ending.code.is_some_and(|code| code < 500)
+            && (!grpc || ending.grpc == Some(0))
     }
 
-    fn response_flags(&mut self) -> u64 {
-        self.flags
-    }
-
-    fn grpc_status(&mut self) -> Option<u32> {
-        self.grpc
+    fn ending(&mut self, want_grpc: bool) -> Ending {
+        Ending { flags: self.flags, code: self.code, grpc: self.grpc.filter(|_| want_grpc) }
     }
 
     fn now_nanos(&mut self) -> u64 {

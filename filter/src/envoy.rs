@@ -1,112 +1,137 @@
 //! Envoy's host calls behind `weir_core::host::Host`.
-//!
-//! Only calls that hand over bytes: those that make a `String` panic on what a client may send. The SDK panics on a status
-//! it does not expect, so every call here is made only where Envoy cannot answer one.
 
-use crate::wasi;
-use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, MapType};
+use crate::abi::{self, Buffer, Map, Severity};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use weir_core::fetcher::MAX_PLAN_BYTES;
-use weir_core::host::{Call, Host, Level};
+use weir_core::host::{Call, Ending, Host, Level};
 
 /// The running Envoy, in the context that it has entered.
-pub(crate) struct Envoy;
+#[derive(Default)]
+pub(crate) struct Envoy {
+    predicates: Predicates,
+}
+
+/// Expressions that Envoy evaluates for the streams of one root context. Handles; none where this Envoy cannot.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Predicates {
+    plain: Option<u32>,
+    plain_grpc: Option<u32>,
+}
+
+/// Whether a request ended as nearly all do. An expression has a value when it holds and none when it does not, so that the
+/// answer is whether the call succeeds: handing over even one byte would cost as much again.
+const PLAIN: &str = "response.flags == 0 && response.code < 500 ? 1 : null";
+/// The same for gRPC.
+const PLAIN_GRPC: &str = "response.flags == 0 && response.code < 500 && response.grpc_status == 0 ? 1 : null";
 
 thread_local! {
     /// Seeded once per VM.
     static RANDOM: RefCell<SmallRng> = RefCell::new(SmallRng::from_seed(entropy()));
+    static REPORTS_PANICS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has a panic say in Envoy's log where it was, before the VM ends.
+pub(crate) fn report_panics() {
+    if !REPORTS_PANICS.replace(true) {
+        std::panic::set_hook(Box::new(|panic| abi::log(Severity::Critical, &panic.to_string())));
+    }
 }
 
 /// Entropy from the host; should it have none, at least something that differs between VMs.
 fn entropy() -> [u8; 32] {
     let mut seed = [0_u8; 32];
-    if !wasi::fill_random(&mut seed) {
-        SmallRng::seed_from_u64(wasi::monotonic_nanos()).fill_bytes(&mut seed);
+    if !abi::fill_random(&mut seed) {
+        SmallRng::seed_from_u64(abi::monotonic_nanos()).fill_bytes(&mut seed);
     }
     seed
 }
 
 /// Unix time in milliseconds.
 pub(crate) fn unix_ms() -> u64 {
-    hostcalls::get_current_time()
-        .ok()
-        .and_then(|now| now.duration_since(std::time::UNIX_EPOCH).ok())
-        .and_then(|since| u64::try_from(since.as_millis()).ok())
-        .unwrap_or(0)
-}
-
-/// A property's bytes; none when Envoy has no such property here.
-pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
-    hostcalls::get_property(path.to_vec()).ok().flatten()
+    abi::unix_nanos() / 1_000_000
 }
 
 /// The plugin configuration's bytes.
 pub(crate) fn plugin_configuration() -> Vec<u8> {
-    hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX).ok().flatten().unwrap_or_default()
+    abi::buffer(Buffer::Configuration, usize::MAX).unwrap_or_default()
 }
 
 /// The answer to a call: its status, 0 if there is none, and its body.
-pub(crate) fn answer(headers: usize, body: usize) -> (u32, Vec<u8>) {
+pub(crate) fn answer(headers: u32, body: usize) -> (u32, Vec<u8>) {
     // Without headers the call failed, and Envoy has no map to read from.
     if headers == 0 {
         return (0, Vec::new());
     }
-    let status = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, ":status")
-        .ok()
-        .flatten()
+    let status = abi::header(Map::Answer, ":status")
         .and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok())
         .unwrap_or(0);
     // A VM never gives memory back: of an answer that no plan can be, only so much is taken that this is seen.
     let most = body.min(MAX_PLAN_BYTES + 1);
-    let body =
-        if body == 0 { None } else { hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, most).ok().flatten() };
+    let body = if body == 0 { None } else { abi::buffer(Buffer::Answer, most) };
     (status, body.unwrap_or_default())
 }
 
-/// Empties a queue: only that it was filled matters.
-pub(crate) fn drain_queue(queue: u32) {
-    while let Ok(Some(_)) = hostcalls::dequeue_shared_queue(queue) {}
+/// A number that Envoy gives as eight little-endian bytes.
+fn number(path: &str) -> Option<u64> {
+    Some(u64::from_le_bytes(abi::property(path)?.try_into().ok()?))
 }
 
-/// A number that Envoy gives as eight little-endian bytes.
-fn number(path: &[&str]) -> Option<u64> {
-    Some(u64::from_le_bytes(property(path)?.try_into().ok()?))
+fn small_number(path: &str) -> Option<u32> {
+    number(path).and_then(|number| u32::try_from(number).ok())
+}
+
+impl Predicates {
+    /// Made once for each root context, in one of its callbacks: there Envoy keeps them.
+    pub(crate) fn new() -> Self {
+        let create = |expression: &str| {
+            let handle = abi::foreign("expr_create", expression.as_bytes())?;
+            Some(u32::from_le_bytes(handle.try_into().ok()?))
+        };
+        Self { plain: create(PLAIN), plain_grpc: create(PLAIN_GRPC) }
+    }
+}
+
+impl Envoy {
+    /// For a stream whose root context has these.
+    pub(crate) const fn of(predicates: Predicates) -> Self {
+        Self { predicates }
+    }
 }
 
 impl Host for Envoy {
     fn request_header(&mut self, name: &str) -> Option<Vec<u8>> {
-        hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name).ok().flatten()
+        abi::header(Map::Request, name)
     }
 
     fn set_request_header(&mut self, name: &str, value: &str) {
-        let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value.as_bytes()));
+        abi::set_header(Map::Request, name, value);
     }
 
     fn remove_request_header(&mut self, name: &str) {
-        let _ = hostcalls::remove_map_value(MapType::HttpRequestHeaders, name);
+        abi::remove_header(Map::Request, name);
     }
 
     fn response_header(&mut self, name: &str) -> Option<Vec<u8>> {
-        hostcalls::get_map_value_bytes(MapType::HttpResponseHeaders, name).ok().flatten()
+        abi::header(Map::Response, name)
     }
 
-    fn response_code(&mut self) -> Option<u32> {
-        number(&["response", "code"]).and_then(|code| u32::try_from(code).ok()).filter(|code| *code != 0)
+    fn ended_plainly(&mut self, grpc: bool) -> bool {
+        let predicate = if grpc { self.predicates.plain_grpc } else { self.predicates.plain };
+        predicate.is_some_and(|handle| abi::foreign_succeeds("expr_evaluate", &handle.to_le_bytes()))
     }
 
-    fn response_flags(&mut self) -> u64 {
-        number(&["response", "flags"]).unwrap_or(0)
-    }
-
-    fn grpc_status(&mut self) -> Option<u32> {
-        number(&["response", "grpc_status"]).and_then(|status| u32::try_from(status).ok())
+    fn ending(&mut self, want_grpc: bool) -> Ending {
+        Ending {
+            flags: number("response\0flags").unwrap_or(0),
+            code: small_number("response\0code").filter(|code| *code != 0),
+            grpc: if want_grpc { small_number("response\0grpc_status") } else { None },
+        }
     }
 
     fn now_nanos(&mut self) -> u64 {
-        wasi::monotonic_nanos()
+        abi::monotonic_nanos()
     }
 
     fn random_u64(&mut self) -> u64 {
@@ -114,29 +139,27 @@ impl Host for Envoy {
     }
 
     fn shared(&mut self, key: &str) -> Option<(Vec<u8>, u32)> {
-        match hostcalls::get_shared_data(key) {
-            Ok((Some(value), Some(version))) => Some((value, version)),
-            _ => None,
-        }
+        abi::shared(key)
     }
 
     fn set_shared(&mut self, key: &str, value: &[u8], expected: Option<u32>) -> bool {
-        hostcalls::set_shared_data(key, Some(value), expected).is_ok()
+        abi::set_shared(key, value, expected.unwrap_or(0))
     }
 
     fn wake(&mut self, queue: u32) {
-        let _ = hostcalls::enqueue_shared_queue(queue, Some(b"."));
+        abi::enqueue(queue);
     }
 
     fn call(&mut self, call: &Call<'_>) -> Option<u32> {
-        let body = (!call.body.is_empty()).then_some(call.body);
-        hostcalls::dispatch_http_call(call.cluster, call.headers.to_vec(), body, Vec::new(), call.timeout).ok()
+        let timeout_ms = u32::try_from(call.timeout.as_millis()).unwrap_or(u32::MAX);
+        abi::http_call(call.cluster, call.headers, call.body, timeout_ms)
     }
 
     fn log(&mut self, level: Level, message: &str) {
-        match level {
-            Level::Info => log::info!("{message}"),
-            Level::Warn => log::warn!("{message}"),
-        }
+        let severity = match level {
+            Level::Info => Severity::Info,
+            Level::Warn => Severity::Warn,
+        };
+        abi::log(severity, message);
     }
 }

@@ -1,112 +1,108 @@
-//! The Envoy filter: a thin shell over `weir-core`, and the only crate that names `proxy_wasm`.
+//! The Envoy filter: a thin shell over `weir-core`, and the only crate that speaks Proxy-Wasm.
 //!
-//! Owns the contexts that Envoy calls and the state that outlives a configuration push. Decides nothing; must never trap,
-//! because a trap is seconds of 503 for every request of that worker.
+//! Owns the callbacks that Envoy calls. Decides nothing; must never trap, because a trap is seconds of 503 for every
+//! request of that worker. A callback that is not exported costs nothing, so there are only those that do something.
+#![allow(unsafe_code, reason = "callbacks are exported by name")]
 
-#![expect(missing_docs, reason = "the SDK's `main!` writes a public function without")]
-
+mod abi;
 mod envoy;
+#[cfg(target_arch = "wasm32")]
+mod memory;
+mod roots;
 mod site;
 mod stats;
+mod streams;
 #[cfg(feature = "trap")]
 mod trap;
-mod wasi;
 
 use envoy::Envoy;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType, LogLevel};
-use site::Site;
-use std::rc::Rc;
-use std::time::Duration;
-use weir_core::request::Request;
 
-/// How often a VM looks whether something is due.
-const TICK: Duration = Duration::from_millis(100);
+/// How often a VM looks whether something is due, in milliseconds.
+const TICK_MS: u32 = 100;
+/// What a callback about headers answers: go on.
+const CONTINUE: u32 = 0;
 
-proxy_wasm::main! {{
-    proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(Root::default()));
-}}
+/// Says which version of Proxy-Wasm this is. Never called.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_abi_version_0_2_1() {}
 
-/// One plugin configuration in one VM.
-#[derive(Default)]
-struct Root {
-    site: Rc<Site>,
-    /// Whether this context has ticked: one in a throw-away VM never does, so only ticks may write and call.
-    ticked: bool,
-}
-
-impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
-        let (status, body) = envoy::answer(headers, body);
-        self.site.on_answer(token, status, &body);
+/// A root context or a stream begins. Envoy says so right before the stream's first callback, and this is the only time that
+/// it names the stream's root.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_context_create(context: u32, root: u32) {
+    if root != 0 {
+        roots::began(context, root);
     }
 }
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        match self.site.configure(&envoy::plugin_configuration()) {
-            Ok(()) => {
-                self.set_tick_period(TICK);
-                true
-            }
-            Err(error) => {
-                log::error!("{error}");
-                false
-            }
+/// A plugin configuration is to be taken by a root context. Whether it was.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_configure(root: u32, _length: usize) -> u32 {
+    envoy::report_panics();
+    match roots::configure(root) {
+        Ok(()) => {
+            abi::tick_every(TICK_MS);
+            1
         }
-    }
-
-    fn on_tick(&mut self) {
-        if !self.ticked {
-            self.ticked = true;
-            self.site.register_queue();
+        Err(error) => {
+            abi::log(abi::Severity::Error, &error.to_string());
+            0
         }
-        self.site.on_tick();
-    }
-
-    fn on_queue_ready(&mut self, queue: u32) {
-        envoy::drain_queue(queue);
-        self.site.on_wake();
-    }
-
-    fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { site: Rc::clone(&self.site), request: Request::default() }))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
     }
 }
 
-/// One request.
-struct Stream {
-    site: Rc<Site>,
-    request: Request,
+/// A root context's time has come.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_tick(root: u32) {
+    roots::on_tick(root);
+    streams::sweep();
 }
 
-impl Context for Stream {}
+/// Another VM has put something into our queue.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_queue_ready(root: u32, queue: u32) {
+    while abi::dequeue(queue) {}
+    roots::with(root, |root| root.site.on_wake());
+}
 
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
-        #[cfg(feature = "trap")]
-        trap::if_asked("request");
-        self.request = self.site.on_request_headers(&mut Envoy);
-        Action::Continue
-    }
+/// A call to the controller has been answered, or failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_http_call_response(root: u32, token: u32, headers: u32, body: usize, _trailers: u32) {
+    let (status, body) = envoy::answer(headers, body);
+    roots::with(root, |root| root.site.on_answer(token, status, &body));
+}
 
-    fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
-        if self.request.is_recorded() {
-            self.site.with_recorder(|recorder| self.request.on_response_headers(&mut Envoy, recorder));
+/// A request's headers are here.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_request_headers(stream: u32, _count: u32, _end: u32) -> u32 {
+    #[cfg(feature = "trap")]
+    trap::if_asked("request");
+    roots::of_stream(stream, |root| {
+        let request = root.site.on_request_headers(&mut Envoy::default());
+        if request.is_recorded() {
+            streams::begin(stream, &root.site, root.predicates, request);
         }
-        Action::Continue
-    }
+    });
+    CONTINUE
+}
 
-    fn on_log(&mut self) {
-        #[cfg(feature = "trap")]
-        trap::if_asked("log");
-        if self.request.is_recorded() {
-            self.site.with_recorder(|recorder| self.request.on_log(&mut Envoy, recorder));
-        }
-    }
+/// A response's headers are here.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_response_headers(stream: u32, _count: u32, _end: u32) -> u32 {
+    streams::with(stream, |site, host, request| {
+        site.with_recorder(|recorder| request.on_response_headers(host, recorder));
+        request.is_recorded()
+    });
+    CONTINUE
+}
+
+/// A stream has ended; the last that is heard of it.
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_log(stream: u32) {
+    #[cfg(feature = "trap")]
+    trap::if_asked("log");
+    streams::with(stream, |site, host, request| {
+        site.with_recorder(|recorder| request.on_log(host, recorder));
+        false
+    });
 }

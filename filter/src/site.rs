@@ -3,6 +3,7 @@
 //! A configuration push makes a new root context, and so a new site, in the same VM; the exchange, with its counts, is
 //! found again by name. Everything borrowed here is borrowed for one call and by `try_borrow`: no borrow may trap.
 
+use crate::abi;
 use crate::envoy::{self, Envoy};
 use crate::stats;
 use std::cell::RefCell;
@@ -91,7 +92,7 @@ impl Site {
 
     pub(crate) fn on_tick(&self) {
         self.with_exchange(|exchange| {
-            exchange.on_tick(&mut Envoy);
+            exchange.on_tick(&mut Envoy::default());
             stats::on_tick(Some(exchange), None);
         });
         self.refresh();
@@ -103,12 +104,12 @@ impl Site {
     }
 
     pub(crate) fn on_wake(&self) {
-        self.with_exchange(|exchange| exchange.on_wake(&mut Envoy));
+        self.with_exchange(|exchange| exchange.on_wake(&mut Envoy::default()));
         self.refresh();
     }
 
     pub(crate) fn on_answer(&self, token: u32, status: u32, body: &[u8]) {
-        self.with_exchange(|exchange| exchange.on_answer(&mut Envoy, token, status, body));
+        self.with_exchange(|exchange| exchange.on_answer(&mut Envoy::default(), token, status, body));
         self.refresh();
     }
 
@@ -116,15 +117,15 @@ impl Site {
     pub(crate) fn register_queue(&self) {
         self.with_exchange(|exchange| {
             let name = format!("weir/1/{}", exchange.incarnation());
-            if let Ok(queue) = proxy_wasm::hostcalls::register_shared_queue(&name) {
+            if let Some(queue) = abi::register_queue(&name) {
                 exchange.set_queue(queue);
             }
         });
     }
 
     fn with_exchange(&self, act: impl FnOnce(&mut Exchange)) {
-        let exchange = self.inner.try_borrow().ok().and_then(|inner| inner.exchange.clone());
-        if let Some(exchange) = exchange
+        if let Ok(inner) = self.inner.try_borrow()
+            && let Some(exchange) = &inner.exchange
             && let Ok(mut exchange) = exchange.try_borrow_mut()
         {
             act(&mut exchange);
@@ -172,7 +173,7 @@ fn unreported(host: &mut impl Host, plan: &Compiled, clock: BinClock, stale: boo
 
 /// The exchange of this plugin with this controller in this VM, new or as the root context before left it.
 fn exchange(controller: Controller, node: String) -> Rc<RefCell<Exchange>> {
-    let name = |property: &str| envoy::property(&[property]).unwrap_or_default();
+    let name = |property: &str| abi::property(property).unwrap_or_default();
     let key = format!(
         "{}/{}/{}/{}",
         String::from_utf8_lossy(&name("plugin_name")),
@@ -186,11 +187,11 @@ fn exchange(controller: Controller, node: String) -> Rc<RefCell<Exchange>> {
         });
         if let Some(exchange) = known {
             if let Ok(mut exchange) = exchange.try_borrow_mut() {
-                exchange.reconfigure(&mut Envoy, controller, node);
+                exchange.reconfigure(&mut Envoy::default(), controller, node);
             }
             return exchange;
         }
-        let exchange = Rc::new(RefCell::new(Exchange::new(&mut Envoy, controller, node, envoy::unix_ms())));
+        let exchange = Rc::new(RefCell::new(Exchange::new(&mut Envoy::default(), controller, node, envoy::unix_ms())));
         if let Ok(mut exchanges) = exchanges.try_borrow_mut() {
             if exchanges.len() >= MAX_EXCHANGES {
                 exchanges.retain(|(_, exchange)| Rc::strong_count(exchange) > 1);
@@ -203,7 +204,7 @@ fn exchange(controller: Controller, node: String) -> Rc<RefCell<Exchange>> {
 
 /// The node id of Envoy's bootstrap.
 fn node() -> String {
-    let id = envoy::property(&["xds", "node", "id"]).unwrap_or_default();
+    let id = abi::property("xds\0node\0id").unwrap_or_default();
     let id: String = id.iter().filter(|byte| byte.is_ascii_graphic()).take(256).map(|byte| char::from(*byte)).collect();
     if id.is_empty() { "unnamed".to_owned() } else { id }
 }

@@ -2,9 +2,7 @@
 //!
 //! Everything is told in ticks: no request pays a host call for it, and a throw-away VM defines nothing.
 
-use crate::wasi;
-use proxy_wasm::hostcalls;
-use proxy_wasm::types::MetricType;
+use crate::abi::{self, Metric};
 use std::cell::RefCell;
 use weir_core::exchange::Exchange;
 use weir_core::matching::Compiled;
@@ -17,24 +15,24 @@ thread_local! {
     static UNREPORTED: RefCell<Recorder> = RefCell::new(Recorder::only_tallies());
 }
 
-/// Envoy's metrics. It answers each of these calls with what the SDK expects, as long as the metric is one of this VM's.
+/// Envoy's metrics.
 struct Metrics;
 
 impl Meter for Metrics {
     fn define(&mut self, kind: Kind, name: &str) -> Option<u32> {
         let kind = match kind {
-            Kind::Counter => MetricType::Counter,
-            Kind::Gauge => MetricType::Gauge,
+            Kind::Counter => Metric::Counter,
+            Kind::Gauge => Metric::Gauge,
         };
-        hostcalls::define_metric(kind, name).ok()
+        abi::define_metric(kind, name)
     }
 
     fn increment(&mut self, metric: u32, by: u64) {
-        let _ = hostcalls::increment_metric(metric, i64::try_from(by).unwrap_or(i64::MAX));
+        abi::increment_metric(metric, i64::try_from(by).unwrap_or(i64::MAX));
     }
 
     fn record(&mut self, metric: u32, value: u64) {
-        let _ = hostcalls::record_metric(metric, value);
+        abi::record_metric(metric, value);
     }
 }
 
@@ -56,7 +54,7 @@ pub(crate) fn with_unreported<T>(act: impl FnOnce(&mut Recorder) -> T) -> Option
 pub(crate) fn on_tick(exchange: Option<&mut Exchange>, revision: Option<&str>) {
     STATS.with(|stats| {
         let Ok(mut stats) = stats.try_borrow_mut() else { return };
-        let now = wasi::monotonic_nanos();
+        let now = abi::monotonic_nanos();
         match (exchange, revision) {
             (Some(exchange), _) => stats.exchange(&mut Metrics, &exchange.standing(now)),
             (None, Some(revision)) => stats.revision(&mut Metrics, revision),

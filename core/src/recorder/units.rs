@@ -4,8 +4,8 @@
 
 use super::{Observation, Outcome};
 use crate::report::{Counts, add_bucket, merge_buckets};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// The exposures of one cell that have not ended, by unit bucket: those who are left when the deadline has passed are
@@ -60,8 +60,7 @@ impl InFlight {
         if self.0.is_empty() {
             return;
         }
-        let mut overdue: Vec<u16> = std::mem::take(&mut self.0).into_keys().collect();
-        overdue.sort_unstable();
+        let overdue = std::mem::take(&mut self.0).into_keys().collect::<BinaryHeap<u16>>().into_sorted_vec();
         merge_buckets(&mut counts.failed_buckets, &overdue);
         if slow_us.is_some() {
             merge_buckets(&mut counts.slow_buckets, &overdue);

@@ -1,0 +1,189 @@
+//! What a request costs in the built module: Wasm instructions against the committed figures, host calls and entries
+//! against bounds.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use weir_core::plan::{FailureRules, Match, PathMatch, Plan, Unit};
+use weir_core::testing;
+use weir_filter_host::{Cost, Ending, Headers, Host};
+
+/// Requests of each scenario: enough that bins, hash lists and random choices even out.
+const REQUESTS: u64 = 400;
+/// Growth that fails.
+const MAX_GROWTH: f64 = 1.05;
+/// Largest module, in bytes.
+const MAX_MODULE: u64 = 200 << 10;
+
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn module() -> PathBuf {
+    std::env::var_os("WEIR_FILTER").map_or_else(|| repository().join("target/weir-filter.wasm"), Into::into)
+}
+
+fn headers(pairs: &[(&str, &str)]) -> Headers {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect()
+}
+
+fn plan(unit: Unit, host: &str, path: &str) -> Plan {
+    let mut plan = testing::plan(&[1, 1, 1]);
+    plan.experiments[0].matching =
+        Match { hosts: vec![host.to_owned()], paths: vec![PathMatch::Prefix(path.to_owned())], ..Match::default() };
+    plan.experiments[0].unit = unit;
+    plan.experiments[0].failure = FailureRules::default();
+    plan
+}
+
+/// What a scenario is, and what it may cost besides instructions.
+struct Scenario {
+    name: &'static str,
+    plan: Plan,
+    /// Whether the plan is the controller's, so that requests are recorded.
+    recorded: bool,
+    expressions: bool,
+    request: Headers,
+    response: Headers,
+    ending: Ending,
+    /// Most host calls; of those, most that return bytes.
+    most: (u64, u64),
+}
+
+impl Scenario {
+    fn new(name: &'static str, unit: Unit, most: (u64, u64)) -> Self {
+        let request = [
+            (":authority", "shop.example"),
+            (":path", "/checkout/cart?item=7"),
+            (":method", "GET"),
+            ("cookie", "theme=dark; uid=4711; lang=en"),
+            ("x-user", "4711"),
+        ];
+        Self {
+            name,
+            plan: plan(unit, "shop.example", "/"),
+            recorded: true,
+            expressions: true,
+            request: headers(&request),
+            response: headers(&[(":status", "200"), ("content-type", "text/plain")]),
+            ending: Ending { flags: 0, code: Some(200), grpc: Some(2) },
+            most,
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    fn host(&self) -> Host {
+        let plan = serde_json::to_string(&self.plan).unwrap();
+        if !self.recorded {
+            return Host::start(&module(), &format!(r#"{{"plan":{plan}}}"#), self.expressions).unwrap();
+        }
+        let mut host = Host::start(&module(), r#"{"controller":{"cluster":"weir"}}"#, self.expressions).unwrap();
+        host.publish(&plan).unwrap();
+        host
+    }
+
+    /// Means over the requests, and the dearest of each count.
+    fn cost(&self) -> (u64, Cost) {
+        let mut host = self.host();
+        // The first seeds the VM's random numbers and makes room that the others find.
+        for _ in 0..REQUESTS {
+            host.request(&self.request, &self.response, self.ending, 1_000_000).unwrap();
+        }
+        let (mut instructions, mut most) = (0, Cost::default());
+        for request in 0..REQUESTS {
+            // 1 to 20 ms, 5 ms apart: most requests share a bin with others.
+            let cost =
+                host.request(&self.request, &self.response, self.ending, 1_000_000 * (1 + request % 20)).unwrap();
+            host.tick(5_000_000).unwrap();
+            for call in host.take_calls() {
+                assert!(!call.path.is_empty());
+            }
+            instructions += cost.instructions;
+            if cost.host_calls() >= most.host_calls() {
+                most = Cost { returning_bytes: most.returning_bytes.max(cost.returning_bytes), ..cost };
+            }
+        }
+        let routed = host.sent().iter().any(|(name, _)| name == "x-weir-version");
+        assert_eq!(routed, self.plan.experiments[0].matching.hosts == ["shop.example"], "{}", self.name);
+        (instructions / REQUESTS, most)
+    }
+}
+
+fn scenarios() -> Vec<Scenario> {
+    let grpc = headers(&[(":authority", "shop.example"), (":path", "/a.B/C"), ("content-type", "application/grpc")]);
+    vec![
+        Scenario::new("no experiment matches", Unit::Request, (2, 1))
+            .with(|it| it.plan.experiments[0].matching.hosts = vec!["other.example".to_owned()]),
+        Scenario::new("static plan, splits only", Unit::Request, (2, 1)).with(|it| it.recorded = false),
+        Scenario::new("request unit", Unit::Request, (6, 1)),
+        Scenario::new("request unit, with a path", Unit::Request, (7, 2))
+            .with(|it| it.plan = plan(Unit::Request, "shop.example", "/checkout")),
+        Scenario::new("request unit, with a body", Unit::Request, (6, 2))
+            .with(|it| it.request.push(("content-type".to_owned(), b"application/json".to_vec()))),
+        Scenario::new("sticky on a header", Unit::Header("x-user".to_owned()), (7, 2)),
+        Scenario::new("sticky on a cookie", Unit::Cookie("uid".to_owned()), (7, 2)),
+        Scenario::new("gRPC", Unit::Request, (6, 2)).with(|it| {
+            it.request = grpc;
+            it.ending = Ending { flags: 0, code: Some(200), grpc: Some(0) };
+        }),
+        Scenario::new("a failure", Unit::Request, (8, 3))
+            .with(|it| it.ending = Ending { flags: 0x40, code: Some(503), grpc: None }),
+        Scenario::new("an Envoy without expressions", Unit::Request, (7, 3)).with(|it| it.expressions = false),
+    ]
+}
+
+/// Callbacks of one request: context, request headers, response headers, log.
+const CALLBACKS: u64 = 4;
+
+#[test]
+fn a_request_costs_no_more_calls_and_entries_than_it_must() {
+    for scenario in scenarios() {
+        let (_, cost) = scenario.cost();
+        let (calls, bytes) = scenario.most;
+        assert_eq!((cost.host_calls(), cost.returning_bytes), (calls, bytes), "{}: {cost:?}", scenario.name);
+        assert_eq!(cost.callbacks, CALLBACKS, "{}", scenario.name);
+    }
+}
+
+#[test]
+fn a_request_costs_no_more_instructions_than_the_committed_figure() {
+    let file = repository().join("filter/instructions.txt");
+    let measured: BTreeMap<&str, u64> = scenarios().iter().map(|scenario| (scenario.name, scenario.cost().0)).collect();
+    let mut text =
+        String::from("# Wasm instructions per request, counted by filter/host; written by `make instructions`.\n");
+    for (name, instructions) in &measured {
+        writeln!(text, "{name}: {instructions}").unwrap();
+    }
+    if std::env::var_os("WEIR_UPDATE_INSTRUCTIONS").is_some() {
+        std::fs::write(&file, text).unwrap();
+        return;
+    }
+    let committed = std::fs::read_to_string(&file).unwrap();
+    let committed: BTreeMap<&str, u64> = committed
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, count)| (name, count.parse().unwrap()))
+        .collect();
+    println!("{text}");
+    assert_eq!(committed.keys().collect::<Vec<_>>(), measured.keys().collect::<Vec<_>>(), "run `make instructions`");
+    for (name, instructions) in measured {
+        let figure = committed[name];
+        assert!(
+            instructions as f64 <= figure as f64 * MAX_GROWTH,
+            "{name}: {instructions} Wasm instructions, {figure} in {}. If it must be so: `make instructions`",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn the_module_is_small() {
+    let bytes = std::fs::metadata(module()).unwrap().len();
+    assert!(bytes <= MAX_MODULE, "{bytes} bytes; at most {MAX_MODULE}");
+}
