@@ -189,12 +189,13 @@ impl Recorder {
     /// Records how an exposure ended, if by its deadline; later ends change nothing.
     pub fn complete(&mut self, exposure: &Exposure, observation: Observation) {
         let Exposure { experiment, bin, life, .. } = exposure;
-        if observation.age_nanos <= experiment.deadline_ms.saturating_mul(1_000_000)
-            && let Some(tally) = tally_of(experiment, exposure.version)
-        {
+        if observation.age_nanos > experiment.deadline_ms.saturating_mul(1_000_000) {
+            return;
+        }
+        if let Some(tally) = tally_of(experiment, exposure.version) {
             tally.ended(observation);
         }
-        if *life != self.life || observation.age_nanos > experiment.deadline_ms.saturating_mul(1_000_000) {
+        if *life != self.life {
             return;
         }
         let Some(recorded) = self.experiments.get_mut(&experiment.id) else { return };

@@ -4,10 +4,9 @@
 //! call costs 90 to 350 ns. Every definition adds an id to the VM for ever, so each name is defined once, when it is first
 //! needed, and there is a most of them.
 
-use crate::exchange::Standing;
+use crate::exchange::{News, Standing};
 use crate::matching::Compiled;
 use crate::tally::Tally;
-use std::cell::Cell;
 use std::rc::Rc;
 
 /// Most (experiment, version) pairs with labels of their own in a VM's life; those beyond share the label [`OTHER`].
@@ -16,6 +15,7 @@ pub const MAX_PAIRS: usize = 512;
 pub const OTHER: &str = "other";
 /// Nanoseconds between two looks at the tallies.
 const EVERY: u64 = 1_000_000_000;
+const REVISION: &str = "weir_plan_revision";
 
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,31 +54,27 @@ struct Pair {
     tally: Rc<Tally>,
     /// Microseconds of latency that are no whole millisecond yet.
     remainder: u64,
-    metrics: Option<Metrics>,
+    /// Of each of [`NAMES`]; empty before there is anything to count.
+    metrics: Vec<Option<u32>>,
 }
 
-#[derive(Debug)]
-struct Metrics {
-    counters: [Option<u32>; COUNTERS.len()],
-    buckets: [Option<u32>; EDGES.len()],
-    sum: Option<u32>,
-    count: Option<u32>,
-}
-
-type Count = fn(&Tally) -> &Cell<u64>;
-/// Names, and what of a tally they count.
-const COUNTERS: [(&str, Count); 6] = [
-    ("weir_assigned_total", |tally| &tally.assigned),
-    ("weir_completed_total", |tally| &tally.completed),
-    ("weir_failed_total", |tally| &tally.failed),
-    ("weir_aborted_total", |tally| &tally.aborted),
-    ("weir_late_total", |tally| &tally.late),
-    ("weir_dropped_total", |tally| &tally.dropped),
+/// What a tally counts, in the order of [`Pair::take`].
+const NAMES: [&str; 8] = [
+    "weir_assigned_total",
+    "weir_completed_total",
+    "weir_failed_total",
+    "weir_aborted_total",
+    "weir_late_total",
+    "weir_dropped_total",
+    "weir_latency_milliseconds_sum",
+    "weir_latency_milliseconds_count",
 ];
-const LATENCY: &str = "weir_latency_milliseconds";
-/// The buckets of a tally, by upper edge in milliseconds.
+const BUCKET: &str = "weir_latency_milliseconds_bucket";
+/// The upper edges of a tally's buckets, in milliseconds: each a metric after those of [`NAMES`].
 const EDGES: [&str; 15] =
     ["1", "2", "5", "10", "20", "50", "100", "200", "500", "1000", "2000", "5000", "10000", "30000", "+Inf"];
+/// Metrics of a pair.
+pub const PER_PAIR: usize = NAMES.len() + EDGES.len();
 
 impl Stats {
     /// Gives every running experiment's versions their tallies. Defines nothing: a throw-away VM may do it.
@@ -103,46 +99,40 @@ impl Stats {
 
     /// Says how the exchange does: adds what has happened since it was last asked, and sets the gauges.
     pub fn exchange(&mut self, meter: &mut impl Meter, standing: &Standing<'_>) {
-        for (name, count) in [
-            ("weir_reports_sent_total", standing.news.sent),
-            ("weir_reports_retried_total", standing.news.retried),
-            ("weir_reports_acknowledged_total", standing.news.acknowledged),
-            ("weir_reports_refused_total", standing.news.refused),
-            ("weir_exposures_lost_total", standing.news.lost),
-            ("weir_polls_failed_total", standing.news.polls_failed),
+        let News { sent, retried, acknowledged, refused, lost, polls_failed } = standing.news;
+        // Defined also before there is anything to count: a rate needs the zero.
+        for (kind, name, value) in [
+            (Kind::Counter, "weir_reports_sent_total", sent),
+            (Kind::Counter, "weir_reports_retried_total", retried),
+            (Kind::Counter, "weir_reports_acknowledged_total", acknowledged),
+            (Kind::Counter, "weir_reports_refused_total", refused),
+            (Kind::Counter, "weir_exposures_lost_total", lost),
+            (Kind::Counter, "weir_polls_failed_total", polls_failed),
+            (Kind::Gauge, REVISION, revision_number(standing.revision)),
+            (Kind::Gauge, "weir_plan_age_seconds", standing.silence_nanos / 1_000_000_000),
+            (Kind::Gauge, "weir_plan_stale", u64::from(standing.stale)),
         ] {
-            // Defined also before there is anything to count: a rate needs the zero.
-            if let Some(metric) = self.metric(meter, Kind::Counter, name)
-                && count > 0
-            {
-                meter.increment(metric, count);
-            }
-        }
-        for (name, value) in [
-            ("weir_plan_revision", revision_number(standing.revision)),
-            ("weir_plan_age_seconds", standing.silence_nanos / 1_000_000_000),
-            ("weir_plan_stale", u64::from(standing.stale)),
-        ] {
-            if let Some(metric) = self.metric(meter, Kind::Gauge, name) {
-                meter.record(metric, value);
-            }
+            self.tell(meter, kind, name, value);
         }
     }
 
     /// The plan's revision where there is no exchange: a static plan.
     pub fn revision(&mut self, meter: &mut impl Meter, revision: &str) {
-        if let Some(metric) = self.metric(meter, Kind::Gauge, "weir_plan_revision") {
-            meter.record(metric, revision_number(revision));
-        }
+        self.tell(meter, Kind::Gauge, REVISION, revision_number(revision));
     }
 
-    fn metric(&mut self, meter: &mut impl Meter, kind: Kind, name: &'static str) -> Option<u32> {
-        if let Some((_, metric)) = self.of_the_exchange.iter().find(|(known, _)| *known == name) {
-            return *metric;
+    fn tell(&mut self, meter: &mut impl Meter, kind: Kind, name: &'static str, value: u64) {
+        let known = self.of_the_exchange.iter().find(|(known, _)| *known == name).map(|(_, metric)| *metric);
+        let metric = known.unwrap_or_else(|| {
+            let metric = meter.define(kind, name);
+            self.of_the_exchange.push((name, metric));
+            metric
+        });
+        match (metric, kind, value) {
+            (Some(metric), Kind::Gauge, _) => meter.record(metric, value),
+            (Some(metric), Kind::Counter, 1..) => meter.increment(metric, value),
+            _ => {}
         }
-        let metric = meter.define(kind, name);
-        self.of_the_exchange.push((name, metric));
-        metric
     }
 
     /// A pair's tally; its own, if it has or finds room.
@@ -162,50 +152,51 @@ impl Stats {
 
 impl Pair {
     fn new(labels: String) -> Self {
-        Self { labels, tally: Rc::default(), remainder: 0, metrics: None }
+        Self { labels, tally: Rc::default(), remainder: 0, metrics: Vec::new() }
     }
 
     fn publish(&mut self, meter: &mut impl Meter) {
-        let metrics = self.metrics.get_or_insert_with(|| Metrics::define(meter, &self.labels));
-        let mut add = |metric: Option<u32>, count: u64| {
-            if let (Some(metric), 1..) = (metric, count) {
-                meter.increment(metric, count);
+        if self.metrics.is_empty() {
+            for (edge, name) in NAMES.iter().map(|name| ("", *name)).chain(EDGES.iter().map(|edge| (*edge, BUCKET))) {
+                let mut full = self.labels.clone();
+                if !edge.is_empty() {
+                    add_label(&mut full, "le", edge);
+                }
+                full.push_str(name);
+                self.metrics.push(meter.define(Kind::Counter, &full));
             }
-        };
-        for ((_, count), metric) in COUNTERS.iter().zip(metrics.counters) {
-            add(metric, count(&self.tally).take());
         }
-        // Prometheus' histograms are cumulative.
-        let mut until = 0_u64;
-        for (count, metric) in self.tally.latencies.iter().zip(&metrics.buckets) {
-            until = until.saturating_add(count.take());
-            add(*metric, until);
+        for (metric, count) in self.metrics.iter().zip(take(&self.tally, &mut self.remainder)) {
+            if let (Some(metric), 1..) = (metric, count) {
+                meter.increment(*metric, count);
+            }
         }
-        add(metrics.count, until);
-        let micros = self.tally.latency_micros.take().saturating_add(self.remainder);
-        self.remainder = micros % 1_000;
-        add(metrics.sum, micros / 1_000);
     }
 }
 
-impl Metrics {
-    fn define(meter: &mut impl Meter, labels: &str) -> Self {
-        let mut counter = |edge: Option<&str>, name: &str, part: &str| {
-            let mut full = labels.to_owned();
-            if let Some(edge) = edge {
-                add_label(&mut full, "le", edge);
-            }
-            full.push_str(name);
-            full.push_str(part);
-            meter.define(Kind::Counter, &full)
-        };
-        Self {
-            counters: COUNTERS.map(|(name, _)| counter(None, name, "")),
-            buckets: EDGES.map(|edge| counter(Some(edge), LATENCY, "_bucket")),
-            sum: counter(None, LATENCY, "_sum"),
-            count: counter(None, LATENCY, "_count"),
-        }
+/// What is new, as the metrics count it.
+fn take(tally: &Tally, remainder: &mut u64) -> [u64; PER_PAIR] {
+    let mut counts = [0; PER_PAIR];
+    let (plain, buckets) = counts.split_at_mut(NAMES.len());
+    // Prometheus' histograms are cumulative.
+    let mut until = 0_u64;
+    for (bucket, count) in buckets.iter_mut().zip(&tally.latencies) {
+        until = until.saturating_add(count.take());
+        *bucket = until;
     }
+    let micros = tally.latency_micros.take().saturating_add(*remainder);
+    *remainder = micros % 1_000;
+    plain.copy_from_slice(&[
+        tally.assigned.take(),
+        tally.completed.take(),
+        tally.failed.take(),
+        tally.aborted.take(),
+        tally.late.take(),
+        tally.dropped.take(),
+        micros / 1_000,
+        until,
+    ]);
+    counts
 }
 
 fn labels(experiment: &str, version: &str) -> String {

@@ -81,11 +81,12 @@ impl Site {
     }
 
     pub(crate) fn with_recorder(&self, record: impl FnOnce(&mut Recorder)) {
+        let Ok(inner) = self.inner.try_borrow() else { return };
         // Whichever it is, a recorder knows the exposures that are not its own.
-        if self.inner.try_borrow().is_ok_and(|inner| inner.exchange.is_some()) {
-            self.with_exchange(|exchange| record(exchange.recorder()));
-        } else {
-            stats::with_unreported(record);
+        match inner.exchange.as_ref().map(|exchange| exchange.try_borrow_mut()) {
+            Some(Ok(mut exchange)) => record(exchange.recorder()),
+            Some(Err(_)) => {}
+            None => drop(stats::with_unreported(record)),
         }
     }
 

@@ -1,5 +1,4 @@
 use super::*;
-use crate::exchange::News;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Status};
 use crate::recorder::{Observation, Recorder};
@@ -113,7 +112,7 @@ fn labels_are_bounded_however_many_experiments_come_and_the_rest_is_counted_toge
     assert_eq!(pairs, MAX_PAIRS + 1);
     let other = meter.values["weir_experiment=.=other;.;weir_version=.=other;.;weir_assigned_total"];
     assert_eq!(other, 20 * 200 - MAX_PAIRS as u64);
-    assert!(stats.pairs.len() <= MAX_PAIRS && meter.names.len() <= (MAX_PAIRS + 1) * 23);
+    assert!(stats.pairs.len() <= MAX_PAIRS && meter.names.len() <= (MAX_PAIRS + 1) * PER_PAIR);
 }
 
 #[test]
@@ -157,6 +156,7 @@ fn the_exchange_is_told_in_counters_that_add_and_gauges_that_are_set() {
 fn the_buckets_are_named_by_their_edges() {
     let edges = EDGES_MICROS.iter().map(|edge| (edge / 1_000).to_string());
     assert_eq!(edges.chain(["+Inf".to_owned()]).collect::<Vec<_>>(), EDGES);
+    assert_eq!(PER_PAIR, 23, "as docs/filter.md says");
 }
 
 #[test]
