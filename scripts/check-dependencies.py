@@ -29,6 +29,7 @@ LOCAL = {
     "weir-bench": {"weir-core", "weir-tests"},
     "weir-noop-filter": set(),
     "weir-trap-filter": {"weir-core"},
+    "weir-bare-filter": set(),
 }
 
 # Decisions, statistics and the request path are functions: what they need comes in as parameters.

@@ -42,7 +42,7 @@ const REQUESTS: u32 = 320;
 pub(crate) async fn measure() -> anyhow::Result<HostCalls> {
     heading("Host calls per request");
     let mut variants = Vec::new();
-    for variant in [Variant::Noop].into_iter().chain(Variant::OURS) {
+    for variant in [Variant::Noop, Variant::Bare].into_iter().chain(Variant::OURS) {
         variants.push(count(variant).await?);
     }
     let result = HostCalls { requests: REQUESTS, variants };
@@ -60,15 +60,15 @@ async fn count(variant: Variant) -> anyhow::Result<VariantCalls> {
     let traced = loop {
         let log = envoy.log();
         let traced = Traced::of(log.get(from..).unwrap_or_default());
-        // A stream is deleted after its client has the answer.
-        if traced.deleted == u64::from(REQUESTS) {
+        // A stream's log comes after its client has the answer.
+        if traced.ended == u64::from(REQUESTS) {
             break traced;
         }
         ensure!(
             begin.elapsed() < PATIENCE,
             "{}: {} of {REQUESTS} streams in the trace of {} connections",
             variant.name(),
-            traced.deleted,
+            traced.ended,
             CONNECTIONS
         );
         tokio::task::yield_now().await;
@@ -97,7 +97,7 @@ struct Traced {
     host_calls: BTreeMap<String, u64>,
     callbacks: u64,
     allocations: u64,
-    deleted: u64,
+    ended: u64,
 }
 
 /// Callbacks that are not about a stream.
@@ -129,7 +129,7 @@ impl Traced {
                 if stream {
                     let counter = if stack.is_empty() { &mut traced.callbacks } else { &mut traced.allocations };
                     *counter += 1;
-                    traced.deleted += u64::from(name == "proxy_on_delete");
+                    traced.ended += u64::from(name == "proxy_on_log");
                 }
                 stack.push(stream);
             } else if line.contains("[host<-vm] ") {
@@ -180,10 +180,10 @@ mod tests {
 [2026-01-01 00:00:00.000][1][trace][wasm] [a.h:1] [host<-vm] proxy_on_memory_allocate return: 8
 [2026-01-01 00:00:00.000][1][trace][wasm] [a.h:1] [vm<-host] env.proxy_get_header_map_value return: 0
 [2026-01-01 00:00:00.000][1][trace][wasm] [a.h:1] [host<-vm] proxy_on_request_headers return: 0
-[2026-01-01 00:00:00.000][1][trace][wasm] [a.h:1] [host->vm] proxy_on_delete(7)
-[2026-01-01 00:00:00.000][1][trace][wasm] [a.h:1] [host<-vm] proxy_on_delete return: void
+[2026-01-01 00:00:00.000][1][trace][wasm] [a.h:1] [host->vm] proxy_on_log(7)
+[2026-01-01 00:00:00.000][1][trace][wasm] [a.h:1] [host<-vm] proxy_on_log return: void
 ";
         let host_calls = BTreeMap::from([("proxy_get_header_map_value".to_owned(), 1)]);
-        assert_eq!(Traced::of(log), Traced { host_calls, callbacks: 2, allocations: 1, deleted: 1 });
+        assert_eq!(Traced::of(log), Traced { host_calls, callbacks: 2, allocations: 1, ended: 1 });
     }
 }

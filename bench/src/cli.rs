@@ -1,7 +1,7 @@
 //! The command line of the benchmarks. Owns arguments, order and exit code.
 
 use crate::results::Results;
-use crate::{calls, filter, ingest, plan_change};
+use crate::{calls, filter, ingest, plan_change, soak};
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
@@ -18,14 +18,17 @@ pub(crate) struct Cli {
     #[arg(long, value_delimiter = ',')]
     only: Vec<Benchmark>,
     /// Paired rounds of the filter's cost; at least 3.
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(3..))]
+    #[arg(long, default_value_t = 41, value_parser = clap::value_parser!(u32).range(3..))]
     rounds: u32,
     /// Requests of each variant in each round.
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..))]
+    #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(100..))]
     requests: u32,
     /// Plan changes.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     changes: u32,
+    /// Seconds of load under which memory is watched; only when asked for by name.
+    #[arg(long, default_value_t = 3_600, value_parser = clap::value_parser!(u64).range(10..))]
+    soak_seconds: u64,
     /// Seconds of reports for the controller.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     ingest_seconds: u32,
@@ -39,6 +42,8 @@ enum Benchmark {
     Calls,
     /// From a plan change to every worker using it.
     Plan,
+    /// Whether memory grows under load and plan changes. Not unless named: it takes an hour.
+    Soak,
     /// Reports per second that the controller makes durable.
     Ingest,
 }
@@ -73,6 +78,9 @@ impl Cli {
         }
         if wanted(Benchmark::Ingest) {
             results.ingest = Some(ingest::measure(self.ingest_seconds).await?);
+        }
+        if self.only.contains(&Benchmark::Soak) {
+            results.soak = Some(soak::measure(self.soak_seconds).await?);
         }
         results.write(&self.output)?;
         println!("\n{}", self.output.display());

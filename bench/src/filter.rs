@@ -29,6 +29,10 @@ pub(crate) struct Cost {
 struct VariantCost {
     name: &'static str,
     cpu_ratio: Spread,
+    /// To a Wasm filter that does nothing, by the SDK.
+    cpu_ratio_to_noop: Spread,
+    /// To one without the SDK.
+    cpu_ratio_to_bare: Spread,
     throughput_ratio: Spread,
     cpu_micros_per_request: Spread,
     requests_per_second: Spread,
@@ -68,17 +72,23 @@ pub(crate) async fn measure(rounds: u32, requests: u32) -> anyhow::Result<Cost> 
     if std::io::stderr().is_terminal() {
         eprint!("\r                    \r");
     }
-    let base = samples.first().cloned().unwrap_or_default();
-    let ratio = |samples: &[Sample], of: fn(&Sample) -> f64| {
-        Spread::of(samples.iter().zip(&base).map(|(sample, base)| of(sample) / of(base)))
+    let of_variant = |wanted| {
+        let found = running.iter().zip(&samples).find(|(running, _)| running.variant == wanted);
+        found.map(|(_, samples)| samples.clone()).unwrap_or_default()
+    };
+    let (none, noop, bare) = (of_variant(Variant::None), of_variant(Variant::Noop), of_variant(Variant::Bare));
+    let ratio = |samples: &[Sample], base: &[Sample], of: fn(&Sample) -> f64| {
+        Spread::of(samples.iter().zip(base).map(|(sample, base)| of(sample) / of(base)))
     };
     let variants: Vec<VariantCost> = running
         .iter()
         .zip(&samples)
         .map(|(running, samples)| VariantCost {
             name: running.variant.name(),
-            cpu_ratio: ratio(samples, |sample| sample.cpu_micros),
-            throughput_ratio: ratio(samples, |sample| sample.per_second),
+            cpu_ratio: ratio(samples, &none, |sample| sample.cpu_micros),
+            cpu_ratio_to_noop: ratio(samples, &noop, |sample| sample.cpu_micros),
+            cpu_ratio_to_bare: ratio(samples, &bare, |sample| sample.cpu_micros),
+            throughput_ratio: ratio(samples, &none, |sample| sample.per_second),
             cpu_micros_per_request: Spread::of(samples.iter().map(|sample| sample.cpu_micros)),
             requests_per_second: Spread::of(samples.iter().map(|sample| sample.per_second)),
         })
@@ -116,11 +126,17 @@ impl Cost {
             "{} rounds of {} requests over {} connections; median (smallest–largest) of the rounds' ratios\n",
             self.rounds, self.requests_per_round, self.connections
         );
-        let mut rows = vec![["", "CPU per request", "requests/s", "µs CPU", "requests/s"].map(str::to_owned).to_vec()];
+        let mut rows = vec![
+            ["", "CPU to none", "to SDK no-op", "to bare no-op", "requests/s", "µs CPU", "requests/s"]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
         rows.extend(self.variants.iter().map(|variant| {
             vec![
                 variant.name.to_owned(),
                 variant.cpu_ratio.show(3),
+                format!("{:.3}", variant.cpu_ratio_to_noop.median),
+                format!("{:.3}", variant.cpu_ratio_to_bare.median),
                 variant.throughput_ratio.show(3),
                 format!("{:.1}", variant.cpu_micros_per_request.median),
                 format!("{:.0}", variant.requests_per_second.median),

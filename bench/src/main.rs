@@ -8,6 +8,7 @@ mod ingest;
 mod load;
 mod plan_change;
 mod results;
+mod soak;
 mod variants;
 
 use clap::Parser;

@@ -23,6 +23,8 @@ pub(crate) struct Results {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) plan_change: Option<crate::plan_change::PlanChange>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) soak: Option<crate::soak::Soak>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ingest: Option<crate::ingest::Ingest>,
 }
 
@@ -45,6 +47,7 @@ impl Results {
             filter: None,
             host_calls: None,
             plan_change: None,
+            soak: None,
             ingest: None,
         })
     }

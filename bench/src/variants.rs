@@ -17,8 +17,12 @@ pub(crate) enum Variant {
     None,
     /// Envoy's own `weighted_clusters`.
     Native,
-    /// A Wasm filter that does nothing; everything to the first version.
+    /// A Lua filter that only sets the routing header, always the same.
+    Lua,
+    /// A Wasm filter that does nothing, by the SDK; everything to the first version.
     Noop,
+    /// The same without the SDK and with no more callbacks than our filter has.
+    Bare,
     /// Our filter, with a plan that no request matches.
     Unmatched,
     /// Our filter on a static plan: splits, records nothing.
@@ -32,10 +36,12 @@ pub(crate) enum Variant {
 }
 
 impl Variant {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::None,
         Self::Native,
+        Self::Lua,
         Self::Noop,
+        Self::Bare,
         Self::Unmatched,
         Self::Splitting,
         Self::Whole,
@@ -51,7 +57,9 @@ impl Variant {
         match self {
             Self::None => "no filter",
             Self::Native => "native weighted_clusters",
-            Self::Noop => "Wasm filter that does nothing",
+            Self::Lua => "Lua filter that only sets the header",
+            Self::Noop => "Wasm filter that does nothing, by the SDK",
+            Self::Bare => "Wasm filter that does nothing, without",
             Self::Unmatched => "Weir, no experiment matches",
             Self::Splitting => "Weir, static plan, splits only",
             Self::Whole => "Weir, splits, records, reports",
@@ -61,7 +69,7 @@ impl Variant {
     }
 
     const fn splits(self) -> bool {
-        !matches!(self, Self::None | Self::Noop | Self::Unmatched)
+        !matches!(self, Self::None | Self::Lua | Self::Noop | Self::Bare | Self::Unmatched)
     }
 
     const fn records(self) -> bool {
@@ -75,11 +83,8 @@ impl Variant {
             Self::StickyCookie => Unit::Cookie("uid".to_owned()),
             _ => Unit::Request,
         };
-        let matching = Match {
-            hosts: vec![host.to_owned()],
-            paths: vec![PathMatch::Prefix("/checkout".to_owned())],
-            ..Match::default()
-        };
+        let matching =
+            Match { hosts: vec![host.to_owned()], paths: vec![PathMatch::Prefix("/".to_owned())], ..Match::default() };
         PlannedExperiment { matching, unit, bin_ms: 1_000, ..plans::experiment("checkout", &VERSIONS) }
     }
 
@@ -137,6 +142,18 @@ impl Running {
         }
     }
 
+    /// Publishes the same experiment in another epoch.
+    pub(crate) fn change_plan(&self, number: u64) {
+        if let Some(controller) = &self.controller {
+            let mut plan = self.variant.plan();
+            plan.revision = format!("bench-{number}");
+            for experiment in &mut plan.experiments {
+                experiment.epoch = u32::try_from(number).unwrap_or(u32::MAX);
+            }
+            controller.publish(plan);
+        }
+    }
+
     /// What every version has answered so far.
     pub(crate) fn served(&self) -> Vec<u64> {
         self.versions.iter().map(Upstream::served).collect()
@@ -165,7 +182,9 @@ fn configure(
     Ok(match variant {
         Variant::None => builder,
         Variant::Native => builder.route(native()),
-        Variant::Noop => builder.http_filter(noop()?),
+        Variant::Lua => builder.http_filter(lua()),
+        Variant::Noop => builder.http_filter(noop("WEIR_NOOP", "weir-noop.wasm")?),
+        Variant::Bare => builder.http_filter(noop("WEIR_NOOP_BARE", "weir-noop-bare.wasm")?),
         Variant::Splitting => builder.plugin(&json!({"plan": variant.plan()})),
         _ => {
             let controller = controller.context("recording needs a controller")?;
@@ -182,10 +201,18 @@ fn native() -> Value {
     })
 }
 
-fn noop() -> anyhow::Result<Value> {
-    let default = weir_tests::paths::repository().join("target/weir-noop.wasm");
-    let path = std::env::var_os("WEIR_NOOP").map_or(default, Into::into);
-    anyhow::ensure!(path.is_file(), "{} is not there: run `make wasm`, or set WEIR_NOOP", path.display());
+fn lua() -> Value {
+    json!({"name": "lua", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+        "default_source_code": {"inline_string":
+            "function envoy_on_request(handle) handle:headers():replace('x-weir-version', 'v1') end"},
+    }})
+}
+
+fn noop(variable: &str, name: &str) -> anyhow::Result<Value> {
+    let default = weir_tests::paths::repository().join("target").join(name);
+    let path = std::env::var_os(variable).map_or(default, Into::into);
+    anyhow::ensure!(path.is_file(), "{} is not there: run `make wasm`, or set {variable}", path.display());
     Ok(json!({"name": "noop", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
         "config": {

@@ -13,6 +13,7 @@ use weir_core::outcome::Outcome as Ended;
 use weir_core::plan::Plan;
 use weir_core::recorder::{Exposure, Observation, Recorder};
 use weir_core::report::{Counts, ReportedExperiment};
+use weir_core::settling::{self, OpenCell};
 use weir_engine::assess::{Assessment, Assessor, Depth};
 use weir_engine::decide::{begin_epoch, is_due, remember};
 use weir_engine::planning::planned;
@@ -51,7 +52,7 @@ struct Worker {
     /// Reports under way: when they arrive. In order, as a report is resent until acknowledged.
     reports: VecDeque<(u64, ReportedExperiment)>,
     /// Cells whose bin is not final yet.
-    open: BTreeMap<(u64, u32, usize), Counts>,
+    open: Vec<OpenCell>,
     dies_at: Option<u64>,
 }
 
@@ -164,20 +165,20 @@ impl Worker {
                 if by_completion {
                     // As if an exposure began when its end is seen.
                     let ended = Counts { assigned: cell.counts.completed, ..cell.counts };
-                    settle(observations, plan.versions.len(), cell.epoch, version, &ended);
+                    enter(observations, plan.versions.len(), cell.epoch, version, &ended);
                 } else {
-                    self.open.entry((cell.bin, cell.epoch, version)).or_default().merge(&cell.counts);
+                    settling::add(&mut self.open, cell.bin, cell.epoch, version, &cell.counts);
                 }
             }
-            let later = self.open.split_off(&(report.watermark, 0, 0));
-            for ((_, epoch, version), counts) in std::mem::replace(&mut self.open, later) {
-                settle(observations, plan.versions.len(), epoch, version, &counts);
+            for OpenCell { epoch, version, counts, .. } in settling::settle(&mut self.open, report.watermark) {
+                enter(observations, plan.versions.len(), epoch, version, &counts);
             }
         }
     }
 }
 
-fn settle(observations: &mut Observations, versions: usize, epoch: u32, version: usize, counts: &Counts) {
+/// Settled counts enter what decides.
+fn enter(observations: &mut Observations, versions: usize, epoch: u32, version: usize, counts: &Counts) {
     let of_epoch = observations
         .epochs
         .entry(epoch)

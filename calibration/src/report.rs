@@ -3,6 +3,7 @@
 use crate::case::{Case, Question};
 use crate::runner::Result;
 use std::fmt::Write;
+use weir_engine::words::count;
 use weir_simulator::bounds::upper_bound;
 
 /// The table of all cases, as Markdown: one part per question.
@@ -10,7 +11,7 @@ use weir_simulator::bounds::upper_bound;
 pub fn table(results: &[(&Case, Result)]) -> String {
     let mut text = String::new();
     if let Some(runs) = results.iter().map(|(_, result)| result.runs).min() {
-        let _ = write!(text, "\nMade with {} runs of each case.\n", thousands(runs));
+        let _ = write!(text, "\nMade with {} runs of each case.\n", count(runs));
     }
     for (question, title, head) in [
         (Question::FalseRollBack, "Rolled back although it keeps its limits", FALSE),
@@ -44,12 +45,12 @@ fn false_claims(case: &Case, result: &Result) -> String {
         case.promise.map_or_else(|| "–".to_owned(), percent),
         percent(share),
         percent(upper_bound(result.claimed, result.runs, 0.99)),
-        thousands(result.runs)
+        count(result.runs)
     )
 }
 
 fn power(case: &Case, result: &Result) -> String {
-    let by = |q: f64| result.quantile(q).map_or_else(|| "more".to_owned(), thousands);
+    let by = |q: f64| result.quantile(q).map_or_else(|| "more".to_owned(), count);
     #[expect(clippy::cast_precision_loss, reason = "runs are thousands")]
     let missed = (result.runs - result.claimed) as f64 / result.runs as f64;
     format!(
@@ -58,26 +59,14 @@ fn power(case: &Case, result: &Result) -> String {
         case.card,
         by(0.5),
         by(0.9),
-        case.horizon.map_or_else(|| "–".to_owned(), thousands),
+        case.horizon.map_or_else(|| "–".to_owned(), count),
         percent(missed),
-        thousands(result.runs)
+        count(result.runs)
     )
 }
 
 fn percent(share: f64) -> String {
     format!("{:.2}%", 100.0 * share)
-}
-
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]
@@ -95,10 +84,5 @@ mod tests {
         let text = table(&[(case, result)]);
         assert!(text.starts_with("\nMade with 2 runs of each case.\n"), "{text}");
         assert!(text.ends_with("| A | 600 | more | 20,000 | 50.00% | 2 |\n"), "{text}");
-    }
-
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!([thousands(7), thousands(1_000), thousands(1_234_567)], ["7", "1,000", "1,234,567"]);
     }
 }

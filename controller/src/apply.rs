@@ -3,7 +3,8 @@
 //! While an experiment runs, nothing that changes the meaning of its evidence may change; bounds and durations may, and
 //! begin a new epoch.
 
-use weir_engine::decide::edited;
+use weir_engine::command::Refusal;
+use weir_engine::decide::{Decision, edited};
 use weir_engine::spec::Experiment;
 use weir_engine::state::{Phase, State};
 
@@ -12,8 +13,8 @@ use weir_engine::state::{Phase, State};
 pub(crate) enum Edit {
     /// Nothing: it is there already.
     Unchanged,
-    /// The new specification, and the state with its new epoch.
-    Changed(Box<State>),
+    /// The new specification; the decision says what it changes and has the state from here on.
+    Changed(Box<Decision>),
 }
 
 /// Why a document cannot be applied.
@@ -25,6 +26,9 @@ pub(crate) enum Conflict {
         /// As in the document.
         field: &'static str,
     },
+    /// The engine refuses it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// It is over.
     #[error("the experiment has concluded; delete it first to begin another of the same name")]
     Concluded,
@@ -43,7 +47,7 @@ pub(crate) fn edit(current: &Experiment, state: &State, wanted: &Experiment, now
     }
     if state.phase == Phase::Pending {
         // Nothing was counted yet.
-        return Ok(Edit::Changed(Box::new(edited(wanted, state, now))));
+        return Ok(Edit::Changed(Box::new(edited(current, wanted, state, now)?)));
     }
     let strategy_kind = std::mem::discriminant(&current.strategy) == std::mem::discriminant(&wanted.strategy);
     let frozen = [
@@ -64,5 +68,5 @@ pub(crate) fn edit(current: &Experiment, state: &State, wanted: &Experiment, now
     if let Some((field, _)) = frozen.into_iter().find(|(_, same)| !same) {
         return Err(Conflict::ChangesEvidence { field });
     }
-    Ok(Edit::Changed(Box::new(edited(wanted, state, now))))
+    Ok(Edit::Changed(Box::new(edited(current, wanted, state, now)?)))
 }

@@ -18,13 +18,13 @@ use weir_engine::words;
 /// What a story is told from.
 #[derive(Debug, Clone)]
 pub(crate) struct Basis {
+    /// By which its journal is found.
+    pub(crate) id: String,
     pub(crate) experiment: Arc<Experiment>,
     pub(crate) state: State,
     pub(crate) observations: Arc<Observations>,
     pub(crate) health: Health,
     pub(crate) decision: Option<Told>,
-    /// The journal's entries that are more than a hold or a renewal, in order.
-    pub(crate) story: Vec<JournalRow>,
     /// Unix milliseconds.
     pub(crate) now: u64,
 }
@@ -76,8 +76,8 @@ pub(crate) struct Gap {
     pub(crate) sentence: String,
 }
 
-/// Tells the story. Computes for milliseconds.
-pub(crate) fn explain(basis: &Basis) -> Explanation {
+/// Tells the story, from the journal's entries that are more than a hold or a renewal, in order. Computes for milliseconds.
+pub(crate) fn explain(basis: &Basis, journal: &[JournalRow]) -> Explanation {
     let Basis { experiment, state, observations, health, now, .. } = basis;
     let assessment = assess(experiment, state, observations);
     let missing = outlook(experiment, state, observations, &assessment, *now);
@@ -88,7 +88,7 @@ pub(crate) fn explain(basis: &Basis) -> Explanation {
         at: *now,
         what: what(experiment),
         stands: stands(basis, &assessment),
-        story: story(experiment, &basis.story),
+        story: story(experiment, journal),
         beliefs: beliefs(experiment, &assessment),
         evidence: evidence(&assessment),
         missing: missing.into_iter().map(|missing| Gap { sentence: sentence(&missing), missing }).collect(),
@@ -132,7 +132,7 @@ fn what(experiment: &Experiment) -> Vec<String> {
                 Rule::Uniform => "nobody: equal parts",
             };
             format!(
-                "{name} compares {candidates} with {baseline}: traffic follows {rule}, and everybody keeps {} at least.",
+                "{name} compares {candidates} with {baseline}: traffic follows {rule}, and everybody keeps {} at least, unless set by hand.",
                 percent(*floor)
             )
         }
@@ -168,7 +168,7 @@ fn stands(basis: &Basis, assessment: &Assessment) -> Vec<String> {
     let ran = stretch(state.ran(*now));
     let mut said = vec![match state.phase {
         Phase::Pending => format!(
-            "It waits to be started (`weir start {}`): all traffic goes to {}, nothing is counted.",
+            "It waits to be started (`weir start {} --reason '…'`): all traffic goes to {}, nothing is counted.",
             experiment.name,
             experiment.version_name(experiment.baseline)
         ),
@@ -185,7 +185,7 @@ fn stands(basis: &Basis, assessment: &Assessment) -> Vec<String> {
             };
             format!(
                 "It is paused since {} because {why}: {}. Counting goes on; only evidence of a violation still moves traffic. \
-                 `weir resume {}` goes on.",
+                 `weir resume {} --reason '…'` goes on.",
                 stretch(now.saturating_sub(since)),
                 shares(experiment, state.weights()),
                 experiment.name
@@ -199,7 +199,10 @@ fn stands(basis: &Basis, assessment: &Assessment) -> Vec<String> {
                 Outcome::Inconclusive => format!("without enough evidence; {name} has the traffic"),
                 Outcome::Stopped => format!("it was stopped; {name} has the traffic"),
             };
-            format!("It concluded {} ago, after {ran}: {how}.", stretch(now.saturating_sub(at)))
+            let order =
+                basis.decision.as_ref().filter(|told| told.decision.at == at).and_then(|told| told.ordered.as_ref());
+            let by = order.map(|order| format!(", by hand: {}", order.by)).unwrap_or_default();
+            format!("It concluded {} ago, after {ran}: {how}{by}.", stretch(now.saturating_sub(at)))
         }
     }];
     for (index, version) in experiment.versions.iter().enumerate() {
@@ -213,9 +216,10 @@ fn stands(basis: &Basis, assessment: &Assessment) -> Vec<String> {
             Step::Promotion { version } => format!("the promotion of {}", experiment.version_name(*version)),
         };
         said.push(format!(
-            "Since {} it waits for somebody to approve {step} (`weir approve {}`).",
+            "Since {} it waits for somebody to approve {step} (`weir approve {} --awaited-since {} --reason '…'`).",
             stretch(now.saturating_sub(awaited.since)),
-            experiment.name
+            experiment.name,
+            awaited.since
         ));
     }
     if let Some(last) = &basis.decision
@@ -245,8 +249,11 @@ fn story(experiment: &Experiment, rows: &[JournalRow]) -> Vec<Chapter> {
             Event::Continue { .. } => {
                 chapter("Here its journal begins: what was before was not recorded in it.".to_owned(), Vec::new(), None)
             }
-            Event::Edit { by, .. } => chapter("It was changed.".to_owned(), Vec::new(), Some(by)),
-            Event::Delete { by } => chapter("It was deleted.".to_owned(), Vec::new(), Some(by)),
+            Event::Edit { by, .. } => chapter("It was changed.".to_owned(), reasons, Some(by)),
+            Event::Delete { by, reason } => {
+                let said = if reason.is_empty() { String::new() } else { format!(" “{reason}”") };
+                chapter(format!("It was deleted.{said}"), Vec::new(), Some(by))
+            }
             Event::Command { order, .. } => {
                 let said = if order.reason.is_empty() { String::new() } else { format!(" “{}”", order.reason) };
                 let what = format!("{}.{said}", commanded(experiment, &order.command));

@@ -19,7 +19,8 @@ const ONE_OF: usize = 10;
 pub(crate) fn health(mirror: &Mirror, id: &str, experiment: &Experiment, now: u64) -> Health {
     let mut health = Health::default();
     let mut newest = None;
-    let mut ahead = Vec::new();
+    let mut off = Vec::new();
+    let lately = |at: u64| now.saturating_sub(at) < LATELY_MS;
     for worker in mirror.workers() {
         // While the controller was away nobody could report.
         let seen = worker.last_seen.max(mirror.loaded_at);
@@ -35,16 +36,15 @@ pub(crate) fn health(mirror: &Mirror, id: &str, experiment: &Experiment, now: u6
             health.live += 1;
             health.stale += u64::from(worker.said.stale);
             health.behind += u64::from(is_behind(mirror, worker, now));
-            ahead.push(worker.body.latest_bin.saturating_sub(now));
+            off.extend(worker.said.clocks.get(id).filter(|said| lately(said.at)).map(|said| said.off));
         }
     }
     health.newest_report_ms = newest.map(|seen| now.saturating_sub(seen));
-    let lately = |at: u64| now.saturating_sub(at) < LATELY_MS;
     health.dropped = mirror.dropped.iter().filter(|(at, _)| lately(*at)).map(|(_, count)| count).sum();
     let own = mirror.stepped.filter(|(at, _)| lately(*at)).map_or(0, |(_, step)| step);
     // One proxy with a clock of its own spoils its own bins alone; a tenth of them does not stay among themselves.
-    ahead.sort_unstable_by(|a, b| b.cmp(a));
-    let theirs = ahead.get(ahead.len() / ONE_OF).copied().unwrap_or(0);
+    off.sort_unstable_by(|a, b| b.cmp(a));
+    let theirs = off.get(off.len() / ONE_OF).copied().unwrap_or(0);
     health.clock_step_ms = own.max(theirs);
     health
 }
@@ -171,6 +171,55 @@ mod tests {
         assert!(known(&mut bench).clock_step_ms < STEP_MS, "one of ten");
         say(&mut bench, 2, 2, &id, false, ahead);
         assert_eq!(known(&mut bench).clock_step_ms, 60_000, "two of ten");
+    }
+
+    #[test]
+    fn a_clock_that_is_right_again_matters_no_more() {
+        let (mut bench, id) = bench();
+        say(&mut bench, 1, 1, &id, false, |report| {
+            report.experiments[0].cells = vec![cell("v1", START + 60_000, counts(1, 1))];
+        });
+        assert_eq!(known(&mut bench).clock_step_ms, 60_000);
+        bench.set_time(START + 1_000);
+        say(&mut bench, 1, 2, &id, true, |_| ());
+        assert!(known(&mut bench).clock_step_ms < STEP_MS, "{:?}", known(&mut bench));
+    }
+
+    #[test]
+    fn clocks_that_are_behind_matter_but_not_what_was_long_under_way() {
+        let (mut bench, id) = bench();
+        let at = |behind: u64| {
+            move |report: &mut Report| {
+                report.experiments[0].watermark = START + 30_000 - behind - 3_000;
+                report.experiments[0].cells = vec![cell("v1", START + 30_000 - behind, counts(1, 1))];
+            }
+        };
+        bench.set_time(START + 30_000);
+        // A report that was sent for half a minute until it was heard.
+        say(&mut bench, 1, 1, &id, false, at(30_000));
+        assert!(known(&mut bench).clock_step_ms < STEP_MS, "{:?}", known(&mut bench));
+        bench.set_time(START + 40_000);
+        say(&mut bench, 1, 2, &id, false, at(0));
+        assert!(known(&mut bench).clock_step_ms < STEP_MS, "{:?}", known(&mut bench));
+        // Another, whose counts are of a minute ago, report after report.
+        say(&mut bench, 2, 1, &id, false, at(60_000));
+        bench.set_time(START + 46_000);
+        say(&mut bench, 2, 2, &id, false, at(55_000));
+        let health = known(&mut bench);
+        assert!((STEP_MS..=71_000).contains(&health.clock_step_ms), "{health:?}");
+        assert!(health.faults().iter().any(|fault| fault.contains("a clock stepped")), "{health:?}");
+    }
+
+    #[test]
+    fn a_clock_matters_to_the_experiments_that_its_worker_counts_for() {
+        let (mut bench, id) = bench();
+        bench.apply(experiment("other"));
+        say(&mut bench, 1, 1, &id, false, |report| {
+            report.experiments[0].cells = vec![cell("v1", START + 60_000, counts(1, 1))];
+        });
+        let known = bench.ask(Command::Snapshot).unwrap();
+        let steps: Vec<_> = known.iter().map(|snapshot| (snapshot.id == id, snapshot.health.clock_step_ms)).collect();
+        assert!(steps.contains(&(true, 60_000)) && steps.contains(&(false, 0)), "{steps:?}");
     }
 
     #[test]

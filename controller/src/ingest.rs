@@ -13,9 +13,10 @@
 #[cfg(test)]
 mod tests;
 
-use crate::ledger::{OpenCell, OpenExperiment};
-use crate::mirror::{LIVE_MS, Live, MAX_WORKERS, Mirror, Said, Settled, Worker};
-use weir_core::report::{Acknowledgement, Cell, Counts, MAX_CELLS, Report, ReportedExperiment};
+use crate::ledger::OpenExperiment;
+use crate::mirror::{ClockSaid, LIVE_MS, Live, MAX_WORKERS, Mirror, Said, Settled, Worker};
+use weir_core::report::{Acknowledgement, Cell, MAX_CELLS, Report, ReportedExperiment};
+use weir_core::settling::{self, OpenCell};
 
 /// How far ahead of the controller's a worker's clock may be, in milliseconds.
 const MAX_AHEAD_MS: u64 = 3_600_000;
@@ -25,6 +26,8 @@ const MAX_OPEN_CELLS: usize = 4_000_000;
 const MAX_SUM: f64 = 1e150;
 /// The longest interval between reports that a filter can be configured to.
 const MAX_GAP_MS: u64 = 60_000;
+/// A worker's first report may be an old one, sent again and again: for so many milliseconds its age says nothing of its clock.
+const FIRST_MS: u64 = 5_000;
 /// Live workers per second of report interval: beyond so many, the interval grows.
 const WORKERS_PER_SECOND: usize = 500;
 
@@ -136,12 +139,18 @@ pub(crate) fn ingest(mirror: &mut Mirror, report: &Report, live: usize, now: u64
         worker
     });
     let cells_before = worker.cells();
-    let gap = if known.is_some() { now.saturating_sub(worker.last_seen).min(MAX_GAP_MS) } else { 0 };
-    worker.said = Said { plan: report.plan.clone(), stale: report.stale, gap };
+    let passed = now.saturating_sub(worker.last_seen);
+    let gap = if known.is_some() { passed.min(MAX_GAP_MS) } else { 0 };
+    let Said { clocks, catching_up_until: until, .. } = std::mem::take(&mut worker.said);
+    // Nobody knows how long a worker that is new here has tried to send this.
+    let late = known.is_none() || passed > MAX_GAP_MS;
+    let catching_up_until = if late { now.saturating_add(gap.max(FIRST_MS)) } else { until };
+    worker.said = Said { plan: report.plan.clone(), stale: report.stale, gap, clocks, catching_up_until };
     worker.last_sequence = report.sequence;
     worker.last_seen = now;
     // What has been deleted since is of no use to anybody.
     worker.body.experiments.retain(|id, _| mirror.experiments.contains_key(id));
+    worker.said.clocks.retain(|id, _| mirror.experiments.contains_key(id));
 
     let mut settled = Vec::new();
     for (at, reported) in report.experiments.iter().enumerate() {
@@ -161,6 +170,8 @@ pub(crate) fn ingest(mirror: &mut Mirror, report: &Report, live: usize, now: u64
         if let Some(latest) = reported.cells.iter().map(|cell| cell.bin).max() {
             worker.body.latest_bin = worker.body.latest_bin.max(latest);
         }
+        let off = entry.clock_off(&worker.said);
+        worker.said.clocks.insert(reported.id.clone(), ClockSaid { at: now, off });
         let open = entry.settle(merged, &mut settled);
         worker.body.experiments.insert(reported.id.clone(), open);
     }
@@ -228,6 +239,18 @@ impl Entry<'_> {
         Ok(())
     }
 
+    /// By how many milliseconds, at least, the worker's clock is off. It has reached its newest bin, and the deadline of what it
+    /// calls final; what is final moves with its clock, so that neither is long ago unless a report was long under way.
+    fn clock_off(&self, said: &Said) -> u64 {
+        let spec = &self.live.spec;
+        let newest = self.reported.cells.iter().map(|cell| cell.bin).max().unwrap_or(0);
+        let reached = newest.max(self.reported.watermark.saturating_add(spec.deadline_ms));
+        let patience = spec.bin_ms.saturating_mul(2).saturating_add(said.gap.saturating_mul(2));
+        let behind = self.now.saturating_sub(reached).saturating_sub(patience);
+        let behind = if self.now < said.catching_up_until { 0 } else { behind };
+        behind.max(newest.saturating_sub(self.now))
+    }
+
     /// The open cells with the reported ones.
     fn merge(
         &mut self,
@@ -263,7 +286,7 @@ impl Entry<'_> {
                 accepted.before_horizon += 1;
                 continue;
             }
-            let merged = add(&mut open.cells, cell, version);
+            let merged = settling::add(&mut open.cells, cell.bin, cell.epoch, version, &cell.counts);
             // The sum of all so far, not this report's part of it: outcomes come after their assignments. Refused now, it
             // cannot stand in the way of every later report.
             if merged.is_contradictory() {
@@ -276,10 +299,10 @@ impl Entry<'_> {
 
     /// Moves what the new watermark has passed to `settled`.
     fn settle(&self, open: OpenExperiment, settled: &mut Vec<Settled>) -> OpenExperiment {
+        let OpenExperiment { mut cells, .. } = open;
         let watermark = self.reported.watermark;
-        let (is_final, cells) = open.cells.into_iter().partition(|cell| cell.bin < watermark);
-        let is_final: Vec<OpenCell> = is_final;
-        settled.extend(is_final.into_iter().map(|OpenCell { epoch, version, counts, .. }| Settled {
+        let is_final = settling::settle(&mut cells, watermark).into_iter();
+        settled.extend(is_final.map(|OpenCell { epoch, version, counts, .. }| Settled {
             id: self.reported.id.clone(),
             epoch,
             version,
@@ -287,22 +310,6 @@ impl Entry<'_> {
         }));
         OpenExperiment { watermark, cells }
     }
-}
-
-/// Adds a cell's counts to its place in a list in order.
-fn add<'a>(cells: &'a mut Vec<OpenCell>, cell: &Cell, version: usize) -> &'a Counts {
-    let place =
-        cells.binary_search_by_key(&(cell.bin, cell.epoch, version), |open| (open.bin, open.epoch, open.version));
-    let at = place.unwrap_or_else(|at| {
-        let open = OpenCell { bin: cell.bin, epoch: cell.epoch, version, counts: Counts::default() };
-        cells.insert(at, open);
-        at
-    });
-    // Found or just inserted.
-    #[expect(clippy::indexing_slicing)]
-    let open = &mut cells[at];
-    open.counts.merge(&cell.counts);
-    &open.counts
 }
 
 /// The name of a sum that is out of range.

@@ -11,6 +11,7 @@ mod ledger;
 mod metrics;
 mod mirror;
 mod publish;
+mod reader;
 mod server;
 mod steward;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::keeper::{Applied, ApplyError, Command, Keeper, KeeperError, OrderError, Wanted, WantedCommand};
-use crate::ledger::{JournalRow, Ledger, Told};
+use crate::ledger::{DecisionRow, JournalRow, Ledger, Told};
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::publish::Subscriber;
@@ -136,22 +136,42 @@ impl Bench {
     /// Carries out a person's command.
     pub(crate) fn order(&mut self, name: &str, command: WantedCommand) -> Result<Told, OrderError> {
         let by = Actor { who: "ada".to_owned(), says: String::new(), from: "127.0.0.1".to_owned() };
-        let wanted = Wanted { name: name.to_owned(), command, by, reason: "a test".to_owned(), awaited_since: None };
+        let wanted = Wanted { name: name.to_owned(), command, by, reason: "a test".to_owned() };
         self.ask(|reply| Command::Order(Box::new(wanted), reply)).expect("an answer")
     }
 
     /// The journal of an experiment, in pages of a few entries.
     pub(crate) fn journal(&mut self, name: &str) -> Vec<JournalRow> {
+        let id = self.ask(|reply| Command::Find(name.to_owned(), reply)).expect("an answer").expect("the experiment");
+        let ledger = Ledger::read_only(&self.ledger_file()).expect("it opens");
         let mut entries: Vec<JournalRow> = Vec::new();
         loop {
             let after = entries.last().map_or(0, |row| row.number);
-            let page = self.ask(|reply| Command::Journal(name.to_owned(), after, 7, reply)).expect("an answer");
-            let page = page.expect("the experiment");
+            let page = ledger.journal(&id, after, 7, 1 << 20).expect("a page");
             if page.is_empty() {
                 return entries;
             }
             entries.extend(page);
         }
+    }
+
+    /// The latest decisions of an experiment, newest first.
+    pub(crate) fn decisions(&mut self, name: &str) -> Vec<DecisionRow> {
+        let id = self.ask(|reply| Command::Find(name.to_owned(), reply)).expect("an answer").expect("the experiment");
+        Ledger::read_only(&self.ledger_file()).expect("it opens").decisions(&id, 10).expect("decisions")
+    }
+
+    /// Deletes an experiment; its id.
+    pub(crate) fn delete(&mut self, name: &str, reason: &str) -> Option<String> {
+        let (name, reason) = (name.to_owned(), reason.to_owned());
+        self.ask(|reply| Command::Delete { name, by: Actor::default(), reason, reply }).expect("an answer")
+    }
+
+    /// Changes what the keeper holds of an experiment, behind its back.
+    pub(crate) fn spoil(&mut self, id: &str, change: impl FnOnce(&mut Experiment)) {
+        let (keeper, _) = self.keeper.as_mut().expect("a keeper");
+        let live = keeper.mirror().experiments.get_mut(id).expect("the experiment");
+        change(Arc::make_mut(&mut live.spec));
     }
 
     /// The keeper's ledger fails after so many more writes; negative: never.

@@ -1,103 +1,11 @@
 //! The command line against a real `weir serve`: what people see, what programs see, and what happens when it goes wrong.
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests: to panic is to fail")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, Output, Stdio};
+mod support;
 
-const DOCUMENT: &str = "\
-apiVersion: weir.dev/v1alpha1
-kind: Experiment
-metadata: {name: checkout}
-spec:
-  service: shop
-  versions:
-    - {name: v1, baseline: true}
-    - {name: v2}
-  objectives: [{name: errors, errorRate: {max: 2%}}]
-  minExposures: 100
-";
-
-/// `weir serve` on a port and a ledger of its own; killed on drop.
-struct Serve {
-    process: Child,
-    url: String,
-    folder: tempfile::TempDir,
-}
-
-impl Serve {
-    fn start(arguments: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut process = weir(&["serve", "--listen", "127.0.0.1:0", "--ledger"])
-            .arg(folder.path().join("weir.db"))
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("`weir serve` starts");
-        let mut line = String::new();
-        let output = process.stdout.take().expect("its output");
-        BufReader::new(output).read_line(&mut line).expect("a line");
-        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
-        Self { process, url, folder }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = weir(arguments);
-        command.env("WEIR_SERVER", &self.url).current_dir(self.folder.path());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::from(self.command(arguments).output().expect("`weir` runs"))
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.folder.path().join(name), text).expect("a file");
-    }
-}
-
-impl Drop for Serve {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// `weir` without the environment's own settings.
-fn weir(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WEIR_")) {
-        command.env_remove(name);
-    }
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-/// How a command ended.
-#[derive(Debug)]
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl From<Output> for Ran {
-    fn from(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
-    }
-}
-
-impl Ran {
-    fn ok(&self) -> bool {
-        self.code == Some(0)
-    }
-
-    fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-}
+use std::io::Write;
+use std::process::Stdio;
+use support::{DOCUMENT, Ran, Serve, weir};
 
 #[test]
 fn an_experiment_is_created_shown_changed_and_deleted() {
@@ -116,7 +24,9 @@ fn an_experiment_is_created_shown_changed_and_deleted() {
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "experiment checkout unchanged\n"), "{ran:?}");
     serve.write("checkout.yaml", &DOCUMENT.replace("minExposures: 100", "minExposures: 200"));
     let ran = serve.run(&["apply", "-f", "checkout.yaml", "--output", "json"]);
-    let expected = serde_json::json!({ "experiments": [{ "name": "checkout", "result": "changed" }] });
+    let reasons = ["checkout was changed: minExposures 100 → 200.", "Weights stay."];
+    let expected =
+        serde_json::json!({ "experiments": [{ "name": "checkout", "result": "changed", "reasons": reasons }] });
     assert_eq!((ran.code, ran.json()), (Some(0), expected), "{ran:?}");
 
     let ran = serve.run(&["get"]);
@@ -221,6 +131,30 @@ fn validate_needs_no_server_and_says_everything_at_once() {
 }
 
 #[test]
+fn validate_says_which_experiments_could_match_the_same_request() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("a path of characters").to_owned()
+    };
+    let both = write("both.yaml", &format!("{DOCUMENT}---\n{}", DOCUMENT.replace("checkout", "search")));
+    let ran = Ran::from(weir(&["validate", &both]).output().expect("`weir validate`"));
+    let expected =
+        format!("{both}: spec.match: checkout and search could match the same request, and both have priority 0");
+    assert!(ran.code == Some(1) && ran.out.starts_with(&expected) && ran.out.lines().count() == 1, "{ran:?}");
+    let one = write("one.yaml", DOCUMENT);
+    let other = write("other.yaml", &DOCUMENT.replace("checkout", "search"));
+    let ran = Ran::from(weir(&["validate", &one, &other, "-o", "json"]).output().expect("`weir validate`"));
+    let json = ran.json();
+    assert_eq!((ran.code, &json["problems"][0]["file"]), (Some(1), &serde_json::json!(other)), "{ran:?}");
+    let higher = DOCUMENT.replace("checkout", "search").replace("minExposures", "priority: 1\n  minExposures");
+    let other = write("other.yaml", &higher);
+    let ran = Ran::from(weir(&["validate", &one, &other]).output().expect("`weir validate`"));
+    assert!(ran.ok() && ran.out.lines().count() == 2, "{ran:?}");
+}
+
+#[test]
 fn a_server_that_is_not_there_and_wrong_usage_are_told_apart() {
     // Nobody can listen on port 0.
     let url = "http://127.0.0.1:0";
@@ -261,116 +195,4 @@ fn a_token_is_asked_for_by_name_and_taken_from_the_environment() {
     assert_eq!(ran.code, Some(1), "{ran:?}");
     let ran = serve.run(&["apply", "-f", "checkout.yaml", "--token-value", "change-too-0123456789"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-}
-
-#[test]
-fn a_watch_prints_each_change_and_ends_when_the_experiment_is_deleted() {
-    let serve = Serve::start(&[]);
-    serve.write("checkout.yaml", DOCUMENT);
-    assert_eq!(serve.run(&["apply", "-f", "checkout.yaml"]).code, Some(0));
-    let mut watch = serve
-        .command(&["watch", "checkout", "--output", "json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("`weir watch`");
-    let mut lines = BufReader::new(watch.stdout.take().expect("its output")).lines();
-    let mut next = || -> serde_json::Value {
-        serde_json::from_str(&lines.next().expect("another line").expect("text")).expect("an object a line")
-    };
-    assert_eq!(next()["experiment"]["minExposures"], 100);
-    serve.write("checkout.yaml", &DOCUMENT.replace("minExposures: 100", "minExposures: 300"));
-    assert_eq!(serve.run(&["apply", "-f", "checkout.yaml"]).out, "experiment checkout changed\n");
-    while next()["experiment"]["minExposures"] != 300 {}
-    assert_eq!(serve.run(&["delete", "checkout"]).code, Some(0));
-    assert_eq!(watch.wait().expect("an end").code(), Some(1));
-    let mut err = String::new();
-    watch.stderr.take().expect("its errors").read_to_string(&mut err).expect("text");
-    assert!(err.contains("There is no experiment `checkout`"), "{err}");
-}
-
-/// Answers one request after the other on a free port with these; ends with the last.
-fn answer_in_turn(answers: Vec<(&'static str, String)>) -> (String, std::thread::JoinHandle<()>) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let thread = std::thread::spawn(move || {
-        for (status, body) in answers {
-            let (mut stream, _) = listener.accept().expect("a connection");
-            let mut lines = BufReader::new(stream.try_clone().expect("a second handle")).lines();
-            while !lines.next().expect("a header").expect("text").is_empty() {}
-            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-            stream.write_all((head + &body).as_bytes()).expect("an answer");
-        }
-    });
-    (url, thread)
-}
-
-#[test]
-fn a_watch_outlives_a_server_that_restarts_and_ends_when_the_experiment_has_concluded() {
-    let serve = Serve::start(&[]);
-    serve.write("checkout.yaml", DOCUMENT);
-    assert_eq!(serve.run(&["apply", "-f", "checkout.yaml"]).code, Some(0));
-    let running = serve.run(&["get", "checkout", "-o", "json"]).json();
-    let mut concluded = running.clone();
-    let began = running["state"]["startedAt"].as_u64().expect("a time");
-    concluded["state"]["phase"] =
-        serde_json::json!({ "phase": "concluded", "outcome": "promoted", "version": 1, "at": began + 90_000 });
-    let (url, thread) = answer_in_turn(vec![
-        ("200 OK", running.to_string()),
-        ("200 OK", running.to_string()),
-        ("503 Service Unavailable", r#"{"title":"Service Unavailable","detail":"Shutting down."}"#.to_owned()),
-        ("200 OK", concluded.to_string()),
-    ]);
-    let ran = weir(&["watch", "checkout", "--until-concluded", "--server", &url]).output().expect("`weir watch`");
-    let ran = Ran::from(ran);
-    thread.join().expect("every answer was asked for");
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    let lines: Vec<&str> = ran.out.lines().collect();
-    assert_eq!(lines.len(), 2, "{ran:?}");
-    assert!(lines[0].contains(" · running · v1 99%, v2 1%"), "{ran:?}");
-    assert!(lines[1].starts_with("after 1 m 30 s · promoted v2 · v2 100%"), "{ran:?}");
-    assert!(ran.err.contains("answered 503: Shutting down; still trying"), "{ran:?}");
-}
-
-#[test]
-fn people_command_an_experiment_and_its_journal_is_explained_and_replayed() {
-    let serve = Serve::start(&["--decision-interval", "100ms"]);
-    serve.write("checkout.yaml", DOCUMENT);
-    assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
-    let ran = |arguments: &[&str]| {
-        let mut command = serve.command(arguments);
-        Ran::from(command.env("WEIR_ACTOR", "ada@laptop").output().expect("`weir` runs"))
-    };
-    let no_reason = ran(&["pause", "checkout"]);
-    assert!(!no_reason.ok() && no_reason.err.contains("--reason"), "{no_reason:?}");
-    let paused = ran(&["pause", "checkout", "--reason", "a meeting"]);
-    assert!(paused.ok() && paused.out.starts_with("experiment checkout: pause\n"), "{paused:?}");
-    let again = ran(&["pause", "checkout", "--reason", "a meeting"]);
-    assert!(!again.ok() && again.err.contains("paused already"), "{again:?}");
-    let wrong = ran(&["set-weights", "checkout", "v1=50%", "--reason", "x"]);
-    assert!(!wrong.ok() && wrong.err.contains("50.00% in all"), "{wrong:?}");
-    assert!(ran(&["set-weights", "checkout", "v1=70%", "v2=30%", "--reason", "a load test"]).ok());
-    let shown = ran(&["get", "checkout"]).out;
-    assert!(shown.contains("paused, weights by hand") && shown.contains("ada@laptop (as they say)"), "{shown}");
-    assert!(ran(&["resume", "checkout", "--reason", "done"]).ok());
-    let promoted = ran(&["promote", "checkout", "v2", "--reason", "the launch"]);
-    assert!(promoted.ok(), "{promoted:?}");
-
-    let told = ran(&["explain", "checkout"]);
-    for part in ["checkout is a canary release of v2", "It was paused by hand. “a meeting”", "v2 was promoted by hand"]
-    {
-        assert!(told.ok() && told.out.contains(part), "{part}: {told:?}");
-    }
-    let replayed = ran(&["replay", "checkout"]);
-    assert!(replayed.ok() && replayed.out.contains("all equal"), "{replayed:?}");
-    let offline = ran(&["replay", "checkout", "--ledger", "weir.db"]);
-    assert!(offline.ok() && offline.out == replayed.out, "{offline:?} {replayed:?}");
-    serve.write("steps.yaml", &DOCUMENT.replace("minExposures: 100", "strategy: {canary: {steps: [1%, 20%]}}"));
-    let with = ran(&["replay", "checkout", "--with", "steps.yaml"]);
-    assert!(with.ok() && with.out.contains("this is counterfactual"), "{with:?}");
-    serve.write("alien.yaml", &DOCUMENT.replace("minExposures: 100", "deadline: 3s"));
-    let alien = ran(&["replay", "checkout", "--with", "alien.yaml"]);
-    assert!(!alien.ok() && alien.err.contains("spec.deadline"), "{alien:?}");
-    let nobody = ran(&["replay", "nobody", "--ledger", "weir.db"]);
-    assert!(!nobody.ok() && nobody.err.contains("no experiment `nobody`"), "{nobody:?}");
 }

@@ -83,3 +83,26 @@ fn power_answers_for_several_effects() {
     assert_eq!((code, err.as_str()), (Some(0), ""));
     assert!(out.contains("errors 0%") && out.contains("errors 50.0%") && out.contains("ROLLED BACK"), "{out}");
 }
+
+#[test]
+fn a_fault_that_no_run_met_is_told_once_and_over_many_runs() {
+    let scenario = format!("{EXPERIMENT}---\n{SCENARIO}faults: {{silences: [{{from: 29m, until: 30m}}]}}\n");
+    let folder = Folder::with(&[("a.yaml", &scenario)]);
+    let one = folder.weir(&["simulate", "a.yaml"]).1;
+    assert!(one.contains("never reached: the silence at 29m (it ended after"), "{one}");
+    let many = folder.weir(&["simulate", "a.yaml", "--runs", "3"]).1;
+    assert!(many.contains("never reached in 100% of runs: the silence at 29m"), "{many}");
+}
+
+#[test]
+fn power_takes_a_scenarios_experiment_and_no_conversion_without_a_reward() {
+    let folder = Folder::with(&[("a.yaml", &format!("{EXPERIMENT}---\n{SCENARIO}"))]);
+    let arguments = ["power", "-f", "a.yaml", "--rate", "100/s", "--runs", "2", "--duration", "10m"];
+    let (code, out, err) = folder.weir(&arguments);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.starts_with("checkout at 100"), "{out}");
+    for also in ["--baseline-conversion", "--candidate-conversion"] {
+        let (code, _, err) = folder.weir(&[&arguments[..], &[also, "5%"]].concat());
+        assert!(code == Some(1) && err.contains("checkout has no reward"), "{err}");
+    }
+}

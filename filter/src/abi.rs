@@ -128,6 +128,7 @@ unsafe extern "C" {
 /// Memory for bytes that Envoy hands over, in the middle of the host call that asked for them: it must touch nothing else.
 /// Null, which Envoy takes as a call that failed, when there is no room.
 #[cfg_attr(target_arch = "wasm32", unsafe(export_name = "malloc"))]
+#[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "only Envoy calls it"))]
 pub(crate) extern "C" fn allocate(length: usize) -> *mut u8 {
     match Layout::array::<u8>(length.max(1)) {
         // SAFETY: the layout is not empty.

@@ -1,10 +1,12 @@
-//! The comparison with other policies: its scenarios, and the table that `docs/comparison.md` shows.
+//! The comparison with other policies: its scenarios. What `docs/comparison.md` shows of them is made by `table`.
 
-use crate::many::{self, Many, Mean, Share};
-use crate::plot::clock;
+mod table;
+
+pub use table::{summary, tables};
+
+use crate::many::{self, Many};
 use crate::policy::Name;
 use crate::scenario::{Scenario, read};
-use std::fmt::Write;
 
 /// Requests per second of each part.
 pub const RATES: [u32; 3] = [1, 10, 100];
@@ -51,9 +53,22 @@ versions:
     read(&text).ok()
 }
 
+/// A case at a rate, and what came of it by policy: Weir first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// Requests per second.
+    pub rate: u32,
+    /// What the candidate does.
+    pub case: Case,
+    /// What Weir promises: false roll-backs and false promotions with at most this probability.
+    pub alpha: f64,
+    /// By policy, in the order of [`Name::ALL`].
+    pub many: Vec<Many>,
+}
+
 /// What is compared: by rate, case and policy.
 #[must_use]
-pub fn measure(runs: u64, progress: &(dyn Fn(&str, u64) + Sync)) -> Vec<(u32, Case, Vec<Many>)> {
+pub fn measure(runs: u64, progress: &(dyn Fn(&str, u64) + Sync)) -> Vec<Measured> {
     let mut measured = Vec::new();
     for rate in RATES {
         for case in CASES {
@@ -62,50 +77,11 @@ pub fn measure(runs: u64, progress: &(dyn Fn(&str, u64) + Sync)) -> Vec<(u32, Ca
                 let what = format!("{rate}/s, {}, {}", case.title, policy.word());
                 many::run(&scenario, *policy, runs, &|done| progress(&what, done))
             });
-            measured.push((rate, case, all.collect()));
+            let many: Vec<Many> = all.collect();
+            measured.push(Measured { rate, case, alpha: scenario.experiment.alpha.roll_back, many });
         }
     }
     measured
-}
-
-/// The tables, as Markdown.
-#[must_use]
-pub fn tables(measured: &[(u32, Case, Vec<Many>)]) -> String {
-    let mut text = String::new();
-    for (rate, case, all) in measured {
-        let _ = write!(text, "\n### {rate} requests/s: {}\n\n{HEAD}", case.title);
-        for many in all {
-            let guarantee = if many.policy == "Weir" { "≤ 5%, at any look" } else { "none stated" };
-            let _ = writeln!(
-                text,
-                "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
-                many.policy,
-                share(many.false_roll_back),
-                share(many.bad_promoted),
-                guarantee,
-                mean(many.met_bad),
-                mean(many.met_bad_in_all),
-                many.time_ms.p50.map_or_else(|| "later".to_owned(), clock),
-                many.time_ms.p90.map_or_else(|| "later".to_owned(), clock),
-                mean(many.regret),
-            );
-        }
-    }
-    text
-}
-
-const HEAD: &str = "| policy | rolled back falsely | bad promoted | guarantee | bad requests until decided | bad requests in 24 h | \
-                    decided: half by | 90% by | regret |\n|---|---|---|---|---|---|---|---|---|\n";
-
-fn share(share: Option<Share>) -> String {
-    share.map_or_else(
-        || "–".to_owned(),
-        |share| format!("{:.1}% ({:.1}–{:.1}%)", 100.0 * share.share(), 100.0 * share.low, 100.0 * share.high),
-    )
-}
-
-fn mean(mean: Mean) -> String {
-    if mean.mean == 0.0 { "0".to_owned() } else { format!("{:.0} ± {:.0}", mean.mean, mean.plus_minus) }
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! Compares what happened with what a scenario says must.
 
 use crate::run::{Ending, Run};
-use crate::scenario::{Expect, Scenario};
+use crate::scenario::{Expect, Got, Scenario};
 use weir_core::duration::format_milliseconds;
+use weir_engine::words::percent;
 
 /// What is not as it was expected, in sentences; none: all is.
 #[must_use]
 pub fn broken(scenario: &Scenario, run: &Run) -> Vec<String> {
     let Some(expect) = &scenario.expect else { return Vec::new() };
-    let Expect { outcome, version, rolled_back, by_ms, not_before_ms, holds } = expect;
+    let Expect { outcome, version, rolled_back, by_ms, not_before_ms, holds, says, does, got } = expect;
     let name = |version: usize| scenario.experiment.version_name(version);
     let mut broken = Vec::new();
     if let Some(outcome) = outcome.filter(|outcome| *outcome != run.ending) {
@@ -45,7 +46,39 @@ pub fn broken(scenario: &Scenario, run: &Run) -> Vec<String> {
             broken.push(format!("weights moved at {at}: {}", moved.reasons.join(" ")));
         }
     }
+    for words in says {
+        let said = |reasons: &Vec<String>| reasons.iter().any(|reason| reason.contains(words.as_str()));
+        if !run.decisions.iter().any(|decision| said(&decision.reasons)) {
+            broken.push(format!("nobody said \"{words}\""));
+        }
+    }
+    for action in does {
+        if !run.decisions.iter().any(|decision| decision.action == *action) {
+            broken.push(format!("it never did {action:?}"));
+        }
+    }
+    got.iter().for_each(|got| broken.extend(lacks(run, got)));
     broken
+}
+
+/// What a version got that it should not have, or did not.
+fn lacks(run: &Run, got: &Got) -> Vec<String> {
+    let Some(version) = run.versions.get(got.version) else { return Vec::new() };
+    #[expect(clippy::cast_precision_loss, reason = "requests of a run")]
+    let share = version.requests as f64 / run.requests.max(1) as f64;
+    let mut lacks = Vec::new();
+    if !(got.least..=got.most).contains(&share) {
+        let [share, least, most] = [share, got.least, got.most].map(percent);
+        lacks.push(format!("{} got {share} of the requests, not {least} to {most}", version.name));
+    }
+    if version.requests > got.requests {
+        lacks.push(format!("{} got {} requests, more than {}", version.name, version.requests, got.requests));
+    }
+    if version.settled.assigned < got.settled {
+        let settled = version.settled.assigned;
+        lacks.push(format!("of {} only {settled} exposures have settled, not {}", version.name, got.settled));
+    }
+    lacks
 }
 
 /// An ending as scenarios name it.

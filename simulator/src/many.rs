@@ -12,6 +12,9 @@ use serde::Serialize;
 /// Confidence of every interval here.
 pub const CONFIDENCE: f64 = 0.95;
 
+/// Most users of all runs that go on at once: some 32 bytes each.
+const MOST_USERS_AT_ONCE: u64 = 20_000_000;
+
 /// How often, with its Clopper–Pearson interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -134,6 +137,19 @@ pub struct Many {
     /// Runs in which something else came out than the scenario expects; absent without an expectation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unexpected: Option<Share>,
+    /// What of the scenario some runs ended before, and how many.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreached: Vec<Unreached>,
+}
+
+/// What of the scenario some runs ended before.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unreached {
+    /// As in "the silence at 3h".
+    pub what: String,
+    /// How many runs ended before it.
+    pub share: Share,
 }
 
 /// One way to end.
@@ -151,9 +167,12 @@ pub struct Ended {
 /// Runs a scenario many times on every core. `progress` hears now and then how many are done.
 #[must_use]
 pub fn run(scenario: &Scenario, policy: Name, runs: u64, progress: &(dyn Fn(u64) + Sync)) -> Many {
-    let all = parallel::map(runs, progress, |run| {
+    let words = scenario.expect.as_ref().is_some_and(|expect| !expect.says.is_empty());
+    let watching = if words { Watching::Words } else { Watching::Outcome };
+    let users = scenario.users.as_ref().map_or(0, |users| u64::from(users.count));
+    let all = parallel::map_on(parallel::at_once(users, MOST_USERS_AT_ONCE), runs, progress, |run| {
         let seed = seed_of(scenario.seed, run);
-        simulate(scenario, policy.make(seed).as_mut(), seed, Watching::Outcome)
+        simulate(scenario, policy.make(seed).as_mut(), seed, watching)
     });
     summary(scenario, policy.make(0).name(), &all)
 }
@@ -183,6 +202,10 @@ pub fn summary(scenario: &Scenario, policy: String, all: &[Run]) -> Many {
     #[expect(clippy::cast_precision_loss, reason = "requests of a run")]
     let met: Vec<f64> = all.iter().map(|run| run.met_bad as f64).collect();
     let mean = |of: fn(&Run) -> f64| Mean::of(&all.iter().map(of).collect::<Vec<_>>());
+    let unreached = scenario.dated().into_iter().filter_map(|(what, at)| {
+        let share = share(&|run| run.ended_at_ms <= at);
+        (share.count > 0).then_some(Unreached { what, share })
+    });
     let some_bad = candidates().any(is_bad);
     Many {
         experiment: scenario.experiment.name.clone(),
@@ -206,6 +229,7 @@ pub fn summary(scenario: &Scenario, policy: String, all: &[Run]) -> Many {
         met_bad_in_all: mean(|run| run.met_bad_in_all),
         regret: mean(|run| run.regret),
         unexpected: scenario.expect.as_ref().map(|_| share(&|run| !crate::expect::broken(scenario, run).is_empty())),
+        unreached: unreached.collect(),
     }
 }
 

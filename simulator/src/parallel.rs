@@ -3,12 +3,29 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// Calls `run` for 0 to `runs` − 1 and returns what it answered, in order. `progress` hears now and then how many are done.
-pub fn map<T: Send>(runs: u64, progress: &(dyn Fn(u64) + Sync), run: impl Fn(u64) -> T + Sync) -> Vec<T> {
-    let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
+/// How many runs go on at once, where each takes so much memory, of so much that there is: as many as there are cores, at least one.
+#[must_use]
+pub fn at_once(each: u64, all: u64) -> usize {
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    cores.min(usize::try_from(all / each.max(1)).unwrap_or(cores)).max(1)
+}
+
+/// Calls `run` for 0 to `runs` − 1 on every core and returns what it answered, in order. `progress` hears now and then how many are
+/// done.
+pub fn map<T: Send>(runs: u64, progress: &(dyn Fn(u64) + Sync), run: impl Fn(u64) -> T + Sync) -> Vec<T> {
+    map_on(at_once(1, u64::MAX), runs, progress, run)
+}
+
+/// The same, so many at once.
+pub fn map_on<T: Send>(
+    at_once: usize,
+    runs: u64,
+    progress: &(dyn Fn(u64) + Sync),
+    run: impl Fn(u64) -> T + Sync,
+) -> Vec<T> {
+    let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
     let mut found: Vec<(u64, T)> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..cores)
+        let workers: Vec<_> = (0..at_once)
             .map(|_| {
                 scope.spawn(|| {
                     let mut found = Vec::new();
@@ -39,6 +56,13 @@ mod tests {
 
     #[test]
     fn answers_come_in_the_order_of_the_runs() {
-        assert_eq!(map(1_000, &|_| {}, |run| run * run), (0..1_000).map(|run| run * run).collect::<Vec<_>>());
+        assert_eq!(map_on(3, 1_000, &|_| {}, |run| run * run), (0..1_000).map(|run| run * run).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_needs_much_memory_runs_on_fewer_cores() {
+        assert_eq!(at_once(10, 10), 1);
+        assert_eq!(at_once(100, 10), 1, "at least one");
+        assert_eq!(at_once(1, u64::MAX), thread::available_parallelism().map_or(1, std::num::NonZero::get));
     }
 }

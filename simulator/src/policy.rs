@@ -16,7 +16,7 @@ pub use z_test::PeekingZTest;
 use weir_core::report::Counts;
 use weir_engine::decide::{Action, Decision};
 use weir_engine::health::Health;
-use weir_engine::spec::Experiment;
+use weir_engine::spec::{Experiment, TOTAL_WEIGHT};
 use weir_engine::state::{Epoch, Observations, Outcome, Phase, State};
 
 /// What a policy may look at.
@@ -68,14 +68,23 @@ pub enum Name {
     PeekingZTest,
     /// See [`Uniform`].
     Uniform,
-    /// See [`Iter8Like`].
+    /// See [`Iter8Like::absolute`].
     Iter8Like,
+    /// See [`Iter8Like::relative`].
+    Iter8LikeRelative,
 }
 
 impl Name {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Weir, Self::FlaggerLike, Self::FlaggerLikeExamples, Self::PeekingZTest, Self::Uniform, Self::Iter8Like];
+    pub const ALL: [Self; 7] = [
+        Self::Weir,
+        Self::FlaggerLike,
+        Self::FlaggerLikeExamples,
+        Self::PeekingZTest,
+        Self::Uniform,
+        Self::Iter8Like,
+        Self::Iter8LikeRelative,
+    ];
 
     /// A policy for one run.
     #[must_use]
@@ -86,7 +95,8 @@ impl Name {
             Self::FlaggerLikeExamples => Box::new(FlaggerLike::as_in_examples()),
             Self::PeekingZTest => Box::<PeekingZTest>::default(),
             Self::Uniform => Box::new(Uniform),
-            Self::Iter8Like => Box::new(Iter8Like::new(seed)),
+            Self::Iter8Like => Box::new(Iter8Like::absolute()),
+            Self::Iter8LikeRelative => Box::new(Iter8Like::relative(seed)),
         }
     }
 
@@ -100,6 +110,7 @@ impl Name {
             Self::PeekingZTest => "peeking-z-test",
             Self::Uniform => "uniform",
             Self::Iter8Like => "iter8-like",
+            Self::Iter8LikeRelative => "iter8-like-relative",
         }
     }
 
@@ -137,6 +148,13 @@ fn promote(state: &State, version: usize, now: u64, reason: String) -> Decision 
     Decision { at: now, action: Action::Promote, reasons: vec![reason], state }
 }
 
+/// Nobody won: the traffic goes to the baseline, and no version is said to be bad.
+fn give_up(experiment: &Experiment, state: &State, now: u64, reason: String) -> Decision {
+    let mut state = state.clone();
+    state.phase = Phase::Concluded { outcome: Outcome::Inconclusive, version: experiment.baseline, at: now };
+    Decision { at: now, action: Action::Conclude, reasons: vec![reason], state }
+}
+
 /// Everything goes back to the baseline.
 fn roll_back(experiment: &Experiment, state: &State, now: u64, reason: String) -> Decision {
     let mut state = state.clone();
@@ -152,7 +170,53 @@ fn ended(seen: &[Counts], version: usize) -> (u64, u64) {
     seen.get(version).map_or((0, 0), |counts| (counts.completed, counts.failed))
 }
 
+/// Mean duration of what was served, in milliseconds; `None` of nothing.
+fn mean_ms(counts: &Counts) -> Option<f64> {
+    let served = counts.completed.saturating_sub(counts.failed);
+    #[expect(clippy::cast_precision_loss, reason = "requests of an hour")]
+    (served > 0).then(|| 1_000.0 * counts.latency_sum / served as f64)
+}
+
+/// The share of what ended that failed; `None` of nothing.
+fn error_rate(counts: &Counts) -> Option<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "requests of an hour")]
+    (counts.completed > 0).then(|| counts.failed as f64 / counts.completed as f64)
+}
+
 /// The one candidate of a canary: reconstructions know two versions.
 fn candidate(experiment: &Experiment) -> usize {
     (0..experiment.versions.len()).find(|version| *version != experiment.baseline).unwrap_or(0)
+}
+
+/// The canary gets so much, the baseline the rest.
+fn canary_weights(experiment: &Experiment, of_canary: u32) -> Vec<u32> {
+    let canary = candidate(experiment);
+    let of = |version: usize| match version {
+        version if version == canary => of_canary,
+        version if version == experiment.baseline => TOTAL_WEIGHT - of_canary,
+        _ => 0,
+    };
+    (0..experiment.versions.len()).map(of).collect()
+}
+
+/// A look every so often.
+#[derive(Debug)]
+struct Cadence {
+    interval_ms: u64,
+    looks: u32,
+}
+
+impl Cadence {
+    const fn every(interval_ms: u64) -> Self {
+        Self { interval_ms, looks: 0 }
+    }
+
+    /// Which look it is, from 1; `None` until the next one is due.
+    fn look(&mut self, now: u64) -> Option<u32> {
+        if now < u64::from(self.looks + 1) * self.interval_ms {
+            return None;
+        }
+        self.looks += 1;
+        Some(self.looks)
+    }
 }

@@ -60,6 +60,9 @@ pub struct Run {
     pub lost_reports: u64,
     /// Decisions that moved traffic or ended it, and those whose reasons changed.
     pub decisions: Vec<Logged>,
+    /// What of the scenario begins later than it ended: this run says nothing about it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreached: Vec<String>,
     /// Weights, beliefs and evidence over time; empty unless asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub points: Vec<Point>,

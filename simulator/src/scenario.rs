@@ -2,11 +2,14 @@
 //! by `read`, its courses over time computed by `course`.
 
 pub mod course;
+mod dated;
 mod read;
+mod read_faults;
 mod read_parts;
 #[cfg(test)]
 mod tests;
 
+use weir_engine::decide::Action;
 use weir_engine::spec::Experiment;
 
 pub use course::{Change, Drift, Leak};
@@ -23,6 +26,10 @@ pub const DEFAULT_RATE: f64 = 10.0;
 pub const DEFAULT_USERS: u32 = 10_000;
 /// Workers, unless a scenario says otherwise.
 pub const DEFAULT_WORKERS: u32 = 4;
+/// Most requests per second at any moment, cycle and bursts included.
+pub const MOST_RATE: f64 = 1e6;
+/// Most requests that one run may be expected to have: half an hour of a core.
+pub const MOST_REQUESTS: f64 = 1e10;
 
 /// What is simulated.
 #[derive(Debug, Clone)]
@@ -160,6 +167,74 @@ pub struct Faults {
     pub deaths: Vec<Death>,
     /// The controller is away.
     pub controller: Vec<Outage>,
+    /// Workers whose clock was wrong when they began, and stays so: a worker's clock never steps.
+    pub clocks: Vec<WrongClock>,
+    /// Somebody sets the controller's time of day.
+    pub clock_steps: Vec<ClockStep>,
+    /// Requests that get their version and are not recorded: something loses or moves exposures of one version.
+    pub unrecorded: Vec<Unrecorded>,
+}
+
+/// A share of the workers, with a clock of their own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WrongClock {
+    /// Of the workers, the first so many; rounded up.
+    pub share: f64,
+    /// Milliseconds by which it is ahead; negative: behind.
+    pub ahead_ms: i64,
+}
+
+/// A step of the controller's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockStep {
+    /// Virtual milliseconds.
+    pub at_ms: u64,
+    /// Milliseconds forward; negative: back.
+    pub forward_ms: i64,
+}
+
+/// A share of the exposures of one version, for a stretch of time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Unrecorded {
+    /// Virtual milliseconds.
+    pub from_ms: u64,
+    /// Virtual milliseconds.
+    pub until_ms: u64,
+    /// Whose.
+    pub version: usize,
+    /// Each with this probability.
+    pub share: f64,
+}
+
+impl Faults {
+    /// By how many milliseconds a worker's clock is ahead; negative: behind.
+    #[must_use]
+    pub fn clock_of(&self, worker: u32, workers: u32) -> i64 {
+        let wrong = self.clocks.iter().find(|clock| worker < part(clock.share, workers));
+        wrong.map_or(0, |clock| clock.ahead_ms)
+    }
+
+    /// By how many milliseconds the controller's clock is ahead at a time; negative: behind.
+    #[must_use]
+    pub fn controllers_clock(&self, now_ms: u64) -> i64 {
+        self.clock_steps.iter().filter(|step| step.at_ms <= now_ms).map(|step| step.forward_ms).sum()
+    }
+
+    /// The share of exposures that are not recorded at a time, by version; empty: all are.
+    #[must_use]
+    pub fn unrecorded_at(&self, now_ms: u64, versions: usize) -> Vec<f64> {
+        let on = |lost: &&Unrecorded| (lost.from_ms..lost.until_ms).contains(&now_ms);
+        if !self.unrecorded.iter().any(|lost| on(&lost)) {
+            return Vec::new();
+        }
+        let mut recorded = vec![1.0; versions];
+        for lost in self.unrecorded.iter().filter(on) {
+            if let Some(recorded) = recorded.get_mut(lost.version) {
+                *recorded *= 1.0 - lost.share;
+            }
+        }
+        recorded.into_iter().map(|recorded: f64| 1.0 - recorded).collect()
+    }
 }
 
 /// A share of the workers, for a stretch of time.
@@ -213,4 +288,25 @@ pub struct Expect {
     pub not_before_ms: Option<u64>,
     /// A stretch in which no weight may move.
     pub holds: Vec<(u64, u64)>,
+    /// Words that the reasons of some decision must have.
+    pub says: Vec<String>,
+    /// What must have been done at some time.
+    pub does: Vec<Action>,
+    /// What some versions must have got.
+    pub got: Vec<Got>,
+}
+
+/// What a version must have got.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Got {
+    /// Which.
+    pub version: usize,
+    /// Of all requests, at least this share.
+    pub least: f64,
+    /// Of all requests, at most this share.
+    pub most: f64,
+    /// At most so many requests.
+    pub requests: u64,
+    /// At least so many settled exposures.
+    pub settled: u64,
 }

@@ -64,7 +64,9 @@ impl<'s> World<'s> {
             scenario,
             demand: Demand::new(scenario, &mut random),
             random,
-            workers: (0..scenario.workers).map(|_| Worker::new(Some(plan.clone()), 0)).collect(),
+            workers: (0..scenario.workers)
+                .map(|worker| Worker::new(Some(plan.clone()), 0, scenario.faults.clock_of(worker, scenario.workers)))
+                .collect(),
             controller: Controller::new(&scenario.experiment, policy.sees_outcomes_as_they_end()),
             policy,
             state,
@@ -116,15 +118,20 @@ impl<'s> World<'s> {
         let count = self.scenario.workers;
         #[expect(clippy::cast_precision_loss, reason = "a second")]
         let expected = self.scenario.traffic.rate_at(now) * TICK_MS as f64 / 1_000.0 / f64::from(count);
-        let arrivals = Poisson::new(expected).ok();
+        // Without any traffic there is no such distribution; with more than a scenario may have there is none either.
+        let arrivals = (expected > 0.0).then(|| Poisson::new(expected).ok()).flatten();
         self.now_requests.fill(0);
         let away = is_away(&faults.controller, now, 0, 1);
+        self.demand.lose(faults.unrecorded_at(now, self.requests.len()));
+        // Whatever the controller keeps is by its own clock.
+        let received = set(then, faults.controllers_clock(then));
         for (index, worker) in (0..count).zip(&mut self.workers) {
             let cut = away || is_away(&faults.partitions, now, index, count);
             if faults.deaths.iter().any(|death| (now..then).contains(&death.at_ms) && index < part(death.share, count))
             {
                 // What was under way is lost with it; its unfinished bins never settle.
-                let next = Worker::new((!cut).then(|| self.plan.clone()), now);
+                let clock = faults.clock_of(index, count);
+                let next = Worker::new((!cut).then(|| self.plan.clone()), now, clock);
                 self.controller.bury(std::mem::replace(worker, next).open);
             }
             worker.finish(now);
@@ -135,7 +142,7 @@ impl<'s> World<'s> {
             )]
             let arrived = arrivals.map_or(0, |arrivals| arrivals.sample(&mut self.random) as u64);
             self.demand.serve(&mut self.random, worker, now, arrived, &mut self.now_requests);
-            self.controller.dropped(then, worker.report(then));
+            self.controller.dropped(received, worker.report(then));
             if cut {
                 continue;
             }
@@ -143,12 +150,12 @@ impl<'s> World<'s> {
             if is_away(&faults.silences, now, index, count) {
                 continue;
             }
-            worker.heartbeat(then);
+            worker.heartbeat(received);
             if worker.has_report() {
                 if happens(&mut self.random, faults.lost_reports) {
                     self.lost_reports += 1;
                 } else {
-                    worker.deliver(&mut self.controller, then);
+                    worker.deliver(&mut self.controller, received);
                 }
             }
         }
@@ -165,10 +172,13 @@ impl<'s> World<'s> {
 
     /// A look of the controller: what the policy decides is carried out.
     fn look(&mut self, now: u64) {
-        let (stirred, settled) = self.controller.open_counts(&self.workers, now);
-        let health = self.controller.health(&self.workers, now);
+        let clock = self.scenario.faults.controllers_clock(now);
+        let told = set(now, clock);
+        self.controller.set_clock(clock, told);
+        let (stirred, settled) = self.controller.open_counts(&self.workers, told);
+        let health = self.controller.health(&self.workers, told);
         let view = View {
-            now,
+            now: told,
             observations: self.controller.observations(),
             stirred,
             settled,
@@ -186,7 +196,7 @@ impl<'s> World<'s> {
         let changes = action.changes_the_plan();
         self.state = state;
         self.watcher.look(experiment, &self.state, self.controller.observations(), now, requests);
-        if action.moves_traffic() || self.watcher.is_news(action, &reasons) {
+        if action.moves_traffic() || self.watcher.is_news(action, &reasons) || action == Action::Ask {
             let weights = self.state.weights_in_force(experiment);
             self.decisions.push(Logged { at_ms: now, action, requests, weights, reasons });
         }
@@ -257,10 +267,16 @@ impl<'s> World<'s> {
             regret: self.regret,
             lost_reports: self.lost_reports,
             decisions: self.decisions,
+            unreached: scenario.unreached(now),
             points,
             warnings,
         }
     }
+}
+
+/// A time as a clock shows it that is so many milliseconds ahead.
+fn set(now: u64, ahead_ms: i64) -> u64 {
+    now.saturating_add_signed(ahead_ms)
 }
 
 fn is_away(outages: &[Outage], now: u64, worker: u32, workers: u32) -> bool {

@@ -124,3 +124,82 @@ fn a_picture_has_a_line_for_every_version_and_says_how_it_ended() {
     assert!(svg.contains("rolled back to v1") && svg.contains("v1 (baseline)"), "{svg}");
     assert!(svg.matches("<path").count() > 20 && !svg.contains("NaN"));
 }
+
+#[test]
+fn a_run_that_ends_before_a_fault_says_that_it_never_met_it() {
+    let scenario =
+        canary("traffic: 50/s\nversions: {v2: {errors: 100%}}\nfaults: {silences: [{from: 3h, until: 4h}]}\n");
+    let run = run(&scenario, 1);
+    assert_eq!(run.unreached, ["the silence at 3h"], "it ended at {} ms", run.ended_at_ms);
+    let many = many::run(&scenario, Name::Weir, 4, &|_| {});
+    assert_eq!(many.unreached.iter().map(|unreached| unreached.share.count).collect::<Vec<_>>(), [4]);
+    assert!(!many::summary(&scenario, "Weir".to_owned(), &[]).unreached.iter().any(|unreached| unreached.share.of > 0));
+}
+
+/// Whether weights ever moved between two times, and what was said then.
+fn held(run: &Run, from_ms: u64, until_ms: u64) -> String {
+    let within = || run.decisions.iter().filter(|decision| (from_ms..until_ms).contains(&decision.at_ms));
+    assert!(within().all(|decision| !decision.action.moves_traffic()), "{:#?}", run.decisions);
+    within().flat_map(|decision| decision.reasons.clone()).collect()
+}
+
+#[test]
+fn a_step_of_the_controllers_clock_holds_the_weights_either_way_and_then_it_goes_on() {
+    // Set back, it is behind every worker's, and they hold the weights until it is right again.
+    for (steps, until_ms) in
+        [("{at: 60s, forward: 20s}", 180_000), ("{at: 60s, back: 20s}, {at: 10m, forward: 20s}", 720_000)]
+    {
+        let scenario = canary(&format!("traffic: 100/s\nfaults: {{clockSteps: [{steps}]}}\n"));
+        let run = simulate(&scenario, &mut Weir::in_words(), 1, Watching::Everything);
+        let said = held(&run, 60_000, until_ms);
+        assert!(said.contains("a clock stepped by 20 s"), "{steps}: {said}");
+        assert_eq!((run.ending, run.version), (Ending::Promoted, 1), "{steps}");
+        let settled: u64 = run.versions.iter().map(|version| version.settled.assigned).sum();
+        assert!(run.requests - settled < 100 * 60, "{steps}: nothing is counted twice or lost");
+    }
+}
+
+#[test]
+fn workers_with_a_clock_of_their_own_hold_the_weights_unless_they_are_few() {
+    for way in ["ahead: 2m", "behind: 2m"] {
+        let faults = |share: &str| {
+            format!("traffic: 100/s\nduration: 2h\nworkers: 20\nfaults: {{clocks: [{{share: {share}, {way}}}]}}\n")
+        };
+        let half = simulate(&canary(&faults("50%")), &mut Weir::in_words(), 1, Watching::Everything);
+        assert!(held(&half, 0, 7_200_000).contains("a clock stepped by"), "{way}: {half:?}");
+        let few = simulate(&canary(&faults("5%")), &mut Weir::in_words(), 1, Watching::Everything);
+        assert_eq!(few.ending, Ending::Promoted, "{way}: one of twenty");
+    }
+}
+
+#[test]
+fn unrecorded_requests_break_the_sample_ratio_and_nobody_is_promoted() {
+    let scenario = canary("traffic: 100/s\nduration: 6h\nfaults: {unrecorded: [{version: v2, share: 30%}]}\n");
+    let run = simulate(&scenario, &mut Weir::in_words(), 1, Watching::Everything);
+    assert_eq!(run.ending, Ending::Undecided, "{:?}", run.decisions);
+    assert!(run.warnings.iter().any(|warning| warning.contains("do not follow the weights")), "{:?}", run.warnings);
+    let got = &run.versions[1];
+    #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+    let recorded = got.settled.assigned as f64 / got.requests as f64;
+    assert!((0.6..0.75).contains(&recorded), "{recorded}");
+}
+
+#[test]
+fn whoever_approves_in_a_simulation_is_said_to_be_simulated() {
+    let mut scenario = canary("traffic: 200/s\n");
+    scenario.experiment.approvals.step = true;
+    scenario.experiment.approvals.promotion = true;
+    let run = simulate(&scenario, &mut Weir::in_words(), 1, Watching::Everything);
+    let approved: Vec<&String> = run
+        .decisions
+        .iter()
+        .flat_map(|decision| &decision.reasons)
+        .filter(|reason| reason.contains("pproved"))
+        .collect();
+    assert!(!approved.is_empty());
+    for decision in
+        run.decisions.iter().filter(|decision| decision.reasons.iter().any(|reason| reason.starts_with("Approved")))
+    {
+        assert!(decision.reasons.iter().any(|reason| reason.contains("simulated person")), "{decision:?}");
+    }
+}

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use weir_tests::envoy::CONTROLLER;
 use weir_tests::wait::{PATIENCE, eventually};
-use weir_tests::{Client, Controller, Envoy, Upstream};
+use weir_tests::{Client, Controller, Envoy, Gate, Upstream};
 
 const EXPERIMENT: &str = "
 apiVersion: weir.dev/v1alpha1
@@ -22,10 +22,11 @@ spec:
   bin: 1s
 ";
 
-/// Two versions, the controller with an experiment, and an Envoy between them.
+/// Two versions, the controller with an experiment, and an Envoy between them, with a gate before the controller.
 struct Bench {
     _upstreams: [Upstream; 2],
     controller: Controller,
+    gate: Gate,
     envoy: Envoy,
     clients: Vec<Client>,
 }
@@ -35,15 +36,16 @@ impl Bench {
         let upstreams = [Upstream::start("v1").await, Upstream::start("v2").await];
         let controller = Controller::start_with(&["--decision-interval", "200ms"]).await;
         controller.apply(experiment);
+        let gate = Gate::start(controller.address()).await;
         let envoy = Envoy::builder()
             .version(&upstreams[0])
             .version(&upstreams[1])
-            .controller(controller.address())
+            .controller(gate.address())
             .plugin(&json!({"controller": {"cluster": CONTROLLER, "reportInterval": "200ms"}}))
             .start()
             .await;
         let clients = envoy.connect_to_every_worker().await;
-        Self { _upstreams: upstreams, controller, envoy, clients }
+        Self { _upstreams: upstreams, controller, gate, envoy, clients }
     }
 
     async fn view(&self) -> Option<Value> {
@@ -166,6 +168,42 @@ async fn a_proxy_that_stands_still_holds_the_weights_and_is_said_to_be_silent() 
     }
     let replayed = eventually(PATIENCE, "it replays", async || Some(bench.weir(&["replay", "shop"]))).await;
     assert!(replayed.contains("all equal"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_reports_are_refused_nothing_moves_whatever_happens_and_nothing_of_it_is_lost() {
+    let mut bench = Bench::new(&EXPERIMENT.replace("approvals: {start: true, step: true, promotion: true}", "")).await;
+    bench.until_v2_has(0.2).await;
+    let counted = |view: &Value| view["assessment"]["versions"][1]["live"]["assigned"].as_u64().is_some_and(|n| n > 0);
+    bench.traffic_until("something is counted", counted).await;
+    bench.gate.shut(true);
+    let shut_at = std::time::Instant::now();
+    let before = bench.view().await.expect("an answer");
+    // Every request fails now, which is more than v2 may do; Envoy goes on, and nobody is told.
+    let deadline = shut_at + Duration::from_secs(60);
+    let silent = loop {
+        for client in &mut bench.clients {
+            assert_eq!(client.get("/status/500", &[]).await.status, 500, "traffic flows");
+        }
+        let view = bench.view().await.expect("an answer");
+        assert_eq!((&view["phase"], &view["state"]["out"]), (&"running".into(), &json!([false, false])), "{view}");
+        let warned = view["healthWarnings"].as_array().is_some_and(|warnings| !warnings.is_empty());
+        if warned && view["decision"]["reasons"].to_string().contains("Lost telemetry is not evidence") {
+            break view;
+        }
+        assert!(std::time::Instant::now() < deadline, "silence is not noticed: {}", view["decision"]);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(bench.gate.refused() > 0, "the filter tries");
+    assert_eq!(silent["weights"], before["weights"], "it neither advanced nor rolled back");
+    assert!(bench.weir(&["get", "shop"]).contains("warning: "));
+    bench.gate.shut(false);
+    // What was kept is counted now, and is evidence.
+    let out = |view: &Value| view["state"]["phase"]["outcome"] == "rolledBack";
+    let view = bench.traffic_until("the failures are counted", out).await;
+    let failed = view["assessment"]["versions"][1]["live"]["failed"].as_u64();
+    assert!(failed.is_some_and(|failed| failed > 0), "{view}");
+    assert!(bench.weir(&["replay", "shop"]).contains("all equal"));
 }
 
 fn signal(process: u32, signal: libc::c_int) {

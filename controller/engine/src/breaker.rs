@@ -2,7 +2,7 @@
 //! are biased, so doubt only pauses a version until settled evidence rolls it back or lets it go.
 //!
 //! A version trips when, of its unsettled exposures, so many have failed already that a version at the very edge of its limits
-//! would show as many with probability at most 10⁻⁹ (Chernoff's bound). In flight is not failed. The edge is never below what
+//! would show as many with probability at most 10⁻⁹ (Chernoff's bound). In flight is not failed, in the version that is doubted. The edge is never below what
 //! the baseline shows itself, in the same unsettled bins: when all fails everywhere, that is not the candidate's doubt.
 
 use crate::assess::Depth;
@@ -79,7 +79,7 @@ pub(crate) fn doubt<C: Cell>(
     let of_baseline = unsettled(experiment.baseline, &|epoch| epoch > since);
     // What is in flight is unknown of both.
     let now = upper(of_baseline.failed, of_baseline.completed.saturating_add(of_baseline.aborted));
-    let usual = upper(settled_of_baseline.bad(), settled_of_baseline.assigned).max(now);
+    let usual = usual(settled_of_baseline, &of_baseline).max(now);
     let objectives = experiment.objectives.iter().map(|objective| match objective.limit {
         Limit::ErrorRate { max } => max,
         // What fails is slow.
@@ -100,6 +100,15 @@ pub(crate) fn doubt<C: Cell>(
         trips_at: -TRIPS_AT,
         unsettled_before,
     })
+}
+
+/// What the baseline's rate is at most: by what has settled, or by all that was counted. Of that in flight is failed here, for failures
+/// may take longer than successes: so nothing that is in flight can make the rate look lower than it is, also before anything settled.
+fn usual(settled: &Tally, open: &Tally) -> f64 {
+    let ended = open.completed.saturating_add(open.aborted);
+    let at_worst = open.assigned.saturating_sub(ended).saturating_add(open.failed);
+    let all = upper(settled.bad().saturating_add(at_worst), settled.assigned.saturating_add(open.assigned));
+    upper(settled.bad(), settled.assigned).min(all)
 }
 
 /// The rate below which a version's is, so [`SURE`]; near 1 where nothing is known.
@@ -147,5 +156,19 @@ mod tests {
         assert!(upper(0, 0) > 0.99);
         assert!(upper(0, 10_000) < 0.001);
         assert!(upper(100, 10_000) > 0.01 && upper(100, 10_000) < 0.015);
+    }
+
+    #[test]
+    fn what_is_in_flight_never_makes_the_baseline_look_better() {
+        let open = |assigned, completed, failed| Tally { assigned, completed, failed, ..Tally::default() };
+        let nothing = Tally::default();
+        // A hundredth fails after a long time, and so far nothing of that has ended.
+        assert!(usual(&nothing, &open(10_000, 9_900, 0)) >= usual(&nothing, &open(10_000, 10_000, 100)));
+        assert!(usual(&nothing, &open(10_000, 9_900, 0)) > 0.01);
+        assert!(usual(&nothing, &open(1_000, 1_000, 3)) < 0.015, "all has ended, so that much is known");
+        assert!(usual(&nothing, &nothing) > 0.99);
+        // Much has settled: what is in flight takes nothing from that.
+        let settled = Tally { assigned: 100_000, completed: 100_000, failed: 300, ..Tally::default() };
+        assert!(usual(&settled, &open(1_000, 0, 0)) < 0.004);
     }
 }

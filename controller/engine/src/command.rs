@@ -3,7 +3,7 @@
 
 use crate::assess::Assessment;
 use crate::decide::{self, Action, Decision};
-use crate::policy;
+use crate::health::Health;
 use crate::spec::{Experiment, TOTAL_WEIGHT};
 use crate::state::{Cause, Outcome, Phase, State, Step};
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,8 @@ pub enum Command {
 pub enum Refusal {
     /// It is over.
     #[error(
-        "{name} has concluded and {version} has its traffic: delete it to send everything to the baseline, or apply another experiment"
+        "{name} has concluded and {version} has its traffic: delete it to send everything to the baseline, or apply another experiment \
+         with a higher `priority`"
     )]
     Concluded {
         /// The experiment's.
@@ -70,6 +71,22 @@ pub enum Refusal {
     /// What waited is no longer warranted.
     #[error("what waited for approval is no longer warranted: {0}")]
     NoLonger(String),
+    /// Telemetry cannot answer for it now.
+    #[error(
+        "nothing is approved while telemetry cannot answer for it ({0}): it still waits; approve it when that is over"
+    )]
+    Blind(String),
+    /// An edit would raise a canary's weight.
+    #[error(
+        "spec.strategy.canary.steps begins at {first}, above the weight in force, {here}: an edit raises no weight; begin the steps \
+         with {here} or less, and it climbs from there"
+    )]
+    Steep {
+        /// The first new step.
+        first: String,
+        /// The weight of each candidate by the old steps.
+        here: String,
+    },
     /// There is no such version.
     #[error("{name} has {count} versions and none with index {version}: choose one of them")]
     NoVersion {
@@ -92,15 +109,20 @@ pub enum Refusal {
         /// How many versions there are.
         count: usize,
     },
+    /// It is paused with these weights.
+    #[error("{0} is paused with these weights already: there is nothing to do; resume it to let them move")]
+    SameWeights(String),
     /// The version is out.
-    #[error("{0} is rolled back: it gets no traffic in this experiment; apply another experiment to try it again")]
+    #[error(
+        "{0} is rolled back: it gets no traffic in this experiment; delete this one, or apply another with a higher `priority`, to try it again"
+    )]
     Out(String),
     /// The baseline cannot be rolled back.
     #[error("{0} is the baseline, where traffic goes back to: promote another version instead")]
     Baseline(String),
 }
 
-/// Carries out a command. `now` in Unix milliseconds.
+/// Carries out a command, knowing what `assessment` and `health` say. `now` in Unix milliseconds.
 ///
 /// # Errors
 /// [`Refusal`], a sentence that says what to do instead; nothing changes then.
@@ -109,9 +131,10 @@ pub fn carry_out(
     state: &State,
     command: &Command,
     assessment: &Assessment,
+    health: &Health,
     now: u64,
 ) -> Result<Decision, Refusal> {
-    let order = Order { experiment, state, assessment, now };
+    let order = Order { experiment, state, assessment, health, now };
     if let Phase::Concluded { version, .. } = state.phase {
         return Err(Refusal::Concluded { name: order.name(), version: experiment.version_name(version).to_owned() });
     }
@@ -133,6 +156,7 @@ struct Order<'a> {
     experiment: &'a Experiment,
     state: &'a State,
     assessment: &'a Assessment,
+    health: &'a Health,
     now: u64,
 }
 
@@ -222,10 +246,15 @@ impl Order<'_> {
         if let Some(doubt) = decide::no_longer(self.experiment, self.state, self.assessment, &awaited.step) {
             return Err(Refusal::NoLonger(doubt));
         }
+        let faults = decide::faults(self.state, self.health, self.now);
+        if !faults.is_empty() {
+            return Err(Refusal::Blind(faults.join("; ")));
+        }
         let mut next = self.next();
         match &awaited.step {
             Step::Weights { weights, rung } => {
                 next.rung = *rung;
+                next.split = None;
                 decide::begin_epoch(&mut next, weights.clone(), self.assessment, self.now);
                 Ok(self.decision(Action::Shift, "Approved: traffic moves as proposed.".to_owned(), next))
             }
@@ -249,14 +278,26 @@ impl Order<'_> {
         if let Some((version, _)) = banned {
             return Err(Refusal::Out(self.version(version)?.to_owned()));
         }
+        let same = weights == next.weights();
+        let held = next.trips.iter().any(|trip| trip.open);
+        if same && !held && !next.is_running() {
+            return Err(Refusal::SameWeights(self.name()));
+        }
         // Whoever sets weights has seen what the breaker saw.
         next.trips.iter_mut().for_each(|trip| trip.open = false);
         decide::pause(&mut next, Cause::Weights, self.now);
-        if weights != next.weights() {
+        if !same {
             decide::begin_epoch(&mut next, weights.to_vec(), self.assessment, self.now);
         }
-        let reason = "Weights were set by hand: they stay until it is resumed; a violation still rolls back.";
-        Ok(self.decision(Action::Shift, reason.to_owned(), next))
+        let moves = if same {
+            "the same as before".to_owned()
+        } else {
+            decide::moves(self.experiment, self.state.weights(), weights)
+        };
+        let reason = format!(
+            "Weights were set by hand: {moves}. It is paused with them: they stay until it is resumed; a violation still rolls back."
+        );
+        Ok(self.decision(if same { Action::Pause } else { Action::Shift }, reason, next))
     }
 
     fn promote(&self, version: usize) -> Result<Decision, Refusal> {
@@ -287,7 +328,7 @@ impl Order<'_> {
         if decide::nobody_is_left(self.experiment, &next) {
             decide::conclude(&mut next, Outcome::RolledBack, self.experiment.baseline, self.now);
         } else {
-            let weights = policy::without_out(next.weights(), &next.out, self.experiment.baseline);
+            let weights = decide::rolled_back(self.experiment, &mut next);
             decide::begin_epoch(&mut next, weights, self.assessment, self.now);
         }
         Ok(self.decision(Action::RollBack, reason, next))

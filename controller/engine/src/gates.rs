@@ -27,13 +27,14 @@ pub struct Gate {
     pub covered: bool,
     /// What the evidence says; latched.
     pub verdict: Verdict,
-    /// Natural log of the e-value against "the limit is kept".
+    /// Natural log of the e-value against "the limit is kept"; of a guardrail the least number there is while exposures do not follow
+    /// the weights, for nothing can be compared then.
     pub log_e_violated: f64,
     /// It fires at this.
     pub violated_at: f64,
     /// Anytime-valid p-value of the same, min(1, 1/E).
     pub p_violated: f64,
-    /// Natural log of the e-value against "the limit is broken".
+    /// Natural log of the e-value against "the limit is broken"; likewise.
     pub log_e_met: f64,
     /// It fires at this.
     pub met_at: f64,
@@ -74,8 +75,16 @@ pub(crate) fn log_mean(log_es: impl Iterator<Item = f64>) -> f64 {
     if log_es.is_empty() { 0.0 } else { best::log_mean_e(&log_es, log_es.len() + 1) }
 }
 
-/// The gates of a version in their order: objectives, then guardrails.
-pub(crate) fn of(experiment: &Experiment, state: &State, version: usize, said: &[Said], settled: &Tally) -> Vec<Gate> {
+/// The gates of a version in their order: objectives, then guardrails. Where exposures are not `comparable`, because they do not follow
+/// the weights, a guardrail has no evidence, and what it had counts for nothing in the version's budget: only what fired before stays.
+pub(crate) fn of(
+    experiment: &Experiment,
+    state: &State,
+    version: usize,
+    said: &[Said],
+    settled: &Tally,
+    comparable: bool,
+) -> Vec<Gate> {
     let covered = said.iter().filter(|said| said.covered.is_ok()).count();
     #[expect(clippy::cast_precision_loss, reason = "at most 16 gates and 16 versions")]
     let (gates, candidates) = (covered.max(1) as f64, experiment.candidates().max(1) as f64);
@@ -93,9 +102,12 @@ pub(crate) fn of(experiment: &Experiment, state: &State, version: usize, said: &
         .enumerate()
         .map(|(index, (said, (name, kind, limit)))| {
             let latched = state.latched.get(index).and_then(|row| row.get(version)).copied().unwrap_or_default();
-            let now = if said.log_e_violated >= violated_at {
+            let void = !comparable && kind == GateKind::Guardrail;
+            let (log_e_violated, log_e_met) =
+                if void { (f64::MIN, f64::MIN) } else { (said.log_e_violated, said.log_e_met) };
+            let now = if log_e_violated >= violated_at {
                 Verdict::Violated
-            } else if said.log_e_met >= met_at {
+            } else if log_e_met >= met_at {
                 Verdict::Met
             } else {
                 Verdict::NotEnoughEvidence
@@ -108,15 +120,15 @@ pub(crate) fn of(experiment: &Experiment, state: &State, version: usize, said: &
                 covered: said.covered.is_ok(),
                 // `Violated` is the greatest: it overrides, and what fired stays fired.
                 verdict: now.max(latched),
-                log_e_violated: said.log_e_violated,
+                log_e_violated,
                 violated_at,
-                p_violated: p_value(said.log_e_violated),
-                log_e_met: said.log_e_met,
+                p_violated: p_value(log_e_violated),
+                log_e_met,
                 met_at,
-                p_met: p_value(said.log_e_met),
+                p_met: p_value(log_e_met),
                 why: String::new(),
             };
-            gate.why = why(&gate, said.covered.err(), settled);
+            gate.why = why(&gate, said.covered.err(), settled, void);
             gate
         })
         .collect()
@@ -171,7 +183,7 @@ pub fn guardrail_in_words(experiment: &Experiment, bound: &Bound) -> String {
     }
 }
 
-fn why(gate: &Gate, uncovered: Option<Uncovered>, settled: &Tally) -> String {
+fn why(gate: &Gate, uncovered: Option<Uncovered>, settled: &Tally, void: bool) -> String {
     let limit = &gate.limit;
     if let Some(uncovered) = uncovered {
         let reason = match uncovered {
@@ -201,6 +213,9 @@ fn why(gate: &Gate, uncovered: Option<Uncovered>, settled: &Tally) -> String {
             format!("Met ({limit}): e-value {met}, {} needed.", e_value(gate.met_at))
         }
         Verdict::Met => format!("Met ({limit}): the evidence was there before, and a verdict stays."),
+        Verdict::NotEnoughEvidence if void => {
+            format!("Nothing can be compared ({limit}): exposures do not follow the weights.")
+        }
         Verdict::NotEnoughEvidence => format!(
             "Not enough evidence ({limit}): e-value {met} of {} that it is met, {violated} of {} that it is violated.",
             e_value(gate.met_at),

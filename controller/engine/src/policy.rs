@@ -29,10 +29,21 @@ pub fn canary_weights(experiment: &Experiment, step: u32, out: &[bool]) -> Vec<u
     weights
 }
 
-/// Weights with the versions that are out at zero and their share given to the others in proportion; all of it to the
-/// baseline when nobody else is left.
+/// Weights with the versions that are out at zero. Their share goes to the baseline, so that a roll-back exposes nobody to another
+/// candidate. Where users are the unit it goes to all others in proportion, or users of a version that is gone would join pairs unevenly
+/// and end the evidence about them; all of it to the baseline when nobody else is left.
 #[must_use]
-pub fn without_out(weights: &[u32], out: &[bool], baseline: usize) -> Vec<u32> {
+pub fn without_out(experiment: &Experiment, weights: &[u32], out: &[bool]) -> Vec<u32> {
+    let baseline = experiment.baseline;
+    if experiment.requests_are_units() {
+        held_at(weights, out, 0, baseline)
+    } else {
+        shared_out(weights, out, baseline)
+    }
+}
+
+/// Weights with the versions that are out at zero and their share given to the others in proportion.
+fn shared_out(weights: &[u32], out: &[bool], baseline: usize) -> Vec<u32> {
     let target: Vec<f64> = weights
         .iter()
         .zip(out)
@@ -60,7 +71,8 @@ pub fn held_at(weights: &[u32], held: &[bool], least: u32, baseline: usize) -> V
 }
 
 /// One step of a bandit: from `current` towards `target` (shares, any positive sum), no weight moving more than
-/// `max_step`, every version that is in keeping at least `floor`, on a lattice of 1%.
+/// `max_step` (but for the rounding), every version that is in keeping at least `floor`, on a lattice of 1%. One that is below the
+/// floor, because it was set so by hand or the floor was raised, comes up to it by such steps.
 ///
 /// `open[v]` says whether version v may have traffic at all; versions that may not get zero.
 #[must_use]
@@ -96,7 +108,9 @@ pub fn step_towards(
     let farthest = wanted.iter().zip(&from).map(|(to, from)| (to - from).abs()).fold(0.0, f64::max);
     let part = if farthest > f64::from(max_step) { f64::from(max_step) / farthest } else { 1.0 };
     let moved: Vec<f64> = wanted.iter().zip(&from).map(|(to, from)| from + part * (to - from)).collect();
-    round_to(&moved, LATTICE, &floors, baseline)
+    let kept: Vec<u32> =
+        floors.iter().zip(&from).map(|(floor, from)| if *from < f64::from(*floor) { 0 } else { *floor }).collect();
+    round_to(&moved, LATTICE, &kept, baseline)
 }
 
 /// Rounds shares to multiples of `lattice` that sum to [`TOTAL_WEIGHT`], each at least its floor; ties and what does not
@@ -190,8 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn who_is_out_gives_its_share_to_the_others_in_proportion() {
-        assert_eq!(without_out(&[2_000, 3_000, 5_000], &[false, false, true], 0), [4_000, 6_000, 0]);
-        assert_eq!(without_out(&[0, 10_000], &[false, true], 0), [10_000, 0]);
+    fn of_users_who_is_out_gives_its_share_to_the_others_in_proportion() {
+        assert_eq!(shared_out(&[2_000, 3_000, 5_000], &[false, false, true], 0), [4_000, 6_000, 0]);
+        assert_eq!(shared_out(&[0, 10_000], &[false, true], 0), [10_000, 0]);
     }
 }

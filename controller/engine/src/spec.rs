@@ -69,7 +69,8 @@ pub struct Experiment {
 /// Largest absolute value of a priority.
 pub const MOST_PRIORITY: i32 = 1_000;
 
-/// What happens when the longest duration has passed without enough evidence.
+/// What happens when the longest duration has passed without enough evidence. Where telemetry cannot answer then, or exposures do not
+/// follow the weights, it pauses in any case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OnTimeout {

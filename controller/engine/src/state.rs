@@ -22,7 +22,8 @@ pub struct State {
     pub out: Vec<bool>,
     /// Per gate (the objectives, then the guardrails) and version, the verdicts that fired: a gate that has fired stays fired.
     pub latched: Vec<Vec<Verdict>>,
-    /// Whether exposures were found not to follow the weights (card E); stays so, for what was counted meanwhile is spoilt.
+    /// Whether exposures were found not to follow the weights (card E); stays so, for what was counted meanwhile is spoilt. From then on
+    /// weights stay, nobody is promoted, and no guardrail finds a violation: an objective, which compares with nobody, still may.
     #[serde(default)]
     pub sample_ratio_broken: bool,
     /// Variances at which evidence about real rewards is tightest (card H), each fixed when its pair first had enough.
@@ -33,6 +34,9 @@ pub struct State {
     pub units: Vec<PairUnits>,
     /// Rung of a canary's ladder, from 0.
     pub rung: usize,
+    /// An A/B test's weights while an edit of them waits for approval; `None`: those of the experiment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Vec<u32>>,
     /// Milliseconds it ran before it was paused last: time in a pause does not count towards the longest duration.
     #[serde(default)]
     pub ran_ms: u64,
@@ -158,7 +162,7 @@ pub enum Cause {
     Asked,
     /// A person set the weights by hand; they stay until it is resumed.
     Weights,
-    /// The longest duration has passed, and the experiment leaves it to a person what then.
+    /// The longest duration has passed, and it is left to a person what then: the experiment says so, or telemetry could not answer.
     Timeout,
 }
 
@@ -287,6 +291,7 @@ impl State {
             frozen: Vec::new(),
             units: crate::sticky::pairs(experiment),
             rung: 0,
+            split: None,
             ran_ms: 0,
             running_since: None,
             awaited: None,

@@ -41,6 +41,20 @@ pub fn duration_us(microseconds: u64) -> String {
     if ms >= 1_000.0 { format!("{} s", trimmed(format!("{:.3}", ms / 1_000.0))) } else { format!("{} ms", number(ms)) }
 }
 
+/// A weight in basis points as a percentage.
+#[must_use]
+pub fn weight(basis_points: u32) -> String {
+    percent(f64::from(basis_points) / 10_000.0)
+}
+
+/// Milliseconds as documents write a duration: in the largest unit that makes it a whole number.
+#[must_use]
+pub fn duration(ms: u64) -> String {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let fits = units.into_iter().find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit));
+    fits.map_or_else(|| format!("{ms}ms"), |(unit, name)| format!("{}{name}", ms / unit))
+}
+
 /// A count with separators.
 #[must_use]
 pub fn count(count: u64) -> String {
@@ -75,6 +89,8 @@ mod tests {
         assert_eq!(duration_us(400_000), "400 ms");
         assert_eq!(duration_us(1_500_000), "1.5 s");
         assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(weight(5_025), "50.25%");
+        assert_eq!([duration(604_800_000), duration(90_000), duration(1_500)], ["7d", "90s", "1500ms"]);
         assert_eq!(count(12), "12");
         assert_eq!(e_value(20_f64.ln()), "20");
         assert_eq!(e_value(1e9), "over 10,000");

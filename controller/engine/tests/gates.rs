@@ -256,7 +256,7 @@ fn before_latencies_are_chosen_from_the_baseline_nothing_is_met() {
 }
 
 #[test]
-fn exposures_that_do_not_follow_the_weights_stop_promotions_but_not_roll_backs() {
+fn exposures_that_do_not_follow_the_weights_stop_promotions_but_not_objectives() {
     let mut goals = experiment(2);
     goals.objectives = vec![Objective { name: "errors".into(), limit: Limit::ErrorRate { max: 0.02 } }];
     let mut run = Run::new(goals.clone());
@@ -286,6 +286,50 @@ fn exposures_that_do_not_follow_the_weights_stop_promotions_but_not_roll_backs()
     run.serve(broken, 20_000, &mut Random(10));
     lost(&mut run);
     assert_eq!(run.decide(1_000).action, Action::RollBack);
+}
+
+#[test]
+fn guardrails_roll_back_nobody_from_the_look_that_finds_a_mismatch_on() {
+    for bound in [Bound::ErrorRate { ratio: 1.5, margin: 0.0 }, Bound::ErrorRate { ratio: 1.0, margin: 0.003 }] {
+        for with_objective in [false, true] {
+            let mut goals = experiment(2);
+            goals.guardrails = vec![Guardrail { name: "no-more-errors".into(), bound }];
+            if with_objective {
+                goals.objectives = vec![Objective { name: "errors".into(), limit: Limit::ErrorRate { max: 0.2 } }];
+            }
+            let mut run = Run::new(goals);
+            let alike: Behaviour = |random, _| (random.happens(0.03), 10_000, 0.0);
+            run.serve(alike, 40_000, &mut Random(11));
+            // Most of what v1 got was never recorded, its failures before all: v2 looks far worse.
+            let cell = &mut run.observations.epochs.get_mut(&1).unwrap().settled[0];
+            (cell.assigned, cell.completed, cell.failed) = (cell.assigned / 2, cell.completed / 2, cell.failed / 20);
+            let assessment = run.assess();
+            assert!(assessment.sample_ratio.unwrap().broken);
+            let gate = assessment.versions[1].gates.last().unwrap();
+            assert_eq!(gate.verdict, Verdict::NotEnoughEvidence);
+            assert!(gate.covered && gate.why.starts_with("Nothing can be compared"), "{}", gate.why);
+            for _ in 0..3 {
+                let decision = run.decide(1_000);
+                assert!(!decision.state.is_out(1), "{:?}", decision.reasons);
+                assert!(decision.state.sample_ratio_broken && decision.state.weights() == run.state.weights());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_guardrail_had_does_not_help_an_objective_once_nothing_can_be_compared() {
+    let mut goals = experiment(2);
+    goals.objectives = vec![Objective { name: "errors".into(), limit: Limit::ErrorRate { max: 0.02 } }];
+    goals.guardrails = vec![Guardrail { name: "relative".into(), bound: Bound::ErrorRate { ratio: 2.0, margin: 0.0 } }];
+    let mut run = Run::new(goals);
+    run.serve(HEALTHY, 20_000, &mut Random(12));
+    let before = run.assess().versions[1].clone();
+    run.state.sample_ratio_broken = true;
+    let after = run.assess().versions[1].clone();
+    assert_eq!(after.gates[0], before.gates[0]);
+    // The mean over both, of which one is nothing now.
+    assert!((after.log_e_roll_back - (before.gates[0].log_e_violated - 2_f64.ln())).abs() < 1e-9);
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn told(experiment: &Experiment, analysis: &Analysis) -> String {
         count(analysis.assessment.settled_exposures),
         limits(experiment),
         analysis.conclusion,
-        versions(&analysis.assessment, None),
+        versions(&analysis.assessment, None, &[]),
     );
     text.push_str(&insight(&analysis.assessment, &analysis.alpha_spent));
     text.push_str(&looks(experiment, &analysis.looks));

@@ -15,7 +15,7 @@ Examples:
   generate-experiment | weir apply -f -
 
 Every file is checked before the first is sent, and each is applied whole or not at all. Prints what became of each
-experiment: created, changed or unchanged. What changes the meaning of the evidence is refused while an experiment runs.")]
+experiment: created, changed or unchanged; of a change, field by field, and what becomes of the weights. What changes the meaning of the evidence is refused while an experiment runs.")]
 pub(crate) struct ApplyArgs {
     /// File with one or more experiments, YAML or JSON; `-` is the standard input. May be given several times.
     #[arg(long = "file", short, value_name = "FILE", required = true)]
@@ -29,7 +29,7 @@ pub(crate) struct ApplyArgs {
 /// Runs `weir apply`.
 pub(crate) fn run(args: ApplyArgs) -> anyhow::Result<ExitCode> {
     let sources = args.files.iter().map(|path| Source::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    let findings: Vec<Finding> = sources.iter().flat_map(|source| check(source).1).collect();
+    let findings: Vec<Finding> = check(&sources).1;
     if !findings.is_empty() {
         return refused(&[], &findings, args.output);
     }
@@ -43,11 +43,14 @@ pub(crate) fn run(args: ApplyArgs) -> anyhow::Result<ExitCode> {
             }
             answer => answer?,
         };
-        for (name, result) in results(&server, &answer)? {
+        for Became { name, result, reasons } in results(&server, &answer)? {
             if !args.output.json() {
                 print(&format!("experiment {name} {result}\n"))?;
+                for reason in &reasons {
+                    print(&format!("  {reason}\n"))?;
+                }
             }
-            applied.push(json!({ "name": name, "result": result }));
+            applied.push(json!({ "name": name, "result": result, "reasons": reasons }));
         }
     }
     if args.output.json() {
@@ -77,8 +80,16 @@ fn finding(file: &str, detail: Detail) -> Finding {
     Finding { file: file.to_owned(), line, column, path, message }
 }
 
+/// What became of an experiment.
+struct Became {
+    name: String,
+    result: String,
+    /// Of one that was changed: what of it, and what of its weights.
+    reasons: Vec<String>,
+}
+
 /// What became of each experiment, from the server's answer: one object or several under `experiments`.
-fn results(server: &Server, answer: &Value) -> Result<Vec<(String, String)>, ApiError> {
+fn results(server: &Server, answer: &Value) -> Result<Vec<Became>, ApiError> {
     let one = std::slice::from_ref(answer);
     let items = answer.get("experiments").and_then(Value::as_array).map_or(one, Vec::as_slice);
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
@@ -86,7 +97,11 @@ fn results(server: &Server, answer: &Value) -> Result<Vec<(String, String)>, Api
         .iter()
         .map(|item| {
             let name = text(item.get("name")).or_else(|| text(item.pointer("/experiment/name")));
-            name.zip(text(item.get("result"))).ok_or_else(|| server.strange("no name or no result".to_owned()))
+            let reasons = item.get("reasons").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            let reasons = reasons.iter().filter_map(|reason| text(Some(reason))).collect();
+            name.zip(text(item.get("result")))
+                .map(|(name, result)| Became { name, result, reasons })
+                .ok_or_else(|| server.strange("no name or no result".to_owned()))
         })
         .collect()
 }

@@ -163,9 +163,14 @@ impl Server {
         self.understand(self.signed(request).send(command.to_string()))
     }
 
-    /// Deletes a resource.
-    pub(crate) fn delete(&self, path: &str) -> Result<serde_json::Value, ApiError> {
-        self.understand(self.signed(self.agent.delete(self.url(path))).call())
+    /// Deletes a resource; why, if somebody says.
+    pub(crate) fn delete(&self, path: &str, reason: Option<&str>) -> Result<serde_json::Value, ApiError> {
+        let request = self.agent.delete(self.url(path));
+        let request = match reason {
+            Some(reason) => request.query("reason", reason),
+            None => request,
+        };
+        self.understand(self.signed(request).call())
     }
 
     /// One part of an answer as a type.

@@ -1,6 +1,7 @@
 //! `weir delete`: ends an experiment and forgets it.
 
 use super::client::{Server, ServerArgs, experiment_name};
+use super::order::refused;
 use super::output::{OutputArgs, print, print_json};
 use serde_json::json;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   weir delete checkout
+  weir delete checkout --reason 'the new route table is in place'
 
 Its traffic then goes where the route table sends what carries no routing header: to the baseline. That is also true of an
 experiment that promoted another version, so change the route table first.")]
@@ -17,6 +19,9 @@ pub(crate) struct DeleteArgs {
     /// The experiment's name.
     #[arg(value_name = "NAME", value_parser = experiment_name)]
     name: String,
+    /// Why, in 1 to 1,000 characters: kept in the experiment's journal, which stays for 90 days.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
@@ -25,7 +30,11 @@ pub(crate) struct DeleteArgs {
 
 /// Runs `weir delete`.
 pub(crate) fn run(args: DeleteArgs) -> anyhow::Result<ExitCode> {
-    Server::new(args.server).delete(&format!("/v1/experiments/{}", args.name))?;
+    let deleted = Server::new(args.server).delete(&format!("/v1/experiments/{}", args.name), args.reason.as_deref());
+    match deleted {
+        Err(error) if args.output.json() => return refused(&args.name, &error),
+        deleted => drop(deleted?),
+    }
     if args.output.json() {
         print_json(&json!({ "name": args.name, "result": "deleted" }))?;
     } else {

@@ -6,6 +6,7 @@ use super::output::{OutputArgs, now, print, print_json};
 use super::show;
 use std::process::ExitCode;
 use weir_engine::budget::AlphaSpent;
+use weir_engine::state::Phase;
 
 /// Arguments of `weir get`.
 #[derive(Debug, clap::Args)]
@@ -40,6 +41,7 @@ pub(crate) fn run(args: GetArgs) -> anyhow::Result<ExitCode> {
         let depth = view
             .assessment
             .as_ref()
+            .filter(|_| view.state.phase != Phase::Pending)
             .map(|assessment| insight(assessment, &AlphaSpent::of(assessment, assessment.winner.as_deref())));
         print(&format!("{}{}", show::detail(&view, now()), depth.unwrap_or_default()))?;
     } else {

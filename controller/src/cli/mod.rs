@@ -64,16 +64,18 @@ A canary goes on at its rung, an A/B test with its split, a bandit from the weig
     Resume(order::OrderArgs),
     /// Do what waits for approval.
     #[command(after_help = "\
-Example: weir approve checkout --reason 'seen the dashboards'
+Examples:
+  weir approve checkout --reason 'seen the dashboards'                                 shows what waits, and approves that
+  weir approve checkout --awaited-since 1800000000000 --reason 'seen the dashboards'   approves what `weir get` showed
 
-What waits is shown by `weir get`. It is refused if it is no longer warranted by what is known.")]
-    Approve(order::OrderArgs),
-    /// Set an experiment's weights by hand.
+It is refused if something else has come to wait meanwhile, or if what waits is no longer warranted by what is known.")]
+    Approve(order::ApproveArgs),
+    /// Set an experiment's weights by hand, and pause it.
     #[command(after_help = "\
 Example: weir set-weights checkout v1=90% v2=10% --reason 'load test of v2'
 
-They stay until `weir resume`; evidence of a violation still rolls a version back. Evidence stays valid: every count carries the
-weights it was made at.")]
+It is paused with them until `weir resume`; evidence of a violation still rolls a version back. Evidence stays valid: every count
+carries the weights it was made at.")]
     SetWeights(order::SetWeightsArgs),
     /// End an experiment with all traffic on a version of your choice.
     #[command(after_help = "\
@@ -118,7 +120,7 @@ impl Cli {
             Command::Start(args) => order::plain(order::Plain::Start, args),
             Command::Pause(args) => order::plain(order::Plain::Pause, args),
             Command::Resume(args) => order::plain(order::Plain::Resume, args),
-            Command::Approve(args) => order::plain(order::Plain::Approve, args),
+            Command::Approve(args) => order::approve(args),
             Command::SetWeights(args) => order::set_weights(args),
             Command::Promote(args) => order::promote(args),
             Command::RollBack(args) => order::roll_back(args),

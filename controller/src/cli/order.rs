@@ -1,12 +1,14 @@
 //! What people ask of an experiment: `weir start`, `pause`, `resume`, `approve`, `set-weights`, `promote`, `roll-back`, `stop`.
 
-use super::client::{Server, ServerArgs, experiment_name};
-use super::output::{OutputArgs, print, print_json};
-use super::show::action;
+use super::client::{ApiError, Server, ServerArgs, View, experiment_name};
+use super::output::{OutputArgs, now, print, print_json, stretch};
+use super::show::{action, step};
 use crate::ledger::Told;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use weir_engine::decide::Action;
+use weir_engine::state::{Cause, Phase};
 
 /// What every command has.
 #[derive(Debug, clap::Args)]
@@ -14,7 +16,7 @@ pub(crate) struct Common {
     /// The experiment's name.
     #[arg(value_name = "NAME", value_parser = experiment_name)]
     name: String,
-    /// Why: kept in the experiment's journal beside who did it, when and from where.
+    /// Why, in 1 to 1,000 characters: kept in the experiment's journal beside who did it, when and from where.
     #[arg(long, value_name = "TEXT")]
     reason: String,
     #[command(flatten)]
@@ -28,6 +30,16 @@ pub(crate) struct Common {
 pub(crate) struct OrderArgs {
     #[command(flatten)]
     common: Common,
+}
+
+/// Approval.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ApproveArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Since when what you approve has waited, as `weir get` shows it; without it, what waits now is shown and approved.
+    #[arg(long, value_name = "MILLISECONDS")]
+    awaited_since: Option<u64>,
 }
 
 /// A command about one version.
@@ -81,7 +93,6 @@ pub(crate) enum Plain {
     Start,
     Pause,
     Resume,
-    Approve,
     Stop,
 }
 
@@ -91,10 +102,37 @@ pub(crate) fn plain(what: Plain, args: OrderArgs) -> anyhow::Result<ExitCode> {
         Plain::Start => "start",
         Plain::Pause => "pause",
         Plain::Resume => "resume",
-        Plain::Approve => "approve",
         Plain::Stop => "stop",
     };
     send(args.common, json!({ "command": command }))
+}
+
+/// Runs `weir approve`: what is sent is what was shown.
+pub(crate) fn approve(args: ApproveArgs) -> anyhow::Result<ExitCode> {
+    let ApproveArgs { common, awaited_since } = args;
+    let server = Server::new(common.server.clone());
+    let view: View = server.typed(&server.get(&format!("/v1/experiments/{}", common.name))?)?;
+    if view.state.phase == Phase::Pending {
+        if awaited_since.is_some() {
+            anyhow::bail!(
+                "{name} waits for its start, not for what you saw; to start it: weir start {name} --reason WHY",
+                name = common.name
+            );
+        }
+        return send(common, json!({ "command": "start" }));
+    }
+    let mut since = awaited_since;
+    if let Some(awaited) = &view.state.awaited
+        && since.is_none()
+    {
+        since = Some(awaited.since);
+        if !common.output.json() {
+            let age = stretch(now().saturating_sub(awaited.since));
+            print(&format!("waits for approval since {age}: {}\n", step(&view.experiment, &awaited.step)))?;
+        }
+    }
+    // Where nothing waits the server says so, whatever is sent.
+    send(common, json!({ "command": "approve", "awaitedSince": since.unwrap_or(0) }))
 }
 
 /// Runs `weir promote`.
@@ -127,15 +165,26 @@ fn send(common: Common, mut command: Value) -> anyhow::Result<ExitCode> {
         object.insert("reason".to_owned(), Value::String(reason));
     }
     let server = Server::new(server);
-    let answer = server.command(&format!("/v1/experiments/{name}/commands"), &command)?;
+    let answer = match server.command(&format!("/v1/experiments/{name}/commands"), &command) {
+        Err(error) if output.json() => return refused(&name, &error),
+        answer => answer?,
+    };
     if output.json() {
         print_json(&answer)?;
     } else {
-        let told: Told = server.typed(&answer)?;
-        let Told { decision, .. } = told;
-        print(&format!("experiment {name}: {}\n  {}\n", action(decision.action), decision.reasons.join("\n  ")))?;
+        let Told { decision, .. } = server.typed(&answer)?;
+        let by_hand = matches!(decision.state.phase, Phase::Paused { cause: Cause::Weights, .. });
+        let paused = if decision.action == Action::Shift && by_hand { ", and paused until it is resumed" } else { "" };
+        let action = action(decision.action);
+        print(&format!("experiment {name}: {action}{paused}\n  {}\n", decision.reasons.join("\n  ")))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// That nothing was done, and why, for programs.
+pub(crate) fn refused(name: &str, error: &ApiError) -> anyhow::Result<ExitCode> {
+    print_json(&json!({ "name": name, "error": error.to_string() }))?;
+    Ok(ExitCode::FAILURE)
 }
 
 #[cfg(test)]

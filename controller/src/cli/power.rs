@@ -85,6 +85,12 @@ fn factor(text: &str) -> Result<f64, String> {
 /// Runs `weir power`.
 pub(crate) fn run(args: PowerArgs) -> anyhow::Result<ExitCode> {
     let experiment = one_experiment(&args.file)?;
+    if experiment.reward.is_none() && (args.baseline_conversion > 0.0 || !args.candidate_conversion.is_empty()) {
+        bail!(
+            "{} has no reward: --baseline-conversion and --candidate-conversion would say nothing of it",
+            experiment.name
+        );
+    }
     let effects = effects(&args)?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was read from a whole number")]
     let duration_ms = (args.duration as u64).max(1_000).min(experiment.max_duration_ms);

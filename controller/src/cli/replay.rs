@@ -7,10 +7,11 @@ use super::show::action;
 use crate::ledger::{JournalRow, Ledger, SettledRow};
 use anyhow::{Context, bail};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use weir_engine::journal::{Answer, Difference, Rehearsal, Replay};
+use weir_engine::journal::{Answer, Rehearsal, Replay};
 use weir_engine::spec::Experiment;
 use weir_engine::state::{Outcome, Phase};
 
@@ -22,7 +23,7 @@ Examples:
   weir replay checkout --ledger weir.db               without a server, from its ledger: also one that is deleted, by its id
   weir replay checkout --with stricter.yaml           what would this document have done, on the same observations?
 
-A document that is asked about has the same versions, unit and reward; strategy, limits, alpha, approvals and durations are its
+A document that is asked about has the same name, versions, unit and reward; strategy, limits, alpha, approvals and durations are its
 own. From the first decision on whose weights differ, the answer rests on traffic that other weights sent: it says where that is,
 and of which versions too little was seen.
 
@@ -106,9 +107,25 @@ impl Journal {
             let cells = &replay.observations()?.epochs.get(&row.epoch)?.settled;
             cells.get(row.version).filter(|counts| **counts == row.counts)
         };
-        let differs = |row: &&SettledRow| row.counts != weir_core::report::Counts::default() && counted(row).is_none();
-        Ok(settled.iter().find(differs).map_or(Ok(()), |row| {
-            Err(format!("the ledger's counts of epoch {}, version {} are not the journal's", row.epoch, row.version))
+        let nothing = weir_core::report::Counts::default();
+        let differs = |row: &&SettledRow| row.counts != nothing && counted(row).is_none();
+        let name = |version: usize| replay.experiment().map_or("", |experiment| experiment.version_name(version));
+        if let Some(row) = settled.iter().find(differs) {
+            return Ok(Err(format!(
+                "the ledger's counts of epoch {}, version {} are not the journal's",
+                row.epoch,
+                name(row.version)
+            )));
+        }
+        // And the other way: what the journal counted is in the ledger.
+        let kept: BTreeSet<(u32, usize)> = settled.iter().map(|row| (row.epoch, row.version)).collect();
+        let journaled = replay.observations().into_iter().flat_map(|observations| &observations.epochs);
+        let mut journaled = journaled.flat_map(|(epoch, counts)| {
+            let cells = counts.settled.iter().enumerate();
+            cells.filter(|(_, cell)| **cell != nothing).map(|(version, _)| (*epoch, version))
+        });
+        Ok(journaled.find(|cell| !kept.contains(cell)).map_or(Ok(()), |(epoch, version)| {
+            Err(format!("the ledger lacks the journal's counts of epoch {epoch}, version {}", name(version)))
         }))
     }
 }
@@ -146,10 +163,16 @@ fn replay(journal: &Journal, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         },
         Err(difference) => difference.to_string(),
     };
-    differs(args, decisions, &difference)
+    differs(args, &replay, &difference)
 }
 
-fn differs(args: &ReplayArgs, decisions: u64, difference: &str) -> anyhow::Result<ExitCode> {
+fn differs(args: &ReplayArgs, replay: &Replay, difference: &str) -> anyhow::Result<ExitCode> {
+    let (decisions, release, this) = (replay.decisions(), replay.release(), env!("CARGO_PKG_VERSION"));
+    let difference = match release {
+        "" => difference.to_owned(),
+        same if same == this => difference.to_owned(),
+        other => format!("{difference}; the journal was begun by weir {other}, and this is {this}: replay with that"),
+    };
     if args.output.json() {
         print_json(&json!({ "name": args.name, "decisions": decisions, "equal": false, "difference": difference }))?;
     } else {
@@ -159,47 +182,45 @@ fn differs(args: &ReplayArgs, decisions: u64, difference: &str) -> anyhow::Resul
 }
 
 fn rehearse(journal: &Journal, args: &ReplayArgs, path: &str) -> anyhow::Result<ExitCode> {
-    let with = document(path, &args.name)?;
-    let mut rehearsal = Rehearsal::new(with.clone());
+    let mut rehearsal = Rehearsal::new(document(path, &args.name)?);
     let mut began = None;
     let mut entries = 0;
     let read = journal.read(|row| {
         began.get_or_insert(row.entry.at);
         entries = row.number;
-        rehearsal.push(row.number, &row.entry)?;
-        if row.number == 1
-            && let Some(was) = rehearsal.actual().experiment()
-            && let Err(error) = Rehearsal::comparable(was, &with)
-        {
-            return Err(Stop::NotComparable(error.to_string()));
-        }
-        Ok(())
+        rehearsal.push(row.number, &row.entry)
     })?;
-    match read {
-        Ok(_) => {}
-        Err(Stop::NotComparable(error)) => bail!("{path}: {error}"),
-        Err(Stop::Differs(difference)) => {
-            return differs(args, rehearsal.actual().decisions(), &difference.to_string());
-        }
+    if let Err(difference) = read {
+        return differs(args, rehearsal.actual(), &difference.to_string());
+    }
+    if let Some(error) = rehearsal.not_comparable() {
+        bail!("{path}: {error}");
     }
     if args.output.json() {
-        let was = rehearsal.actual().state().map(|state| &state.phase);
-        print_json(&json!({ "name": args.name, "entries": entries, "was": was, "would": rehearsal.answer() }))?;
+        print_json(&answered(args, &rehearsal, entries)?)?;
     } else {
-        print(&told(args, path, &with, &rehearsal, began.unwrap_or(0)))?;
+        print(&told(args, path, &rehearsal, began.unwrap_or(0)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-enum Stop {
-    Differs(Difference),
-    NotComparable(String),
-}
-
-impl From<Difference> for Stop {
-    fn from(difference: Difference) -> Self {
-        Self::Differs(difference)
+/// The answer for programs: weights in the order of `versions`, outcomes by name.
+fn answered(args: &ReplayArgs, rehearsal: &Rehearsal, entries: u64) -> anyhow::Result<Value> {
+    let with = rehearsal.with();
+    let named = |phase: Option<&Phase>| -> anyhow::Result<Value> {
+        let mut value = serde_json::to_value(phase)?;
+        if let (Some(Phase::Concluded { version, .. }), Some(shown)) = (phase, value.get_mut("version")) {
+            *shown = Value::from(with.version_name(*version));
+        }
+        Ok(value)
+    };
+    let mut would = serde_json::to_value(rehearsal.answer())?;
+    if let Some(phase) = would.get_mut("phase") {
+        *phase = named(rehearsal.answer().phase.as_ref())?;
     }
+    let was = named(rehearsal.actual().state().map(|state| &state.phase))?;
+    let versions: Vec<&str> = with.versions.iter().map(|version| version.name.as_str()).collect();
+    Ok(json!({ "name": args.name, "entries": entries, "versions": versions, "was": was, "would": would }))
 }
 
 /// The experiment of this name in a document, or its only one.
@@ -245,7 +266,8 @@ fn outcome(experiment: &Experiment, phase: Option<&Phase>, began: u64) -> String
     }
 }
 
-fn told(args: &ReplayArgs, path: &str, with: &Experiment, rehearsal: &Rehearsal, began: u64) -> String {
+fn told(args: &ReplayArgs, path: &str, rehearsal: &Rehearsal, began: u64) -> String {
+    let with = rehearsal.with();
     let Answer { turns, divergence, shares: seen, phase } = rehearsal.answer();
     let mut text = format!("{} with {path}, on the same observations:\n", args.name);
     for turn in turns {
@@ -289,4 +311,37 @@ fn told(args: &ReplayArgs, path: &str, with: &Experiment, rehearsal: &Rehearsal,
     }
     text.push_str("It decides only where the journal has an entry, so it may be a little late.\n");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keeper::Command;
+    use crate::testing::{Bench, START, cell, counts, experiment, report};
+
+    #[test]
+    fn what_the_ledger_lost_of_the_journals_counts_is_found_as_well_as_what_it_has_more() {
+        let mut bench = Bench::new();
+        let id = bench.apply(experiment("shop"));
+        let cells = vec![cell("v1", START, counts(5, 5)), cell("v2", START, counts(3, 3))];
+        let settles = report(1, 1, &id, START + 1_000, cells);
+        bench.ask(|reply| Command::Report(Box::new(settles), reply)).expect("an answer").expect("it counts");
+        bench.look();
+        let rows = bench.journal("shop");
+        bench.crash();
+        let check = || {
+            let mut replay = Replay::default();
+            rows.iter().for_each(|row| drop(replay.push(row.number, &row.entry).expect("it replays")));
+            let ledger = Ledger::read_only(&bench.ledger_file()).expect("it opens");
+            (
+                Journal::Ledger(Box::new(ledger), id.clone()).check(&replay).expect("it reads"),
+                replay.release().to_owned(),
+            )
+        };
+        assert_eq!(check(), (Ok(()), env!("CARGO_PKG_VERSION").to_owned()));
+        let connection = rusqlite::Connection::open(bench.ledger_file()).expect("it opens");
+        connection.execute_batch("DELETE FROM settled WHERE version = 1").expect("it is lost");
+        let lost = "the ledger lacks the journal's counts of epoch 1, version v2";
+        assert_eq!(check().0, Err(lost.to_owned()));
+    }
 }

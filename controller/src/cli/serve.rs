@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
+use crate::reader::Reader;
 use crate::server::auth::Auth;
 use crate::server::{self, App};
 use crate::steward;
@@ -37,6 +38,10 @@ pub(crate) struct ServeArgs {
     /// Let everybody who can reach the address do everything
     #[arg(long)]
     allow_unauthenticated: bool,
+    /// A name by which the controller is asked for, where there are no tokens. May be repeated; addresses, `localhost` and names
+    /// without a dot need none
+    #[arg(long, value_name = "NAME", env = "WEIR_HOSTS", value_delimiter = ',')]
+    host: Vec<String>,
     /// How often experiments are assessed and decided, from 100ms to 1h
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_interval)]
     decision_interval: Duration,
@@ -91,7 +96,7 @@ async fn serve(args: &ServeArgs, addresses: &[SocketAddr], auth: Auth) -> anyhow
 
     let listener = TcpListener::bind(addresses).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr().context("cannot tell the address")?;
-    let app = App::new(keeper.clone(), plan, metrics.clone(), auth, stopped.clone());
+    let app = App::new(keeper.clone(), Reader::new(args.ledger.clone()), plan, metrics.clone(), auth, stopped.clone());
     let steward = tokio::spawn(steward::run(keeper, clock, metrics, args.decision_interval, stopped.clone()));
     let server = tokio::spawn(server::serve(listener, app.router(), stopped));
     announce(address)?;
@@ -127,7 +132,7 @@ fn read_auth(args: &ServeArgs) -> anyhow::Result<Auth> {
     };
     let lines = file.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let given = args.token.iter().map(|token| token.trim()).filter(|token| !token.is_empty());
-    let auth = Auth::parse(given.chain(lines))?;
+    let auth = Auth::parse(given.chain(lines))?.with_hosts(args.host.iter().map(|host| host.trim()));
     if args.token_file.is_some() && auth.is_open() {
         anyhow::bail!("the token file holds no token: write ROLE=TOKEN lines, with role proxy, viewer or operator");
     }

@@ -104,10 +104,16 @@ pub(crate) fn read(file: &str, experiment: Option<&str>) -> anyhow::Result<Scena
     scenario::read_with(&source.text, elsewhere.as_ref()).map_err(|problems| wrong(&source.name, problems))
 }
 
-/// The one experiment of a file.
+/// The one experiment of a file; a scenario's, if there is one beside it.
 pub(crate) fn one_experiment(file: &str) -> anyhow::Result<weir_engine::spec::Experiment> {
     let source = Source::read(file)?;
-    let mut experiments = document::read(&source.text).map_err(|problems| wrong(&source.name, problems))?;
+    let read = document::read(&source.text);
+    if read.is_err()
+        && let Ok(scenario) = scenario::read(&source.text)
+    {
+        return Ok(scenario.experiment);
+    }
+    let mut experiments = read.map_err(|problems| wrong(&source.name, problems))?;
     match (experiments.pop(), experiments.len()) {
         (Some(only), 0) => Ok(only),
         (_, others) => bail!("{} has {} experiments: give a file with one", source.name, others + 1),
@@ -163,6 +169,9 @@ fn one(run: &Run) -> String {
     }
     for warning in &run.warnings {
         text.push_str(&format!("warning: {warning}\n"));
+    }
+    for unreached in &run.unreached {
+        text.push_str(&format!("never reached: {unreached} (it ended after {})\n", clock(run.ended_at_ms)));
     }
     text.push_str(&format!(
         "\nRequests that met a version while it broke a limit: {}; in the whole of {}: {}. Regret: {}.\n",
@@ -242,6 +251,10 @@ fn distribution(many: &Many) -> String {
         table.row(vec![name.to_owned(), amount(mean.mean), amount(mean.plus_minus)]);
     }
     text.push_str(&table.render());
+    for unreached in &many.unreached {
+        let share = percent(unreached.share.share());
+        text.push_str(&format!("never reached in {share} of runs: {}\n", unreached.what));
+    }
     text
 }
 

@@ -6,6 +6,46 @@ use serde::Serialize;
 use serde_json::json;
 use std::process::ExitCode;
 use weir_engine::document::{self, Problem};
+use weir_engine::overlap::refuse_overlap;
+use weir_engine::spec::Experiment;
+
+/// The experiments of some files, each with its file's name, and everything that is wrong with them, by themselves and together.
+pub(crate) fn check(sources: &[Source]) -> (Vec<(&str, Experiment)>, Vec<Finding>) {
+    let (mut experiments, mut findings) = (Vec::new(), Vec::new());
+    for source in sources {
+        let (read, problems) = read(source);
+        experiments.extend(read.into_iter().map(|experiment| (source.name.as_str(), experiment)));
+        findings.extend(problems);
+    }
+    findings.extend(overlaps(&experiments));
+    (experiments, findings)
+}
+
+/// Those that could match a request of one before them, with the same priority.
+fn overlaps(experiments: &[(&str, Experiment)]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (at, (file, experiment)) in experiments.iter().enumerate() {
+        // One that is there again further down is as it is there.
+        let stays =
+            |(at, one): (usize, &Experiment)| experiments.iter().skip(at + 1).all(|(_, later)| later.name != one.name);
+        if !stays((at, experiment)) {
+            continue;
+        }
+        let before = experiments.iter().map(|(_, experiment)| experiment).enumerate().take(at);
+        for (_, other) in before.filter(|(at, one)| stays((*at, one))) {
+            if let Err(overlap) = refuse_overlap(other, experiment) {
+                findings.push(Finding {
+                    file: (*file).to_owned(),
+                    line: None,
+                    column: None,
+                    path: "spec.match".to_owned(),
+                    message: overlap.to_string(),
+                });
+            }
+        }
+    }
+    findings
+}
 
 /// Arguments of `weir validate`.
 #[derive(Debug, clap::Args)]
@@ -66,10 +106,10 @@ impl std::fmt::Display for Finding {
     }
 }
 
-/// The names of a document's experiments, and everything that is wrong with it.
-pub(crate) fn check(source: &Source) -> (Vec<String>, Vec<Finding>) {
+/// A file's experiments, and everything that is wrong with it by itself.
+fn read(source: &Source) -> (Vec<Experiment>, Vec<Finding>) {
     match document::read(&source.text) {
-        Ok(experiments) => (experiments.into_iter().map(|experiment| experiment.name).collect(), Vec::new()),
+        Ok(experiments) => (experiments, Vec::new()),
         Err(problems) => {
             (Vec::new(), problems.into_iter().map(|problem| Finding::new(&source.name, problem)).collect())
         }
@@ -79,7 +119,6 @@ pub(crate) fn check(source: &Source) -> (Vec<String>, Vec<Finding>) {
 /// Runs `weir validate`.
 pub(crate) fn run(args: ValidateArgs) -> anyhow::Result<ExitCode> {
     let mut sources = Vec::new();
-    let mut experiments = Vec::new();
     let mut findings = Vec::new();
     for path in args.files.iter().chain(&args.more) {
         match Source::read(path) {
@@ -87,21 +126,19 @@ pub(crate) fn run(args: ValidateArgs) -> anyhow::Result<ExitCode> {
             source => sources.push(source?),
         }
     }
-    for source in &sources {
-        let (names, problems) = check(source);
-        experiments.extend(names.into_iter().map(|name| (source.name.as_str(), name)));
-        findings.extend(problems);
-    }
+    let (experiments, problems) = check(&sources);
+    findings.extend(problems);
     if args.output.json() {
         let experiments: Vec<_> =
-            experiments.iter().map(|(file, name)| json!({ "file": file, "name": name })).collect();
+            experiments.iter().map(|(file, experiment)| json!({ "file": file, "name": experiment.name })).collect();
         print_json(&json!({ "valid": findings.is_empty(), "experiments": experiments, "problems": findings }))?;
     } else {
         for finding in &findings {
             print(&format!("{finding}\n"))?;
         }
-        for (file, name) in &experiments {
-            print(&format!("{file}: experiment {name} is valid\n"))?;
+        let fine = |file: &str| findings.iter().all(|finding| finding.file != file);
+        for (file, experiment) in experiments.iter().filter(|(file, _)| fine(file)) {
+            print(&format!("{file}: experiment {} is valid\n", experiment.name))?;
         }
     }
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

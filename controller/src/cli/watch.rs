@@ -18,7 +18,7 @@ Examples:
   weir watch checkout --until-concluded    ends when the experiment does
   weir watch checkout --output json        one JSON object a line whenever anything changes
 
-Ctrl-C ends it; the experiment runs on.")]
+Ctrl-C ends it; the experiment runs on. Of one that has concluded already it shows where that stands, and ends.")]
 pub(crate) struct WatchArgs {
     /// The experiment's name.
     #[arg(value_name = "NAME", value_parser = experiment_name)]
@@ -43,6 +43,11 @@ pub(crate) fn run(args: WatchArgs) -> anyhow::Result<ExitCode> {
             Ok(answer) => {
                 let view: View = server.typed(&answer)?;
                 screen.show(&answer, &view)?;
+                if view.state.is_concluded() && !seen {
+                    // Nothing of it changes any more.
+                    eprintln!("weir: {} has concluded: there is nothing more to watch", args.name);
+                    return Ok(ExitCode::SUCCESS);
+                }
                 seen = true;
                 if args.until_concluded && view.state.is_concluded() {
                     return Ok(ExitCode::SUCCESS);

@@ -1,19 +1,21 @@
 //! Documents applied and experiments deleted: all of a document or nothing, journaled with who did it. Inside a batch's transaction.
 
 use super::Keeper;
+use super::commands::{KEEP_DECISIONS, RELEASE};
 use crate::apply::{self, Conflict, Edit};
-use crate::ledger::{ExperimentRow, LedgerError};
+use crate::ledger::{DecisionRow, ExperimentRow, LedgerError, Told};
 use crate::mirror::Live;
 use crate::publish::make;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use weir_core::plan::{InvalidPlan, PlannedExperiment};
+use weir_engine::decide::Decision;
 use weir_engine::journal::{Actor, Entry, Event, Trace, trace};
 use weir_engine::overlap::{Overlap, rank, refuse_overlap};
 use weir_engine::planning::planned;
 use weir_engine::spec::Experiment;
-use weir_engine::state::State;
+use weir_engine::state::{Phase, State};
 
 /// What was done for one experiment of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,6 +26,9 @@ pub(crate) struct Applied {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<String>,
     pub(crate) result: Change,
+    /// What an edit changes, field by field, and what becomes of the weights.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) reasons: Vec<String>,
 }
 
 /// How an experiment changes.
@@ -35,6 +40,9 @@ pub(crate) enum Change {
     Unchanged,
 }
 
+/// What applying makes of one experiment, and, of one that was there, the decision that says what changes.
+type Planned = (ExperimentRow, Change, Option<Decision>);
+
 /// Why documents are not applied; nothing of them is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ApplyError {
@@ -44,6 +52,14 @@ pub(crate) enum ApplyError {
     Twice(String),
     #[error("{0}")]
     Overlap(Overlap),
+    #[error(
+        "{first} has concluded and still routes requests that {second} could match: delete {first}, or give {second} a `priority` above \
+         {priority}, which takes them over",
+        first = .0.first,
+        second = .0.second,
+        priority = .0.priority
+    )]
+    StillRoutes(Overlap),
     #[error("together with the other experiments it makes no valid plan: {0}")]
     Plan(InvalidPlan),
     #[error("the operating system gave no randomness for an id")]
@@ -64,10 +80,11 @@ impl Keeper {
             Err(error) => return Ok(Err(error)),
         };
         let mut applied = Vec::new();
-        for (row, change) in changes {
+        for (row, change, edit) in changes {
             let created = change == Change::Created;
             let id = (!(dry_run && created)).then(|| row.id.clone());
-            applied.push(Applied { name: row.spec.name.clone(), id, result: change });
+            let reasons = edit.as_ref().map(|decision| decision.reasons.clone()).unwrap_or_default();
+            applied.push(Applied { name: row.spec.name.clone(), id, result: change, reasons });
             if dry_run || change == Change::Unchanged {
                 continue;
             }
@@ -77,20 +94,35 @@ impl Keeper {
             let experiment = Box::new(row.spec.clone());
             let by = by.clone();
             let entry = if created {
-                let entry = Entry { at: now, event: Event::Begin { experiment, by }, trace: trace(None, &row.state) };
+                let event = Event::Begin { experiment, by, release: RELEASE.to_owned() };
+                let entry = Entry { at: now, event, trace: trace(None, &row.state) };
                 self.ledger.insert_experiment(&row)?;
                 self.mirror.insert(Live::new(row, None, None));
                 entry
             } else {
                 self.ledger.update_experiment(&row)?;
                 let Some(live) = self.mirror.experiments.get_mut(&row.id) else { continue };
-                let trace = trace(Some(&live.state), &row.state);
+                let trace = match &edit {
+                    Some(decision) => Trace::of(&live.state, decision),
+                    None => trace(Some(&live.state), &row.state),
+                };
                 live.document = row.document;
                 live.spec = Arc::new(row.spec);
                 live.state = row.state;
                 live.generation += 1;
                 live.stirred = true;
                 live.reusable = None;
+                if let Some(decision) = edit.filter(|_| live.state.phase != Phase::Pending) {
+                    let told = Told::of(&decision, None);
+                    if let Some(assessment) = live.assessment.clone() {
+                        let row = DecisionRow { number: 0, told: told.clone(), assessment: (*assessment).clone() };
+                        self.ledger.insert_decision(&id, &row, KEEP_DECISIONS)?;
+                    }
+                    if decision.action.moves_traffic() {
+                        live.last_change = Some(told.clone());
+                    }
+                    live.decision = Some(told);
+                }
                 Entry { at: now, event: Event::Edit { experiment, by }, trace }
             };
             self.journal(&id, &entry, None)?;
@@ -107,7 +139,7 @@ impl Keeper {
         wanted: Vec<Experiment>,
         document: &str,
         now: u64,
-    ) -> Result<(Vec<(ExperimentRow, Change)>, crate::publish::Published), ApplyError> {
+    ) -> Result<(Vec<Planned>, crate::publish::Published), ApplyError> {
         let mut names = BTreeSet::new();
         let mut entries: Vec<_> = self.mirror.in_order().into_iter().map(ranked).collect();
         let mut changes = Vec::new();
@@ -122,21 +154,18 @@ impl Keeper {
                 let id = new_id(&spec.name)?;
                 let state = State::begin(&spec, now);
                 entries.push((rank(&spec, created_at), planned(&spec, &id, &state)));
-                self.check_overlap(&spec, &changes)?;
                 changes.push((
                     ExperimentRow { id, document: document.to_owned(), spec, state, created_at },
                     Change::Created,
+                    None,
                 ));
                 continue;
             };
             let edit = apply::edit(&live.spec, &live.state, &spec, now)
                 .map_err(|conflict| ApplyError::Conflict { name: spec.name.clone(), conflict })?;
-            let (state, change) = match edit {
-                Edit::Unchanged => (live.state.clone(), Change::Unchanged),
-                Edit::Changed(state) => {
-                    self.check_overlap(&spec, &changes)?;
-                    (*state, Change::Changed)
-                }
+            let (state, change, edit) = match edit {
+                Edit::Unchanged => (live.state.clone(), Change::Unchanged, None),
+                Edit::Changed(decision) => (decision.state.clone(), Change::Changed, Some(*decision)),
             };
             if let Some(entry) = entries.iter_mut().find(|(_, entry)| entry.id == live.id) {
                 *entry = (rank(&spec, live.created_at), planned(&spec, &live.id, &state));
@@ -148,30 +177,43 @@ impl Keeper {
                 state,
                 created_at: live.created_at,
             };
-            changes.push((row, change));
+            changes.push((row, change, edit));
         }
+        self.check_overlaps(&changes)?;
         // As [`Mirror::in_order`] will have it.
         entries.sort_by(|(rank, entry), (other, of_other)| (rank, &entry.id).cmp(&(other, &of_other.id)));
         Ok((changes, make(entries.into_iter().map(|(_, entry)| entry).collect()).map_err(ApplyError::Plan)?))
     }
 
-    /// Refuses an experiment that could match the requests of another, as that is or is about to be, unless their priorities
+    /// Refuses experiments that could match the requests of another, all of them as they are about to be, unless their priorities
     /// say who has them.
-    fn check_overlap(&self, spec: &Experiment, changes: &[(ExperimentRow, Change)]) -> Result<(), ApplyError> {
-        let about_to = changes.iter().map(|(row, _)| &row.spec);
-        let changed = |name: &str| changes.iter().any(|(row, _)| row.spec.name == name);
-        let others = self.mirror.experiments.values().map(|live| &*live.spec).filter(|other| !changed(&other.name));
-        for other in about_to.chain(others).filter(|other| other.name != spec.name) {
-            refuse_overlap(other, spec).map_err(ApplyError::Overlap)?;
+    fn check_overlaps(&self, changes: &[Planned]) -> Result<(), ApplyError> {
+        let named: BTreeSet<&str> = changes.iter().map(|(row, ..)| row.spec.name.as_str()).collect();
+        let others = self.mirror.experiments.values().map(|live| &*live.spec);
+        let others: Vec<&Experiment> = others.filter(|other| !named.contains(other.name.as_str())).collect();
+        let concluded = |name: &str| self.mirror.named(name).is_some_and(|live| live.state.is_concluded());
+        for (at, (row, change, _)) in changes.iter().enumerate() {
+            let before = changes.iter().take(at).map(|(row, ..)| &row.spec);
+            // What was beside each other stays so.
+            let beside = others.iter().copied().filter(|_| *change != Change::Unchanged);
+            for other in before.chain(beside) {
+                refuse_overlap(other, &row.spec).map_err(|overlap| {
+                    if concluded(&overlap.first) {
+                        ApplyError::StillRoutes(overlap)
+                    } else {
+                        ApplyError::Overlap(overlap)
+                    }
+                })?;
+            }
         }
         Ok(())
     }
 
-    pub(super) fn delete(&mut self, name: &str, by: Actor) -> Result<Option<String>, LedgerError> {
+    pub(super) fn delete(&mut self, name: &str, by: Actor, reason: String) -> Result<Option<String>, LedgerError> {
         let Some(id) = self.mirror.named(name).map(|live| live.id.clone()) else { return Ok(None) };
         self.write()?;
         let at = self.clock.now();
-        self.journal(&id, &Entry { at, event: Event::Delete { by }, trace: Trace::default() }, None)?;
+        self.journal(&id, &Entry { at, event: Event::Delete { by, reason }, trace: Trace::default() }, None)?;
         self.ledger.delete_experiment(&id, at)?;
         self.mirror.remove(&id);
         self.republish();

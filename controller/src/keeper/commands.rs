@@ -6,8 +6,9 @@ use crate::health::{LATELY_MS, health};
 use crate::ingest::{Reason, Refused, ingest, needs_room};
 use crate::ledger::{DecisionRow, Ledger, LedgerError, Told, action_name};
 use crate::mirror::{Live, Mirror};
-use crate::publish::make;
+use crate::publish::{Published, make};
 use std::sync::Arc;
+use weir_core::plan::InvalidPlan;
 use weir_core::report::{Acknowledgement, Report};
 use weir_engine::assess::Assessment;
 use weir_engine::decide::{Action, Decision};
@@ -27,14 +28,9 @@ const ASSESS_EVERY_MS: u64 = 10_000;
 const HOUSEKEEP_EVERY_MS: u64 = 60_000;
 /// Counts and decisions of a deleted experiment are kept for 90 days.
 const KEEP_DELETED_MS: u64 = 90 * 86_400_000;
-/// Most decisions in one answer.
-pub(super) const MAX_DECISIONS: u32 = 1_000;
-/// Most entries of a journal in one answer, …
-const MAX_ENTRIES: u32 = 1_000;
-/// … and most bytes, unless the first is larger.
-const MAX_ENTRY_BYTES: usize = 4 << 20;
-/// Most entries that a story is told from.
-const STORY_ENTRIES: u32 = 500;
+
+/// What journals say that decides.
+pub(super) const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
 /// What the steward judges of one experiment.
 #[derive(Debug, Clone)]
@@ -80,7 +76,7 @@ impl Keeper {
             Command::Apply { document, experiments, dry_run, by, reply } => {
                 later(answers, reply, self.apply(&document, experiments, dry_run, &by)?);
             }
-            Command::Delete(name, by, reply) => later(answers, reply, self.delete(&name, by)?),
+            Command::Delete { name, by, reason, reply } => later(answers, reply, self.delete(&name, by, reason)?),
             Command::Order(wanted, reply) => later(answers, reply, self.order(*wanted)?),
             Command::List(reply) => {
                 let live = self.mirror.in_order();
@@ -92,23 +88,8 @@ impl Keeper {
                 let view = live.map(|live| Box::new(ExperimentView::new(live, self.health(live), true)));
                 later(answers, reply, view);
             }
-            Command::Decisions(name, limit, reply) => {
-                let decisions = match self.mirror.named(&name) {
-                    Some(live) => Some(self.ledger.decisions(&live.id, limit.min(MAX_DECISIONS))?),
-                    None => None,
-                };
-                later(answers, reply, decisions);
-            }
-            Command::Journal(name, after, limit, reply) => {
-                let entries = match self.mirror.named(&name) {
-                    Some(live) => {
-                        Some(self.ledger.journal(&live.id, after, limit.min(MAX_ENTRIES), MAX_ENTRY_BYTES)?)
-                    }
-                    None => None,
-                };
-                later(answers, reply, entries);
-            }
-            Command::Explain(name, reply) => later(answers, reply, self.basis(&name)?.map(Box::new)),
+            Command::Find(name, reply) => later(answers, reply, self.mirror.named(&name).map(|live| live.id.clone())),
+            Command::Explain(name, reply) => later(answers, reply, self.basis(&name).map(Box::new)),
             Command::Snapshot(reply) => later(answers, reply, self.snapshot()?),
             Command::Decide(judged, reply) => {
                 for judged in judged {
@@ -125,7 +106,7 @@ impl Keeper {
         Ok(())
     }
 
-    fn health(&self, live: &Live) -> Health {
+    pub(super) fn health(&self, live: &Live) -> Health {
         health(&self.mirror, &live.id, &live.spec, self.clock.now())
     }
 
@@ -168,21 +149,31 @@ impl Keeper {
         Ok(())
     }
 
-    /// What the story of an experiment is told from.
-    fn basis(&mut self, name: &str) -> Result<Option<Basis>, LedgerError> {
-        let now = self.clock.now();
-        let Some(id) = self.mirror.named(name).map(|live| live.id.clone()) else { return Ok(None) };
-        let observations = self.mirror.observations(now).remove(&id).unwrap_or_default();
-        let Some(live) = self.mirror.experiments.get(&id) else { return Ok(None) };
-        Ok(Some(Basis {
-            health: health(&self.mirror, &id, &live.spec, now),
+    /// What the story of an experiment is told from. A story is told from what has settled: all of that is there, while what has
+    /// not is as of the last look, for which all workers' counts were gone through.
+    fn basis(&self, name: &str) -> Option<Basis> {
+        let live = self.mirror.named(name)?;
+        Some(Basis {
+            id: live.id.clone(),
+            health: self.health(live),
             experiment: Arc::clone(&live.spec),
             state: live.state.clone(),
-            observations,
+            observations: Arc::clone(live.observations()),
             decision: live.decision.clone(),
-            story: self.ledger.story(&id, STORY_ENTRIES)?,
-            now,
-        }))
+            now: self.clock.now(),
+        })
+    }
+
+    /// The plan, were an experiment in this state.
+    pub(super) fn plan_with(&mut self, id: &str, state: &State) -> Result<Published, InvalidPlan> {
+        let swap = |mirror: &mut Mirror, state: State| {
+            let live = mirror.experiments.get_mut(id)?;
+            Some(std::mem::replace(&mut live.state, state))
+        };
+        let before = swap(&mut self.mirror, state.clone());
+        let plan = make(self.mirror.planned());
+        before.and_then(|before| swap(&mut self.mirror, before));
+        plan
     }
 
     /// Has the plan that the mirror now makes published. It was checked before the mirror changed, or lost an entry.
@@ -354,6 +345,7 @@ pub(super) fn begin_journals(ledger: &Ledger, mirror: &mut Mirror, now: u64) -> 
             experiment: Box::new((*live.spec).clone()),
             state: Box::new(live.state.clone()),
             observed: Observed::all(&observations),
+            release: RELEASE.to_owned(),
         };
         ledger.insert_entry(&id, 1, &Entry { at: now, event, trace: trace(None, &live.state) })?;
         mirror.journaled(&id, &observations);

@@ -2,11 +2,11 @@
 //! carried out once, recorded, and say who gave them.
 
 use super::*;
+use crate::ledger::JournalRow;
 use crate::testing::{Bench, START, cell, counts, experiment, report};
 use std::collections::BTreeMap;
 use weir_core::plan::Unit;
 use weir_core::report::Counts;
-use weir_engine::command::Refusal;
 use weir_engine::decide::Action;
 use weir_engine::journal::{Event, Rehearsal, Replay, Share};
 use weir_engine::spec::{Approvals, Strategy};
@@ -25,7 +25,7 @@ impl Random {
 }
 
 /// Traffic of two workers, whose bins settle behind their time; v2 may be bad for a while.
-struct Traffic {
+pub(super) struct Traffic {
     random: Random,
     now: u64,
     sequences: [u64; 2],
@@ -33,11 +33,11 @@ struct Traffic {
 }
 
 impl Traffic {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self { random: Random(seed), now: START, sequences: [0; 2], bad: false }
     }
 
-    fn report(&mut self, bench: &mut Bench, id: &str) {
+    pub(super) fn report(&mut self, bench: &mut Bench, id: &str) {
         let worker = usize::try_from(self.random.below(2)).unwrap();
         let mut plan = bench.plan();
         let planned = plan.experiments.remove(0);
@@ -72,13 +72,13 @@ impl Traffic {
         bench.ask(|reply| Command::Report(Box::new(report), reply)).unwrap().unwrap();
     }
 
-    fn pass(&mut self, bench: &Bench, milliseconds: u64) {
+    pub(super) fn pass(&mut self, bench: &Bench, milliseconds: u64) {
         self.now += milliseconds;
         bench.set_time(self.now);
     }
 
     /// So many seconds' halves of reports and looks.
-    fn live(&mut self, bench: &mut Bench, id: &str, times: u32) {
+    pub(super) fn live(&mut self, bench: &mut Bench, id: &str, times: u32) {
         for _ in 0..times {
             self.pass(bench, 2_000);
             self.report(bench, id);
@@ -88,7 +88,7 @@ impl Traffic {
 }
 
 /// Compares the state and the settled counts, as the ledger has them, with what the journal leads to. How many decisions that were.
-fn check(bench: &mut Bench, name: &str) -> u64 {
+pub(super) fn check(bench: &mut Bench, name: &str) -> u64 {
     let mut replay = Replay::default();
     for row in bench.journal(name) {
         replay.push(row.number, &row.entry).unwrap_or_else(|difference| panic!("{difference}"));
@@ -103,6 +103,12 @@ fn check(bench: &mut Bench, name: &str) -> u64 {
         assert_eq!(mine, row.counts, "epoch {} version {}", row.epoch, row.version);
     }
     replay.decisions()
+}
+
+/// Since when something waits for approval, as people see it.
+pub(super) fn awaited_since(bench: &mut Bench) -> Option<u64> {
+    let view = bench.ask(|reply| Command::Get("shop".to_owned(), reply)).unwrap().unwrap();
+    serde_json::to_value(&*view).unwrap()["state"]["awaited"]["since"].as_u64()
 }
 
 /// A random life: reports, looks, commands, edits, restarts. How many decisions came out again, and how often what happened.
@@ -128,7 +134,11 @@ fn random_life(seed: u64, experiment: Experiment) -> (u64, BTreeMap<&'static str
             38 => drop(
                 bench.order("shop", WantedCommand::Resume {}).or_else(|_| bench.order("shop", WantedCommand::Start {})),
             ),
-            _ if traffic.random.below(3) == 0 => drop(bench.order("shop", WantedCommand::Approve {})),
+            _ if traffic.random.below(3) == 0 => {
+                if let Some(awaited_since) = awaited_since(&mut bench) {
+                    drop(bench.order("shop", WantedCommand::Approve { awaited_since }));
+                }
+            }
             _ => {
                 let weights = [("v1".to_owned(), 7_000), ("v2".to_owned(), 3_000)].into();
                 drop(bench.order("shop", WantedCommand::SetWeights { weights }));
@@ -142,16 +152,16 @@ fn random_life(seed: u64, experiment: Experiment) -> (u64, BTreeMap<&'static str
     (check(&mut bench, "shop"), events)
 }
 
-fn canary(name: &str) -> Experiment {
+pub(super) fn canary(name: &str) -> Experiment {
     Experiment { strategy: Strategy::Canary { steps: vec![500, 2_500, 5_000] }, reward: None, ..experiment(name) }
 }
 
-fn by_hand(v1: u32, v2: u32) -> WantedCommand {
+pub(super) fn by_hand(v1: u32, v2: u32) -> WantedCommand {
     WantedCommand::SetWeights { weights: [("v1".to_owned(), v1), ("v2".to_owned(), v2)].into() }
 }
 
-fn wanted(command: WantedCommand) -> Wanted {
-    Wanted { name: "shop".to_owned(), command, by: Actor::default(), reason: "a test".to_owned(), awaited_since: None }
+pub(super) fn wanted(command: WantedCommand) -> Wanted {
+    Wanted { name: "shop".to_owned(), command, by: Actor::default(), reason: "a test".to_owned() }
 }
 
 #[test]
@@ -256,93 +266,6 @@ fn a_ledger_that_fails_at_any_write_leaves_nothing_of_a_batch_behind() {
 }
 
 #[test]
-fn commands_are_carried_out_recorded_with_who_and_why_and_refused_in_so_many_words() {
-    let mut bench = Bench::new();
-    let mut waiting = canary("shop");
-    waiting.approvals.start = true;
-    bench.apply(waiting);
-    let pending = OrderError::Refused(Refusal::Pending("shop".to_owned()));
-    assert_eq!(bench.order("shop", WantedCommand::Pause {}), Err(pending));
-    assert_eq!(bench.order("other", WantedCommand::Pause {}), Err(OrderError::Unknown("other".to_owned())));
-    let error = bench.order("shop", WantedCommand::Promote { version: "v9".to_owned() }).unwrap_err();
-    assert!(error.to_string().contains("v9") && error.to_string().contains("v1, v2"), "{error}");
-    assert_eq!(bench.journal("shop").len(), 1, "what was refused has no entry");
-
-    let weights = |bench: &Bench| {
-        let versions = &bench.plan().experiments[0].versions;
-        versions.iter().map(|version| version.weight).collect::<Vec<_>>()
-    };
-    bench.order("shop", WantedCommand::Start {}).unwrap();
-    assert_eq!(weights(&bench), [9_500, 500]);
-    bench.order("shop", by_hand(8_000, 2_000)).unwrap();
-    assert_eq!(weights(&bench), [8_000, 2_000]);
-    bench.order("shop", WantedCommand::Resume {}).unwrap();
-    assert_eq!(weights(&bench), [9_500, 500]);
-    let told = bench.order("shop", WantedCommand::RollBack { version: None }).unwrap();
-    assert_eq!(weights(&bench), [1, 0], "concluded: all of it on the baseline");
-    let order = told.ordered.unwrap();
-    assert_eq!((order.by.who.as_str(), order.reason.as_str()), ("ada", "a test"));
-    bench.restart();
-    assert_eq!(weights(&bench), [1, 0]);
-    let view = bench.ask(|reply| Command::Get("shop".to_owned(), reply)).unwrap().unwrap();
-    let view = serde_json::to_value(&*view).unwrap();
-    assert_eq!(view["lastChange"]["ordered"]["by"]["who"], "ada");
-    assert_eq!(view["decision"]["ordered"]["command"], "rollBack");
-    assert_eq!(check(&mut bench, "shop"), 4);
-}
-
-#[test]
-fn what_is_approved_is_what_was_shown() {
-    let mut bench = Bench::new();
-    let mut asks = canary("shop");
-    asks.approvals.step = true;
-    let id = bench.apply(asks);
-    let mut traffic = Traffic::new(5);
-    let mut since = None;
-    for _ in 0..200 {
-        traffic.live(&mut bench, &id, 1);
-        let view = bench.ask(|reply| Command::Get("shop".to_owned(), reply)).unwrap().unwrap();
-        since = serde_json::to_value(&*view).unwrap()["state"]["awaited"]["since"].as_u64();
-        if since.is_some() {
-            break;
-        }
-    }
-    let decisions = bench.ask(|reply| Command::Decisions("shop".to_owned(), 10, reply)).unwrap().unwrap();
-    let said: Vec<_> = decisions.iter().map(|row| &row.told.decision.reasons).collect();
-    let since = since.unwrap_or_else(|| panic!("it asks for nothing: {said:?}"));
-    let mut approve = |shown: u64| {
-        let wanted = Wanted { awaited_since: Some(shown), ..wanted(WantedCommand::Approve {}) };
-        bench.ask(|reply| Command::Order(Box::new(wanted), reply)).unwrap()
-    };
-    assert_eq!(approve(since - 1), Err(OrderError::OtherAwaited { shown: since - 1, now: since }));
-    assert_eq!(approve(since).unwrap().decision.action, Action::Shift);
-    assert_eq!(bench.plan().experiments[0].versions[1].weight, 2_500);
-    check(&mut bench, "shop");
-}
-
-#[test]
-fn experiments_that_could_match_the_same_request_are_refused_unless_their_priorities_differ() {
-    let mut bench = Bench::new();
-    bench.apply(experiment("shop"));
-    let mut other = experiment("other");
-    other.matching = experiment("shop").matching;
-    let error = bench.try_apply(vec![other.clone()], false).unwrap_err();
-    assert!(matches!(error, ApplyError::Overlap(_)), "{error:?}");
-    let said = error.to_string();
-    assert!(said.contains("shop") && said.contains("other") && said.contains("priority"), "{said}");
-    // Nor two of one document.
-    let third = experiment("third");
-    let fourth = Experiment { name: "fourth".to_owned(), ..third.clone() };
-    assert!(matches!(bench.try_apply(vec![third, fourth], false), Err(ApplyError::Overlap(_))));
-    other.priority = 5;
-    bench.apply(other.clone());
-    let names: Vec<String> = bench.plan().experiments.into_iter().map(|planned| planned.name).collect();
-    assert_eq!(names, ["other", "shop"], "the higher priority is first");
-    other.priority = 0;
-    assert!(matches!(bench.try_apply(vec![other], false), Err(ApplyError::Overlap(_))), "an edit is no way around it");
-}
-
-#[test]
 fn another_document_is_answered_on_the_same_observations_and_says_where_other_weights_were_sent() {
     let mut bench = Bench::new();
     let was = experiment("shop");
@@ -372,6 +295,43 @@ fn another_document_is_answered_on_the_same_observations_and_says_where_other_we
     let alien = Experiment { deadline_ms: was.deadline_ms + 1, ..was.clone() };
     assert_eq!(Rehearsal::comparable(&was, &alien).unwrap_err().field, "spec.deadline");
     assert!(Rehearsal::comparable(&was, &canary).is_ok());
+}
+
+#[test]
+fn another_document_is_compared_with_what_was_started_version_by_version() {
+    let mut bench = Bench::new();
+    let doc = |versions: &str| {
+        let text = crate::testing::document("shop").replace("    - {name: v2}\n", versions);
+        weir_engine::document::read(&text).unwrap().remove(0)
+    };
+    let mut first = doc("    - {name: v2}\n");
+    first.approvals.start = true;
+    bench.apply(first.clone());
+    // While it waits another version comes in between.
+    let mut edited = doc("    - {name: v3}\n    - {name: v2}\n");
+    edited.approvals.start = true;
+    bench.apply(edited.clone());
+    bench.order("shop", WantedCommand::Start {}).unwrap();
+    bench.order("shop", WantedCommand::RollBack { version: Some("v3".to_owned()) }).unwrap();
+    let journal = bench.journal("shop");
+    let ask = |with: &Experiment| {
+        let mut rehearsal = Rehearsal::new(with.clone());
+        journal.iter().for_each(|row| rehearsal.push(row.number, &row.entry).unwrap());
+        rehearsal
+    };
+    assert_eq!(ask(&first).not_comparable().map(|error| error.field), Some("spec.versions"));
+    let same = ask(&edited);
+    assert_eq!((same.not_comparable(), &same.answer().divergence), (None, &None));
+    // The same versions, otherwise ordered.
+    let mut turned = doc("    - {name: v2}\n    - {name: v3}\n");
+    turned.strategy = Strategy::Ab { weights: vec![5_000, 4_000, 1_000] };
+    let turned = ask(&turned);
+    assert_eq!(turned.not_comparable(), None);
+    let weights: Vec<_> = turned.answer().turns.iter().map(|turn| turn.weights.clone()).collect();
+    assert_eq!(weights[0], [5_000, 1_000, 4_000], "v1, v3, v2");
+    assert_eq!(weights[1][1], 0, "v3 is the one that is rolled back: {weights:?}");
+    let other = ask(&Experiment { name: "other".to_owned(), ..edited });
+    assert_eq!(other.not_comparable().map(|error| error.field), Some("metadata.name"));
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod applying;
 mod commands;
 #[cfg(test)]
 mod history_tests;
+#[cfg(test)]
+mod order_tests;
 mod orders;
 #[cfg(test)]
 mod tests;
@@ -20,7 +22,7 @@ pub(crate) use views::ExperimentView;
 use crate::clock::Clock;
 use crate::explain::Basis;
 use crate::ingest::Refused;
-use crate::ledger::{DecisionRow, JournalRow, Ledger, LedgerError, Told};
+use crate::ledger::{Ledger, LedgerError, Told};
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::publish::{Published, Publisher, Subscriber, make};
@@ -77,18 +79,16 @@ pub(crate) enum Command {
         reply: Reply<Result<Vec<Applied>, ApplyError>>,
     },
     /// Delete the experiment of a name. The id of what was deleted.
-    Delete(String, Actor, Reply<Option<String>>),
+    Delete { name: String, by: Actor, reason: String, reply: Reply<Option<String>> },
     /// Carry out a person's command.
     Order(Box<Wanted>, Reply<Result<Told, OrderError>>),
     /// Every experiment.
     List(Reply<Vec<ExperimentView>>),
     /// The experiment of a name.
     Get(String, Reply<Option<Box<ExperimentView>>>),
-    /// Its latest decisions, newest first.
-    Decisions(String, u32, Reply<Option<Vec<DecisionRow>>>),
-    /// The entries of its journal after a number, in order, at most so many.
-    Journal(String, u64, u32, Reply<Option<Vec<JournalRow>>>),
-    /// What its story is told from.
+    /// Its id, by which a reader of the ledger finds the rest.
+    Find(String, Reply<Option<String>>),
+    /// What its story is told from, beside the journal.
     Explain(String, Reply<Option<Box<Basis>>>),
     /// What the steward judges.
     Snapshot(Reply<Vec<Snapshot>>),
@@ -222,6 +222,12 @@ impl Keeper {
     #[cfg(test)]
     pub(crate) fn fault(&self) -> Arc<std::sync::atomic::AtomicI64> {
         Arc::clone(&self.ledger.fault)
+    }
+
+    /// What it holds, for tests that spoil it.
+    #[cfg(test)]
+    pub(crate) fn mirror(&mut self) -> &mut Mirror {
+        &mut self.mirror
     }
 
     /// Runs until every handle is gone.

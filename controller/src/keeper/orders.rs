@@ -11,7 +11,7 @@ use weir_engine::assess::assess;
 use weir_engine::command::{Command, Refusal, carry_out};
 use weir_engine::journal::{Actor, Entry, Event, Order, Trace, unsettled};
 use weir_engine::spec::Experiment;
-use weir_engine::state::Proposal;
+use weir_engine::state::{Phase, Proposal};
 
 /// What a person wants of the experiment of a name.
 #[derive(Debug, Clone)]
@@ -20,8 +20,6 @@ pub(crate) struct Wanted {
     pub(crate) command: WantedCommand,
     pub(crate) by: Actor,
     pub(crate) reason: String,
-    /// Since when what is approved has waited, as the person saw it; `None`: whatever waits.
-    pub(crate) awaited_since: Option<u64>,
 }
 
 /// A command as people write it: versions by name. Those with nothing of their own have braces, so that a field too many is refused.
@@ -31,7 +29,10 @@ pub(crate) enum WantedCommand {
     Start {},
     Pause {},
     Resume {},
-    Approve {},
+    Approve {
+        /// Since when what is approved has waited, as the person saw it: nobody approves what they were not shown.
+        awaited_since: u64,
+    },
     SetWeights {
         /// In basis points; who is not named gets none.
         weights: BTreeMap<String, u32>,
@@ -75,7 +76,7 @@ impl WantedCommand {
             Self::Start {} => Command::Start,
             Self::Pause {} => Command::Pause,
             Self::Resume {} => Command::Resume,
-            Self::Approve {} => Command::Approve,
+            Self::Approve { .. } => Command::Approve,
             Self::SetWeights { weights } => {
                 for name in weights.keys() {
                     index(name)?;
@@ -103,16 +104,22 @@ impl Keeper {
             Ok(command) => command,
             Err(error) => return Ok(Err(error)),
         };
-        if let (Command::Approve, Some(shown), Some(Proposal { since, .. })) =
-            (&command, wanted.awaited_since, &live.state.awaited)
-            && shown != *since
-        {
-            return Ok(Err(OrderError::OtherAwaited { shown, now: *since }));
+        if let WantedCommand::Approve { awaited_since: shown } = wanted.command {
+            if live.state.phase == Phase::Pending {
+                return Ok(Err(OrderError::Refused(Refusal::Pending(wanted.name))));
+            }
+            if let Some(Proposal { since, .. }) = &live.state.awaited
+                && shown != *since
+            {
+                return Ok(Err(OrderError::OtherAwaited { shown, now: *since }));
+            }
         }
+        let health = self.health(live);
         // The engine knows what is evident now, not what was at the steward's last look.
         let carried = catch_unwind(AssertUnwindSafe(|| {
             let assessment = assess(&live.spec, &live.state, &observations);
-            carry_out(&live.spec, &live.state, &command, &assessment, now).map(|decision| (assessment, decision))
+            carry_out(&live.spec, &live.state, &command, &assessment, &health, now)
+                .map(|decision| (assessment, decision))
         }));
         let (assessment, decision) = match carried {
             Ok(Ok(done)) => done,
@@ -128,12 +135,22 @@ impl Keeper {
             tracing::error!(experiment = id, ?command, problem, "a command is not carried out");
             return Ok(Err(OrderError::Engine));
         }
+        let plan = match self.plan_with(&id, &decision.state) {
+            Ok(plan) => plan,
+            Err(error) => {
+                self.metrics.steward_failures.inc();
+                tracing::error!(experiment = id, ?command, %error, "a command makes no valid plan and is not carried out");
+                return Ok(Err(OrderError::Engine));
+            }
+        };
+        let Some(live) = self.mirror.experiments.get(&id) else { return Ok(Err(OrderError::Unknown(wanted.name))) };
         let order = Order { command, by: wanted.by, reason: wanted.reason };
         let entry = Entry {
             at: now,
             trace: Trace::of(&live.state, &decision),
             event: Event::Command {
                 observed: live.observed(&observations, &unsettled(&observations)),
+                health,
                 order: order.clone(),
             },
         };
@@ -153,7 +170,7 @@ impl Keeper {
             live.decision = Some(told.clone());
             live.last_change = Some(told.clone());
         }
-        self.republish();
+        self.plan = Some(plan);
         self.metrics.decided(action_name(action));
         tracing::info!(
             experiment = id,

@@ -78,11 +78,11 @@ impl Ledger {
         Ok(entries)
     }
 
-    /// The latest entries that are more than a hold or a renewal, in order.
+    /// The latest entries that are more than a look that held or renewed, in order.
     pub(crate) fn story(&self, id: &str, limit: u32) -> Result<Vec<JournalRow>, LedgerError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT number, entry FROM journal
-             WHERE experiment = ?1 AND (action IS NULL OR action NOT IN ('hold', 'renew'))
+             WHERE experiment = ?1 AND (event <> 'look' OR action NOT IN ('hold', 'renew'))
              ORDER BY number DESC LIMIT ?2",
         )?;
         let mut rows = statement.query(params![id, limit])?;

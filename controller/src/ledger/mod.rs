@@ -12,7 +12,7 @@ mod tests;
 
 pub(crate) use journal::JournalRow;
 pub(crate) use rows::{
-    DecisionRow, ExperimentRow, OpenCell, OpenExperiment, SettledRow, Told, WorkerBody, WorkerRow, action_name,
+    DecisionRow, ExperimentRow, OpenExperiment, SettledRow, Told, WorkerBody, WorkerRow, action_name,
 };
 
 use rusqlite::{Connection, params};

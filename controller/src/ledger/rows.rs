@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use weir_core::report::Counts;
+use weir_core::settling::OpenCell;
 use weir_engine::assess::Assessment;
 use weir_engine::decide::{Action, Decision};
 use weir_engine::journal::Order;
@@ -70,17 +71,6 @@ pub(crate) struct OpenExperiment {
     pub(crate) watermark: u64,
     /// The others, each (bin, epoch, version) once, in that order.
     pub(crate) cells: Vec<OpenCell>,
-}
-
-/// Unsettled counts of one (epoch, version, bin).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct OpenCell {
-    pub(crate) bin: u64,
-    pub(crate) epoch: u32,
-    /// By index in the experiment.
-    pub(crate) version: usize,
-    pub(crate) counts: Counts,
 }
 
 /// A decision with what it was made on.

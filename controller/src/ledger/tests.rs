@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::testing::{START, counts, experiment};
+use weir_core::settling::OpenCell;
 
 fn row(id: &str) -> ExperimentRow {
     let spec = experiment("shop");
@@ -118,4 +119,28 @@ fn routine_decisions_are_forgotten_before_others() {
     assert_eq!(numbers, [100, 99, 98, 97, 96, 91, 81, 71, 61, 51], "newest first");
     let json = |assessment| serde_json::to_value(assessment).unwrap();
     assert_eq!(json(&kept[0].assessment), json(&assessment));
+}
+
+#[test]
+fn a_story_leaves_out_looks_that_held_and_no_edit_whatever_it_led_to() {
+    use weir_engine::decide::Action;
+    use weir_engine::journal::{Actor, Entry, Event, Observed, Trace};
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&folder.path().join("weir.db")).unwrap();
+    let spec = Box::new(experiment("shop"));
+    let by = Actor::default();
+    let events = [
+        Event::Edit { experiment: spec, by },
+        Event::Look { observed: Observed::default(), health: weir_engine::health::Health::default() },
+    ];
+    let mut number = 0;
+    for event in events {
+        for action in [Action::Hold, Action::Renew, Action::Shift] {
+            number += 1;
+            let trace = Trace { action: Some(action), ..Trace::default() };
+            ledger.insert_entry("shop", number, &Entry { at: START, event: event.clone(), trace }).unwrap();
+        }
+    }
+    let told: Vec<u64> = ledger.story("shop", 10).unwrap().iter().map(|row| row.number).collect();
+    assert_eq!(told, [1, 2, 3, 6]);
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, Method, Uri};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use subtle::ConstantTimeEq;
@@ -34,6 +34,8 @@ impl Role {
 pub(crate) struct Auth {
     /// Empty: everybody may do everything.
     tokens: Vec<Token>,
+    /// Names of this controller, in lower case, beside its addresses.
+    hosts: Vec<String>,
 }
 
 struct Token {
@@ -66,6 +68,8 @@ pub(crate) enum Denied {
     Role,
     /// A web page of another origin asks, through somebody's browser.
     Origin,
+    /// There are no tokens, and the request is for a host name that may be anybody's.
+    Host,
 }
 
 impl Auth {
@@ -95,9 +99,17 @@ impl Auth {
             if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                 bail!("a token for the role {role:?} is empty or not visible ASCII");
             }
+            if tokens.iter().any(|known: &Token| known.secret == token) {
+                bail!("the same token is there twice: give each role, and each person, one of its own");
+            }
             tokens.push(Token { role, name: name.map(str::to_owned), secret: token.to_owned() });
         }
-        Ok(Self { tokens })
+        Ok(Self { tokens, hosts: Vec::new() })
+    }
+
+    /// The same for a controller that is known by these names too.
+    pub(crate) fn with_hosts<'a>(self, hosts: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { hosts: hosts.into_iter().map(str::to_ascii_lowercase).collect(), ..self }
     }
 
     /// Whether everybody may do everything.
@@ -120,12 +132,43 @@ impl Auth {
         }
     }
 
+    /// Whether a host is none that an attacker could make resolve to this machine (DNS rebinding), to read through somebody's
+    /// browser: an address, a name that only this network's own resolver can know, as filters use, or one that was given.
+    fn is_own(&self, host: Option<&str>) -> bool {
+        let Some(host) = host else { return true };
+        let Ok(authority) = host.parse::<Authority>() else { return false };
+        self.is_known(authority.host()) || !authority.host().contains(['.', ':'])
+    }
+
+    /// Whether a host is `localhost`, an address, or a name that was given.
+    fn is_known(&self, host: &str) -> bool {
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        host == "localhost" || host.parse::<IpAddr>().is_ok() || self.hosts.contains(&host)
+    }
+
+    /// Whether the origin is a host name that an attacker could make resolve to this machine.
+    fn is_from_a_name(&self, headers: &HeaderMap) -> bool {
+        let Some(origin) = headers.get(ORIGIN) else { return false };
+        let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        let authority = authority.and_then(|(_, authority)| authority.parse::<Authority>().ok());
+        authority.is_none_or(|authority| !self.is_known(authority.host()))
+    }
+
     /// Whether a request may do what asks for one of these roles, and who asks.
     ///
     /// # Errors
     /// Why not.
-    pub(crate) fn admit(&self, method: &Method, headers: &HeaderMap, roles: &[Role]) -> Result<Caller, Denied> {
-        if !method.is_safe() && (is_cross_origin(headers) || (self.is_open() && is_from_a_name(headers))) {
+    pub(crate) fn admit(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        roles: &[Role],
+    ) -> Result<Caller, Denied> {
+        if self.is_open() && !self.is_own(host(uri, headers)) {
+            return Err(Denied::Host);
+        }
+        if !method.is_safe() && (is_cross_origin(headers) || (self.is_open() && self.is_from_a_name(headers))) {
             return Err(Denied::Origin);
         }
         if self.is_open() {
@@ -161,13 +204,11 @@ fn is_cross_origin(headers: &HeaderMap) -> bool {
     authority.is_none() || authority != host
 }
 
-/// Whether the origin is a host name that an attacker could make resolve to this machine (DNS rebinding): any but `localhost`.
-fn is_from_a_name(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return false };
-    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
-    let Some(authority) = authority.and_then(|authority| authority.parse::<Authority>().ok()) else { return true };
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    host != "localhost" && host.parse::<IpAddr>().is_err()
+/// What a request is for: none of an old client, which is no browser.
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    // What cannot be read is nobody's name.
+    let header = || headers.get(HOST).map(|host| host.to_str().unwrap_or("?.?"));
+    uri.authority().map(Authority::as_str).or_else(header)
 }
 
 #[cfg(test)]
@@ -179,27 +220,31 @@ mod tests {
     }
 
     #[test]
-    fn a_token_allows_what_its_roles_allow_and_nothing_else() {
-        let auth = Auth::parse(["proxy=p", "operator=o", "viewer=both", "proxy=both"]).unwrap();
-        let admit = |token: &str, roles: &[Role]| auth.admit(&Method::GET, &headers(token), roles).map(|_| ());
+    fn a_token_allows_what_its_role_allows_and_nothing_else() {
+        let auth = Auth::parse(["proxy=p", "operator=o", "viewer=v"]).unwrap();
+        let admit =
+            |token: &str, roles: &[Role]| auth.admit(&Method::GET, &Uri::default(), &headers(token), roles).map(|_| ());
         assert_eq!(admit("Bearer p", &[Role::Proxy]), Ok(()));
-        assert_eq!(admit("bearer both", &[Role::Proxy]), Ok(()));
-        assert_eq!(admit("Bearer both", &[Role::Viewer]), Ok(()));
+        assert_eq!(admit("bearer v", &[Role::Viewer, Role::Operator]), Ok(()));
         assert_eq!(admit("Bearer p", &[Role::Viewer, Role::Operator]), Err(Denied::Role));
         for wrong in ["Bearer pp", "Bearer ", "Bearer", "Basic p", "p", "Bearer  p"] {
             assert_eq!(admit(wrong, &[Role::Proxy]), Err(Denied::Unknown), "{wrong}");
         }
-        assert_eq!(auth.admit(&Method::GET, &HeaderMap::new(), &[Role::Proxy]), Err(Denied::Unknown));
+        assert_eq!(auth.admit(&Method::GET, &Uri::default(), &HeaderMap::new(), &[Role::Proxy]), Err(Denied::Unknown));
     }
 
     #[test]
     fn a_caller_is_known_by_the_name_of_its_token_or_by_its_role() {
-        let auth = Auth::parse(["operator:ada@ops=a", "operator=o", "viewer:eve=a"]).unwrap();
-        let caller = |token: &str, role: Role| auth.admit(&Method::POST, &headers(token), &[role]).unwrap().0;
+        let auth = Auth::parse(["operator:ada@ops=a", "operator=o", "viewer:eve=e"]).unwrap();
+        let caller =
+            |token: &str, role: Role| auth.admit(&Method::POST, &Uri::default(), &headers(token), &[role]).unwrap().0;
         assert_eq!(caller("Bearer a", Role::Operator), "ada@ops");
-        assert_eq!(caller("Bearer a", Role::Viewer), "eve");
+        assert_eq!(caller("Bearer e", Role::Viewer), "eve");
         assert_eq!(caller("Bearer o", Role::Operator), "operator");
-        assert_eq!(Auth::parse([]).unwrap().admit(&Method::POST, &HeaderMap::new(), &[]), Ok(Caller::default()));
+        assert_eq!(
+            Auth::parse([]).unwrap().admit(&Method::POST, &Uri::default(), &HeaderMap::new(), &[]),
+            Ok(Caller::default())
+        );
         for wrong in ["operator:=secret", "operator:a b=secret", "operator:a:b=secret", ":a=secret"] {
             let message = format!("{:#}", Auth::parse([wrong]).unwrap_err());
             assert!(!message.contains("secret"), "{message}");
@@ -208,6 +253,10 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_refused_without_repeating_it() {
+        for again in ["viewer=secret", "proxy:eve=secret"] {
+            let message = format!("{:#}", Auth::parse(["proxy=secret", again]).unwrap_err());
+            assert!(message.contains("twice") && !message.contains("secret"), "{message}");
+        }
         for wrong in ["secret", "admin=secret", "proxy=", "proxy=a b"] {
             let message = format!("{:#}", Auth::parse([wrong]).unwrap_err());
             assert!(!message.contains("secret"), "{message}");
@@ -226,24 +275,52 @@ mod tests {
     }
 
     #[test]
+    fn without_tokens_only_what_is_for_this_controller_by_name_is_answered() {
+        let open = Auth::parse([]).unwrap();
+        let named = Auth::parse([]).unwrap().with_hosts(["weir.default.svc"]);
+        let get = |auth: &Auth, host: &str| {
+            let headers: HeaderMap = [(HOST, host.parse().unwrap())].into_iter().collect();
+            let by_header = auth.admit(&Method::GET, &Uri::default(), &headers, &[Role::Viewer]).map(|_| ());
+            let uri: Uri = format!("http://{host}/v1/plan").parse().unwrap();
+            assert_eq!(
+                auth.admit(&Method::GET, &uri, &HeaderMap::new(), &[Role::Viewer]).map(|_| ()),
+                by_header,
+                "{host}"
+            );
+            by_header
+        };
+        for own in ["127.0.0.1:8181", "[::1]:8181", "10.0.0.7", "localhost:8181", "LocalHost", "weir", "weir:8181"] {
+            assert_eq!(get(&open, own), Ok(()), "{own}");
+        }
+        for foreign in ["evil.example:8181", "weir.default.svc", "localhost.evil.example", "127.0.0.1.evil.example"] {
+            assert_eq!(get(&open, foreign), Err(Denied::Host), "{foreign}");
+        }
+        assert_eq!(get(&named, "Weir.default.svc:8181"), Ok(()));
+        assert_eq!(open.admit(&Method::GET, &Uri::default(), &HeaderMap::new(), &[]).map(|_| ()), Ok(()));
+        let with_tokens = Auth::parse(["viewer=v"]).unwrap();
+        assert_eq!(get(&with_tokens, "evil.example"), Err(Denied::Unknown), "a page has no token");
+    }
+
+    #[test]
     fn a_web_page_of_another_origin_changes_nothing() {
         let open = Auth::parse([]).unwrap();
         let from = |origin: &'static str| -> HeaderMap {
             [(ORIGIN, origin.parse().unwrap()), (HOST, "127.0.0.1:8181".parse().unwrap())].into_iter().collect()
         };
-        let post = |headers: &HeaderMap| open.admit(&Method::POST, headers, &[Role::Operator]).map(|_| ());
+        let post =
+            |headers: &HeaderMap| open.admit(&Method::POST, &Uri::default(), headers, &[Role::Operator]).map(|_| ());
         assert_eq!(post(&from("http://evil.example")), Err(Denied::Origin));
         assert_eq!(post(&from("null")), Err(Denied::Origin));
         assert_eq!(post(&from("http://127.0.0.1:8181")), Ok(()));
         // A name that its owner lets resolve to this machine: origin and host agree.
         let rebound = [(ORIGIN, "http://evil.example:8181"), (HOST, "evil.example:8181")];
         let rebound: HeaderMap = rebound.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect();
-        assert_eq!(post(&rebound), Err(Denied::Origin));
+        assert_eq!(post(&rebound), Err(Denied::Host));
         for local in ["localhost:8181", "[::1]:8181"] {
             let headers = [(ORIGIN, format!("http://{local}")), (HOST, local.to_owned())];
             let headers: HeaderMap = headers.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect();
             assert_eq!(post(&headers), Ok(()), "{local}");
         }
-        assert!(open.admit(&Method::GET, &from("http://evil.example"), &[Role::Viewer]).is_ok());
+        assert!(open.admit(&Method::GET, &Uri::default(), &from("http://evil.example"), &[Role::Viewer]).is_ok());
     }
 }

@@ -13,6 +13,7 @@ pub(crate) use connections::serve;
 use crate::keeper::Handle;
 use crate::metrics::Metrics;
 use crate::publish::Subscriber;
+use crate::reader::Reader;
 use auth::{Auth, Role};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -32,6 +33,7 @@ const REPORTS_AT_A_TIME: usize = 64;
 #[derive(Debug, Clone)]
 pub(crate) struct App {
     keeper: Handle,
+    reader: Reader,
     plan: Subscriber,
     metrics: Metrics,
     auth: Arc<Auth>,
@@ -45,6 +47,7 @@ impl App {
     /// `stop` becoming true ends long polls.
     pub(crate) fn new(
         keeper: Handle,
+        reader: Reader,
         plan: Subscriber,
         metrics: Metrics,
         auth: Auth,
@@ -52,6 +55,7 @@ impl App {
     ) -> Self {
         Self {
             keeper,
+            reader,
             plan,
             metrics,
             auth: Arc::new(auth),
@@ -107,7 +111,7 @@ struct Guard {
 
 /// Lets a request through if its token has one of the roles.
 async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    match guard.auth.admit(request.method(), request.headers(), guard.roles) {
+    match guard.auth.admit(request.method(), request.uri(), request.headers(), guard.roles) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await

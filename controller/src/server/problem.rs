@@ -2,6 +2,7 @@
 
 use super::auth::Denied;
 use crate::keeper::KeeperError;
+use crate::reader::ReadError;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -70,6 +71,22 @@ impl From<KeeperError> for Problem {
     }
 }
 
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Busy => Self::passing("Too many long reads are under way: try again."),
+            ReadError::Ledger(error) => {
+                tracing::error!(%error, "the ledger cannot be read");
+                Self::passing("The ledger cannot be read; the controller's log says why.")
+            }
+            ReadError::Failed => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The engine failed on this experiment; the controller's log says more.",
+            ),
+        }
+    }
+}
+
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         match denied {
@@ -78,6 +95,11 @@ impl From<Denied> for Problem {
                 "Send a token that this controller knows: `Authorization: Bearer TOKEN`.",
             ),
             Denied::Role => Self::new(StatusCode::FORBIDDEN, "This token's role does not allow that."),
+            Denied::Host => Self::new(
+                StatusCode::FORBIDDEN,
+                "Without tokens this controller answers only who asks for it by address, as `localhost`, by a name without a \
+                 dot, or by one that --host gives.",
+            ),
             Denied::Origin => Self::new(StatusCode::FORBIDDEN, "A web page of another origin may not do that."),
         }
     }

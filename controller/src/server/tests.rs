@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 struct Api {
     router: Router,
     keeper: Handle,
+    /// For long reads.
+    room: Arc<Semaphore>,
     stop: watch::Sender<bool>,
     bench: Bench,
 }
@@ -32,8 +34,10 @@ impl Api {
         let (keeper, _thread) = keeper.spawn().unwrap();
         let (stop, stopped) = watch::channel(false);
         let auth = Auth::parse(tokens.iter().copied()).unwrap();
-        let router = App::new(keeper.clone(), plan, bench.metrics.clone(), auth, stopped).router();
-        Self { router, keeper, stop, bench }
+        let reader = Reader::new(bench.ledger_file());
+        let room = Arc::clone(&reader.room);
+        let router = App::new(keeper.clone(), reader, plan, bench.metrics.clone(), auth, stopped).router();
+        Self { router, keeper, room, stop, bench }
     }
 
     fn call<B: Into<Body>>(
@@ -198,7 +202,9 @@ async fn an_experiment_is_created_shown_kept_from_harm_and_deleted() {
     assert_eq!((would.status, would.json()["experiments"][0]["result"].as_str()), (200, Some("changed")));
     assert_eq!(api.call("GET", "/v1/experiments/shop", "", "").await.json(), shown);
 
-    let deleted = api.call("DELETE", "/v1/experiments/shop", "", "").await;
+    let long = format!("/v1/experiments/shop?reason={}", "x".repeat(1_001));
+    assert_eq!(api.call("DELETE", &long, "", "").await.checked_status(), 422);
+    let deleted = api.call("DELETE", "/v1/experiments/shop?reason=a%20new%20route", "", "").await;
     assert_eq!((deleted.status, deleted.json()["id"].as_str()), (200, Some(id.as_str())));
     assert_eq!(api.call("GET", "/v1/experiments/shop", "", "").await.checked_status(), 404);
     let late = report(1, 1, &id, START, vec![cell("v1", START, counts(1, 1))]);
@@ -302,13 +308,18 @@ async fn a_command_needs_an_operator_and_a_reason_and_is_recorded_with_who_gave_
         (r#"{"command": "promote", "reason": "x"}"#, 422, "missing field `version`"),
         (r#"{"command": "promote", "reason": "x", "version": "v9"}"#, 422, "it has v1, v2"),
         (r#"{"command": "setWeights", "reason": "x", "weights": {"v1": 1}}"#, 422, "sum to 1"),
-        (r#"{"command": "approve", "reason": "x"}"#, 409, "nothing of shop waits"),
+        (r#"{"command": "approve", "reason": "x"}"#, 422, "missing field `awaitedSince`"),
+        (r#"{"command": "approve", "reason": "x", "awaitedSince": 7}"#, 409, "nothing of shop waits"),
         (r#"{"command": "resume", "reason": "x"}"#, 409, "not paused"),
     ] {
         let answer = api.call("POST", path, "o", body).await;
         assert_eq!(answer.checked_status(), status, "{body}: {answer:?}");
         assert!(String::from_utf8_lossy(&answer.body).contains(said), "{body}: {answer:?}");
     }
+    let long = format!(r#"{{"command": "pause", "reason": "{}"}}"#, "é".repeat(1_001));
+    let answer = api.call("POST", path, "o", long).await;
+    assert_eq!(answer.checked_status(), 422);
+    assert!(answer.json()["detail"].as_str().unwrap().contains("1001 characters: at most 1000"), "{answer:?}");
     assert_eq!(api.call("POST", "/v1/experiments/none/commands", "o", pause).await.checked_status(), 404);
     let paused = api.call("POST", path, "o", pause).await;
     assert_eq!((paused.status, &paused.json()["action"]), (200, &Value::from("pause")), "{paused:?}");
@@ -316,6 +327,24 @@ async fn a_command_needs_an_operator_and_a_reason_and_is_recorded_with_who_gave_
     assert_eq!(shown["phase"], "paused");
     assert_eq!(shown["lastChange"]["ordered"]["by"]["who"], "ada");
     assert_eq!(shown["lastChange"]["ordered"]["reason"], "a meeting");
+}
+
+#[tokio::test]
+async fn who_reads_long_waits_for_others_who_do_and_keeps_nobody_else_waiting() {
+    let api = Api::start(&[]);
+    let id = api.apply().await;
+    let all = u32::try_from(crate::reader::AT_A_TIME).unwrap();
+    let taken = Arc::clone(&api.room).acquire_many_owned(all).await.unwrap();
+    let long = ["explanation", "journal", "decisions"]
+        .map(|what| tokio::spawn(api.call("GET", &format!("/v1/experiments/shop/{what}"), "", "")));
+    let report = serde_json::to_vec(&report(1, 1, &id, START, Vec::new())).unwrap();
+    assert_eq!(api.report(report).await.status, 200);
+    assert_eq!(api.call("GET", "/v1/experiments/shop", "", "").await.status, 200);
+    assert!(long.iter().all(|call| !call.is_finished()));
+    drop(taken);
+    for call in long {
+        assert_eq!(call.await.unwrap().status, 200);
+    }
 }
 
 #[tokio::test]

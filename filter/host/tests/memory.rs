@@ -1,6 +1,6 @@
 //! A VM's memory does not grow with plan changes, with requests, or with requests that never properly begin.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use std::path::PathBuf;
 use weir_core::plan::{Plan, PlannedExperiment};

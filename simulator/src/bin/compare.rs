@@ -5,7 +5,7 @@ use clap::Parser;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use weir_simulator::compare::{measure, tables};
+use weir_simulator::compare::{measure, summary, tables};
 use weir_simulator::document::between_markers;
 
 /// Compares Weir with our reconstructions of what others do.
@@ -32,13 +32,18 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     let measured = measure(arguments.runs, &|what, done| show(what, done, arguments.runs));
-    let text = format!("\n{} runs each; intervals (in brackets, and ±) at 95%.\n{}", arguments.runs, tables(&measured));
+    let runs = weir_engine::words::count(arguments.runs);
+    let text = format!("\n{runs} runs each; intervals (in brackets, and ±) at 95%.\n{}", tables(&measured));
+    let said = format!("\n{}", summary(&measured));
     let Some(path) = arguments.document else {
-        println!("{text}");
+        println!("{said}{text}");
         return Ok(());
     };
     let document = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let document = between_markers(&document, "comparison", &text).with_context(|| path.display().to_string())?;
+    let replaced = |document: &str, name: &str, text: &str| {
+        between_markers(document, name, text).with_context(|| path.display().to_string())
+    };
+    let document = replaced(&replaced(&document, "comparison", &text)?, "summary", &said)?;
     std::fs::write(&path, document).with_context(|| format!("cannot write {}", path.display()))?;
     eprintln!("{} has the new tables", path.display());
     Ok(())

@@ -2,10 +2,10 @@
 //! 99% quantile of latency of the canary over the last 60 s against a threshold. A check that fails, or has no data, holds the weight
 //! and counts; so many failed checks roll back. A check that passes adds a step of weight; after the last step, promotion.
 
-use super::{Policy, View, begin_with, candidate, hold, promote, roll_back, shift};
+use super::{Cadence, Policy, View, begin_with, canary_weights, candidate, hold, promote, roll_back, shift};
 use weir_core::report::Counts;
 use weir_engine::decide::Decision;
-use weir_engine::spec::{Experiment, TOTAL_WEIGHT};
+use weir_engine::spec::Experiment;
 use weir_engine::state::State;
 
 const INTERVAL_MS: u64 = 60_000;
@@ -23,7 +23,7 @@ pub struct FlaggerLike {
     threshold: u32,
     note: &'static str,
     failed: u32,
-    next_at: u64,
+    cadence: Cadence,
     last: Counts,
 }
 
@@ -41,7 +41,7 @@ impl FlaggerLike {
     }
 
     fn new(threshold: u32, note: &'static str) -> Self {
-        Self { threshold, note, failed: 0, next_at: INTERVAL_MS, last: Counts::default() }
+        Self { threshold, note, failed: 0, cadence: Cadence::every(INTERVAL_MS), last: Counts::default() }
     }
 
     /// Why the last window fails; `None`: it passes.
@@ -78,14 +78,13 @@ impl Policy for FlaggerLike {
     }
 
     fn begin(&mut self, experiment: &Experiment) -> State {
-        begin_with(experiment, weights(experiment, STEP))
+        begin_with(experiment, canary_weights(experiment, STEP))
     }
 
     fn look(&mut self, experiment: &Experiment, state: &State, view: &View<'_>) -> Decision {
-        if view.now < self.next_at {
+        if self.cadence.look(view.now).is_none() {
             return hold(state, view.now);
         }
-        self.next_at = view.now + INTERVAL_MS;
         let canary = candidate(experiment);
         let Some(seen) = view.seen.get(canary) else { return hold(state, view.now) };
         let complaint = self.complaint(seen);
@@ -105,19 +104,9 @@ impl Policy for FlaggerLike {
             }
             None if weight >= MOST => promote(state, canary, view.now, "every step passed its check".to_owned()),
             None => {
-                let next = weights(experiment, (weight + STEP).min(MOST));
+                let next = canary_weights(experiment, (weight + STEP).min(MOST));
                 shift(state, next, view.now, format!("advance to {}%", (weight + STEP) / 100))
             }
         }
     }
-}
-
-fn weights(experiment: &Experiment, step: u32) -> Vec<u32> {
-    let canary = candidate(experiment);
-    let of = |version: usize| match version {
-        version if version == canary => step,
-        version if version == experiment.baseline => TOTAL_WEIGHT - step,
-        _ => 0,
-    };
-    (0..experiment.versions.len()).map(of).collect()
 }

@@ -1,7 +1,8 @@
-//! A fixed even split for an hour, decided at its end by the point estimates: whoever keeps the guardrails on errors as observed is
-//! promoted.
+//! A fixed even split for an hour, decided at its end by the point estimates: whoever keeps the limits as observed, on errors and on
+//! the mean latency, is promoted.
 
-use super::{Policy, View, begin_with, candidate, ended, hold, promote, roll_back};
+use super::{Policy, View, begin_with, candidate, error_rate, hold, mean_ms, promote, roll_back};
+use weir_core::report::Counts;
 use weir_engine::decide::Decision;
 use weir_engine::policy::equal_weights;
 use weir_engine::spec::{Bound, Experiment, Limit};
@@ -31,17 +32,19 @@ impl Policy for Uniform {
             return hold(state, view.now);
         }
         let canary = candidate(experiment);
-        #[expect(clippy::cast_precision_loss, reason = "requests of an hour")]
-        let rate = |(n, k): (u64, u64)| if n == 0 { 0.0 } else { k as f64 / n as f64 };
-        let (b, a) = (rate(ended(view.seen, canary)), rate(ended(view.seen, experiment.baseline)));
+        let of = |of: fn(&Counts) -> Option<f64>, version: usize| view.seen.get(version).and_then(of).unwrap_or(0.0);
+        let (b, a) = (of(error_rate, canary), of(error_rate, experiment.baseline));
+        let (slow_b, slow_a) = (of(mean_ms, canary), of(mean_ms, experiment.baseline));
         let kept = experiment.guardrails.iter().all(|guardrail| match guardrail.bound {
             Bound::ErrorRate { ratio, margin } => b <= ratio * a + margin,
-            Bound::Latency { .. } => true,
+            Bound::Latency { ratio } => slow_b <= ratio * slow_a,
         }) && experiment.objectives.iter().all(|objective| match objective.limit {
             Limit::ErrorRate { max } => b <= max,
-            Limit::Latency { .. } => true,
+            #[expect(clippy::cast_precision_loss, reason = "an hour at most")]
+            Limit::Latency { max_us, .. } => slow_b <= max_us as f64 / 1_000.0,
         });
-        let reason = format!("errors {:.2}% against {:.2}%", 100.0 * b, 100.0 * a);
+        let reason =
+            format!("errors {:.2}% against {:.2}%, mean {slow_b:.0} ms against {slow_a:.0} ms", 100.0 * b, 100.0 * a);
         if kept { promote(state, canary, view.now, reason) } else { roll_back(experiment, state, view.now, reason) }
     }
 }

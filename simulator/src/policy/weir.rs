@@ -8,6 +8,9 @@ use weir_engine::live::refresh;
 use weir_engine::spec::{Experiment, Strategy};
 use weir_engine::state::{Phase, State};
 
+/// Said of whatever a person would have done.
+const SIMULATED: &str = "It was a simulated person.";
+
 /// The engine of production.
 #[derive(Debug, Default)]
 pub struct Weir {
@@ -51,7 +54,7 @@ impl Policy for Weir {
             None => self.assessor.assess(experiment, state, view.observations, depth),
         };
         let decide_by = |assessment: &Assessment| {
-            approved(experiment, state, assessment, view.now)
+            approved(experiment, state, assessment, view)
                 .unwrap_or_else(|| decide(experiment, state, assessment, &view.health, view.now))
         };
         let mut decision = decide_by(&assessment);
@@ -67,11 +70,14 @@ impl Policy for Weir {
 }
 
 /// A simulated person starts what waits to be started, and approves whatever waits for approval by the next look.
-fn approved(experiment: &Experiment, state: &State, assessment: &Assessment, now: u64) -> Option<Decision> {
+fn approved(experiment: &Experiment, state: &State, assessment: &Assessment, view: &View<'_>) -> Option<Decision> {
     let command = match state.phase {
         Phase::Pending => Command::Start,
         _ if state.awaited.is_some() => Command::Approve,
         _ => return None,
     };
-    carry_out(experiment, state, &command, assessment, now).ok()
+    let mut decision = carry_out(experiment, state, &command, assessment, &view.health, view.now).ok()?;
+    // The engine says "by hand": nobody must take it for somebody's.
+    decision.reasons.push(SIMULATED.to_owned());
+    Some(decision)
 }

@@ -4,6 +4,8 @@ use super::{Behaviour, Scenario, Traffic};
 
 /// A day, in milliseconds.
 pub const DAY_MS: u64 = 86_400_000;
+/// Most that a version's own course multiplies anything by.
+const MOST_IN_ALL: f64 = 1e12;
 
 /// A cycle: each factor goes from 1 − swing to 1 + swing and back.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -86,6 +88,16 @@ impl Traffic {
         self.per_second * cycle * bursts
     }
 
+    /// The highest rate before `end_ms`, and how many requests are expected until then.
+    #[must_use]
+    pub fn most(&self, end_ms: u64) -> (f64, f64) {
+        if self.cycle.is_none() && self.bursts.is_empty() {
+            return (self.per_second, self.expected(0, end_ms));
+        }
+        let rates = (0..end_ms).step_by(1_000).map(|now| self.rate_at(now));
+        rates.fold((0.0, 0.0), |(most, all), rate| (f64::max(most, rate), all + rate))
+    }
+
     /// Requests that are expected between two times, by seconds.
     #[must_use]
     pub fn expected(&self, from_ms: u64, until_ms: u64) -> f64 {
@@ -114,7 +126,12 @@ impl Behaviour {
             factors.errors *= if leak.errors { factor } else { 1.0 };
             factors.latency *= if leak.latency { factor } else { 1.0 };
         }
-        factors
+        // A leak doubles without end, and infinitely many times nothing is no number.
+        Factors {
+            errors: factors.errors.min(MOST_IN_ALL),
+            latency: factors.latency.min(MOST_IN_ALL),
+            conversion: factors.conversion.min(MOST_IN_ALL),
+        }
     }
 
     /// Whether it is the same at all times.

@@ -1,7 +1,9 @@
 //! From text to a scenario: one document of kind `Scenario`, and the experiment beside it in the same text or elsewhere.
 
-use super::read_parts::{behaviour, drifts, expect, faults, traffic, users};
-use super::{Behaviour, DEFAULT_DURATION_MS, DEFAULT_RATE, DEFAULT_USERS, DEFAULT_WORKERS, Scenario, Traffic, Users};
+use super::read_faults::{expect, faults};
+use super::read_parts::{behaviour, drifts, traffic, users};
+use super::{Behaviour, DEFAULT_DURATION_MS, DEFAULT_RATE, DEFAULT_USERS, DEFAULT_WORKERS, MOST_RATE, MOST_REQUESTS};
+use super::{Scenario, Traffic, Users};
 use weir_core::plan::Unit;
 use weir_engine::document::place::{Fields, Place, nearest, shown};
 use weir_engine::document::tree::{self, Node};
@@ -118,21 +120,29 @@ fn scenario(document: &Node, experiment: Option<&Experiment>, problems: &mut Vec
     }
     let names: Option<Vec<&str>> =
         experiment.map(|experiment| experiment.versions.iter().map(|version| version.name.as_str()).collect());
-    let usual = Traffic { per_second: DEFAULT_RATE, cycle: None, bursts: Vec::new() };
-    let traffic = fields.get("traffic").map_or(Some(usual), |place| traffic(&place, problems));
-    let versions = versions(&fields, names.as_deref(), problems);
-    let drift = fields.get("drift").map_or(Some(Vec::new()), |place| drifts(&place, problems));
-    let users = fields.get("users").map_or(Some(None), |place| users(&place, problems).map(Some));
-    let workers =
-        fields.get("workers").map_or(Some(u64::from(DEFAULT_WORKERS)), |place| place.whole(1..=MOST_WORKERS, problems));
-    let faults = fields.get("faults").map_or_else(|| Some(super::Faults::default()), |place| faults(&place, problems));
     let mut duration = |name: &str, usual: u64, least: u64, most: u64| {
         fields.get(name).map_or(Some(usual), |place| place.duration(least..=most, problems))
     };
     let duration_ms = duration("duration", DEFAULT_DURATION_MS, 1_000, MOST_DURATION_MS);
     let interval_ms = duration("interval", super::TICK_MS, super::TICK_MS, 3_600_000);
+    // Unknown: nothing is said to lie after it.
+    let end = duration_ms.unwrap_or(u64::MAX);
+    let usual = Traffic { per_second: DEFAULT_RATE, cycle: None, bursts: Vec::new() };
+    let traffic = fields.get("traffic").map_or(Some(usual), |place| {
+        let traffic = traffic(&place, end, problems)?;
+        is_bearable(&traffic, end).map_err(|problem| place.problem(problems, problem)).ok().map(|()| traffic)
+    });
+    let versions = versions(&fields, names.as_deref(), end, problems);
+    let drift = fields.get("drift").map_or(Some(Vec::new()), |place| drifts(&place, problems));
+    let users = fields.get("users").map_or(Some(None), |place| users(&place, problems).map(Some));
+    let workers =
+        fields.get("workers").map_or(Some(u64::from(DEFAULT_WORKERS)), |place| place.whole(1..=MOST_WORKERS, problems));
+    let faults = fields
+        .get("faults")
+        .map_or_else(|| Some(super::Faults::default()), |place| faults(&place, names.as_deref(), end, problems));
     let seed = fields.get("seed").map_or(Some(1), |place| place.whole(0..=u64::MAX, problems));
-    let expect = fields.get("expect").map_or(Some(None), |place| expect(&place, names.as_deref(), problems).map(Some));
+    let expect =
+        fields.get("expect").map_or(Some(None), |place| expect(&place, names.as_deref(), end, problems).map(Some));
     let experiment = experiment?.clone();
     let users = users?.or_else(|| {
         (experiment.unit != Unit::Request).then(|| Users { count: DEFAULT_USERS, tail: None, kinds: Vec::new() })
@@ -152,8 +162,29 @@ fn scenario(document: &Node, experiment: Option<&Experiment>, problems: &mut Vec
     })
 }
 
+/// Says what is wrong with more traffic than a run can have.
+fn is_bearable(traffic: &Traffic, end: u64) -> Result<(), String> {
+    let (peak, all) = traffic.most(end.min(MOST_DURATION_MS));
+    if peak > MOST_RATE {
+        return Err(format!(
+            "with its cycle and bursts it would be {peak:.3e} requests a second at its peak: at most {MOST_RATE:.0}"
+        ));
+    }
+    if all > MOST_REQUESTS {
+        return Err(format!(
+            "it would be some {all:.1e} requests in all: at most {MOST_REQUESTS:.0e}; lower the rate or `duration`"
+        ));
+    }
+    Ok(())
+}
+
 /// Behaviours in the experiment's order; whoever is not mentioned behaves as usual.
-fn versions(fields: &Fields<'_>, names: Option<&[&str]>, problems: &mut Vec<Problem>) -> Option<Vec<Behaviour>> {
+fn versions(
+    fields: &Fields<'_>,
+    names: Option<&[&str]>,
+    end: u64,
+    problems: &mut Vec<Problem>,
+) -> Option<Vec<Behaviour>> {
     let count = names.map_or(0, <[&str]>::len);
     let mut behaviours = vec![Behaviour::default(); count];
     let Some(place) = fields.get("versions") else { return Some(behaviours) };
@@ -161,12 +192,12 @@ fn versions(fields: &Fields<'_>, names: Option<&[&str]>, problems: &mut Vec<Prob
     let mut whole = true;
     for entry in entries {
         let at = place.entry(entry);
-        let read = behaviour(&at, problems);
+        let read = behaviour(&at, end, problems);
         // Without an experiment nobody knows the names.
         let Some(names) = names else { continue };
         let index = names.iter().position(|name| *name == entry.key);
         if index.is_none() {
-            let hint = nearest(&entry.key, names.iter().copied());
+            let hint = meant(&entry.key, names, entries.iter().map(|entry| entry.key.as_str()));
             at.problem(problems, format!("{} is not a version of the experiment{hint}", shown(&entry.key)));
         }
         match (read, index.and_then(|index| behaviours.get_mut(index))) {
@@ -175,4 +206,15 @@ fn versions(fields: &Fields<'_>, names: Option<&[&str]>, problems: &mut Vec<Prob
         }
     }
     whole.then_some(behaviours)
+}
+
+/// Which version was meant: whoever is mentioned already was not. Where that leaves a choice, nobody is guessed.
+fn meant<'a>(found: &str, names: &[&str], mentioned: impl Iterator<Item = &'a str>) -> String {
+    let mentioned: Vec<&str> = mentioned.collect();
+    let mut left = names.iter().copied().filter(|name| !mentioned.contains(name));
+    let hint = match (left.next(), left.next()) {
+        (Some(only), None) => nearest(found, [only].into_iter()),
+        _ => String::new(),
+    };
+    if hint.is_empty() { format!("; it has {}", names.join(", ")) } else { hint }
 }

@@ -1,31 +1,29 @@
 //! The parts of a scenario: what each of its fields may be.
 
 use super::course::DAY_MS;
-use super::{Behaviour, Change, Death, Drift, Expect, Faults, Incident, Kind, Leak, LogNormal, Outage, Traffic, Users};
-use crate::run::Ending;
+use super::{Behaviour, Change, Drift, Incident, Kind, Leak, LogNormal, MOST_RATE, Traffic, Users};
+use weir_core::duration::format_milliseconds;
 use weir_engine::document::Problem;
-use weir_engine::document::place::{Fields, Place, nearest, shown};
+use weir_engine::document::place::{Fields, Place, shown};
 use weir_engine::document::quantity::WHOLE;
 
-/// Most requests per second.
-const MOST_RATE: f64 = 1e6;
 const MOST_FACTOR: f64 = 1e4;
-const MOST_TIME_MS: u64 = 90 * DAY_MS;
+pub(super) const MOST_TIME_MS: u64 = 90 * DAY_MS;
 const MOST_LATENCY_MS: u64 = 3_600_000;
 const MOST_USERS: u64 = 10_000_000;
 /// Standard deviation of a log-normal's logarithm, unless another is given.
 const USUAL_SIGMA: f64 = 0.5;
 const MOST_ENTRIES: usize = 64;
 
-type Problems = Vec<Problem>;
+pub(super) type Problems = Vec<Problem>;
 
 /// A share, zero and all included.
-fn share(place: &Place<'_>, problems: &mut Problems) -> Option<f64> {
+pub(super) fn share(place: &Place<'_>, problems: &mut Problems) -> Option<f64> {
     #[expect(clippy::cast_precision_loss, reason = "a constant below 2^53")]
     place.share(1, 0..=WHOLE, problems).map(|billionths| f64::from(billionths) / WHOLE as f64)
 }
 
-fn share_of(fields: &Fields<'_>, name: &str, usual: f64, problems: &mut Problems) -> Option<f64> {
+pub(super) fn share_of(fields: &Fields<'_>, name: &str, usual: f64, problems: &mut Problems) -> Option<f64> {
     fields.get(name).map_or(Some(usual), |place| share(&place, problems))
 }
 
@@ -33,11 +31,23 @@ fn factor_of(fields: &Fields<'_>, name: &str, problems: &mut Problems) -> Option
     fields.get(name).map_or(Some(1.0), |place| place.number(0.0..=MOST_FACTOR, problems))
 }
 
-fn time_of(fields: &Fields<'_>, name: &str, usual: u64, problems: &mut Problems) -> Option<u64> {
+pub(super) fn time_of(fields: &Fields<'_>, name: &str, usual: u64, problems: &mut Problems) -> Option<u64> {
     fields.get(name).map_or(Some(usual), |place| place.duration(0..=MOST_TIME_MS, problems))
 }
 
-fn list<T>(
+/// When something begins: before the end of the simulated time, or it would silently never happen.
+pub(super) fn begins(fields: &Fields<'_>, name: &str, end: u64, problems: &mut Problems) -> Option<u64> {
+    let begins = time_of(fields, name, 0, problems)?;
+    if begins < end {
+        return Some(begins);
+    }
+    let place = fields.get(name).unwrap_or_else(|| fields.place().clone());
+    let message = format!("it begins when the simulation is over: `duration` is {}", format_milliseconds(end));
+    place.problem(problems, message);
+    None
+}
+
+pub(super) fn list<T>(
     place: &Place<'_>,
     asked: &str,
     problems: &mut Problems,
@@ -48,7 +58,7 @@ fn list<T>(
     items.iter().map(|item| read(item, problems)).collect::<Vec<_>>().into_iter().collect()
 }
 
-fn list_of<T>(
+pub(super) fn list_of<T>(
     fields: &Fields<'_>,
     name: &str,
     asked: &str,
@@ -89,7 +99,7 @@ fn rate(place: &Place<'_>, problems: &mut Problems) -> Option<f64> {
     rate
 }
 
-pub(super) fn traffic(place: &Place<'_>, problems: &mut Problems) -> Option<Traffic> {
+pub(super) fn traffic(place: &Place<'_>, end: u64, problems: &mut Problems) -> Option<Traffic> {
     if place.as_text().is_some() {
         return Some(Traffic { per_second: rate(place, problems)?, cycle: None, bursts: Vec::new() });
     }
@@ -98,7 +108,8 @@ pub(super) fn traffic(place: &Place<'_>, problems: &mut Problems) -> Option<Traf
     let found = fields.require("rate", "the mean number of requests, as `rate: 50/s`", problems);
     let per_second = found.and_then(|place| rate(&place, problems));
     let cycle = fields.get("daily").map_or(Some(None), |place| daily(&place, problems).map(Some));
-    let bursts = list_of(&fields, "bursts", "a list such as `[{from: 1h, until: 70m, factor: 5}]`", problems, burst);
+    let asked = "a list such as `[{from: 1h, until: 70m, factor: 5}]`";
+    let bursts = list_of(&fields, "bursts", asked, problems, |place, problems| burst(place, end, problems));
     Some(Traffic { per_second: per_second?, cycle: cycle?, bursts: bursts? })
 }
 
@@ -115,17 +126,17 @@ fn cycle_times(fields: &Fields<'_>, problems: &mut Problems) -> Option<(u64, u64
     Some((period?, peak?))
 }
 
-fn burst(place: &Place<'_>, problems: &mut Problems) -> Option<Change> {
+fn burst(place: &Place<'_>, end: u64, problems: &mut Problems) -> Option<Change> {
     let asked = "`{from: 1h, until: 70m, factor: 5}`";
     let fields = place.fields(&["from", "until", "every", "factor"], asked, problems)?;
     let factor = fields.require("factor", "how many times the traffic, as `factor: 5`", problems);
     let factor = factor.and_then(|place| place.number(0.0..=MOST_FACTOR, problems));
-    change(&fields, problems).zip(factor).map(|(change, factor)| Change { factor, ..change })
+    change(&fields, end, problems).zip(factor).map(|(change, factor)| Change { factor, ..change })
 }
 
 /// From when until when, and how often.
-fn change(fields: &Fields<'_>, problems: &mut Problems) -> Option<Change> {
-    let from = time_of(fields, "from", 0, problems);
+fn change(fields: &Fields<'_>, end: u64, problems: &mut Problems) -> Option<Change> {
+    let from = begins(fields, "from", end, problems);
     let until = time_of(fields, "until", MOST_TIME_MS, problems);
     let every =
         fields.get("every").map_or(Some(None), |place| place.duration(1_000..=MOST_TIME_MS, problems).map(Some));
@@ -134,7 +145,7 @@ fn change(fields: &Fields<'_>, problems: &mut Problems) -> Option<Change> {
     Some(Change { from_ms, until_ms, every_ms, factor: 1.0 })
 }
 
-fn in_order(fields: &Fields<'_>, from: u64, until: u64, problems: &mut Problems) -> Option<()> {
+pub(super) fn in_order(fields: &Fields<'_>, from: u64, until: u64, problems: &mut Problems) -> Option<()> {
     if until > from {
         return Some(());
     }
@@ -143,7 +154,7 @@ fn in_order(fields: &Fields<'_>, from: u64, until: u64, problems: &mut Problems)
     None
 }
 
-pub(super) fn behaviour(place: &Place<'_>, problems: &mut Problems) -> Option<Behaviour> {
+pub(super) fn behaviour(place: &Place<'_>, end: u64, problems: &mut Problems) -> Option<Behaviour> {
     let known = ["errors", "latency", "errorLatency", "conversion", "reward", "drift", "incidents", "leak", "bad"];
     let fields = place.fields(&known, "how it behaves, as `{errors: 0.3%, latency: 80ms}`", problems)?;
     let usual = Behaviour::default();
@@ -154,8 +165,8 @@ pub(super) fn behaviour(place: &Place<'_>, problems: &mut Problems) -> Option<Be
     let amount = fields.get("reward").map_or(Some(None), |place| amount(&place, problems).map(Some));
     let drift = fields.get("drift").map_or(Some(Vec::new()), |place| drifts(&place, problems));
     let asked = "a list such as `[{from: 1h, until: 2h, errors: 10}]`";
-    let incidents = list_of(&fields, "incidents", asked, problems, incident);
-    let leak = fields.get("leak").map_or(Some(None), |place| leak(&place, problems).map(Some));
+    let incidents = list_of(&fields, "incidents", asked, problems, |place, problems| incident(place, end, problems));
+    let leak = fields.get("leak").map_or(Some(None), |place| leak(&place, end, problems).map(Some));
     let bad = fields.get("bad").map_or(Some(None), |place| place.truth(problems).map(Some));
     Some(Behaviour {
         errors: errors?,
@@ -231,18 +242,18 @@ pub(super) fn drifts(place: &Place<'_>, problems: &mut Problems) -> Option<Vec<D
     list(place, "a cycle or a list of cycles", problems, one)
 }
 
-fn incident(place: &Place<'_>, problems: &mut Problems) -> Option<Incident> {
+fn incident(place: &Place<'_>, end: u64, problems: &mut Problems) -> Option<Incident> {
     let known = ["from", "until", "every", "errors", "latency", "conversion"];
     let fields = place.fields(&known, "`{from: 1h, until: 2h, errors: 10}`", problems)?;
-    let change = change(&fields, problems);
+    let change = change(&fields, end, problems);
     let [errors, latency, conversion] =
         ["errors", "latency", "conversion"].map(|name| factor_of(&fields, name, problems));
     Some(Incident { errors: Change { factor: errors?, ..change? }, latency: latency?, conversion: conversion? })
 }
 
-fn leak(place: &Place<'_>, problems: &mut Problems) -> Option<Leak> {
+fn leak(place: &Place<'_>, end: u64, problems: &mut Problems) -> Option<Leak> {
     let fields = place.fields(&["from", "doubles", "what"], "`{from: 6h, doubles: 1h}`", problems)?;
-    let from = time_of(&fields, "from", 0, problems);
+    let from = begins(&fields, "from", end, problems);
     let doubles = fields.require("doubles", "in which time it doubles, as `doubles: 1h`", problems);
     let doubles = doubles.and_then(|place| place.duration(1_000..=MOST_TIME_MS, problems));
     let words = [("errors", (true, false)), ("latency", (false, true)), ("both", (true, true))];
@@ -272,73 +283,4 @@ pub(super) fn users(place: &Place<'_>, problems: &mut Problems) -> Option<Users>
         return None;
     }
     Some(Users { count: u32::try_from(count?).ok()?, tail: tail?, kinds })
-}
-
-pub(super) fn faults(place: &Place<'_>, problems: &mut Problems) -> Option<Faults> {
-    let known = ["lostReports", "partitions", "silences", "deaths", "controller"];
-    let fields = place.fields(&known, "what goes wrong, as `{lostReports: 5%}`", problems)?;
-    let lost = share_of(&fields, "lostReports", 0.0, problems);
-    let asked = "a list such as `[{from: 1h, until: 2h, share: 50%}]`";
-    let outage = |place: &Place<'_>, problems: &mut Problems| {
-        let fields = place.fields(&["from", "until", "share"], "`{from: 1h, until: 2h, share: 50%}`", problems)?;
-        let from = time_of(&fields, "from", 0, problems);
-        let until = time_of(&fields, "until", MOST_TIME_MS, problems);
-        let share = share_of(&fields, "share", 1.0, problems);
-        let (from_ms, until_ms) = (from?, until?);
-        in_order(&fields, from_ms, until_ms, problems)?;
-        Some(Outage { from_ms, until_ms, share: share? })
-    };
-    let partitions = list_of(&fields, "partitions", asked, problems, outage);
-    let silences = list_of(&fields, "silences", asked, problems, outage);
-    let controller = list_of(&fields, "controller", asked, problems, outage);
-    let deaths = list_of(&fields, "deaths", "a list such as `[{at: 1h, share: 25%}]`", problems, |place, problems| {
-        let fields = place.fields(&["at", "share"], "`{at: 1h, share: 25%}`", problems)?;
-        let at = fields.require("at", "when, as `at: 1h`", problems);
-        let at = at.and_then(|place| place.duration(0..=MOST_TIME_MS, problems));
-        let share = share_of(&fields, "share", 1.0, problems);
-        Some(Death { at_ms: at?, share: share? })
-    });
-    Some(Faults {
-        lost_reports: lost?,
-        partitions: partitions?,
-        silences: silences?,
-        deaths: deaths?,
-        controller: controller?,
-    })
-}
-
-pub(super) fn expect(place: &Place<'_>, names: Option<&[&str]>, problems: &mut Problems) -> Option<Expect> {
-    let known = ["outcome", "version", "rolledBack", "by", "notBefore", "holds"];
-    let fields = place.fields(&known, "what must come out, as `{outcome: promoted, version: v2}`", problems)?;
-    let outcome = fields.get("outcome").map_or(Some(None), |place| place.word(&Ending::WORDS, problems).map(Some));
-    let index = |place: &Place<'_>, problems: &mut Problems| {
-        let text = place.text("the name of a version", problems)?;
-        let names = names?;
-        let index = names.iter().position(|name| *name == text);
-        if index.is_none() {
-            let hint = nearest(text, names.iter().copied());
-            place.problem(problems, format!("{} is not a version of the experiment{hint}", shown(text)));
-        }
-        index
-    };
-    let version = fields.get("version").map_or(Some(None), |place| index(&place, problems).map(Some));
-    let rolled_back = fields
-        .get("rolledBack")
-        .map_or(Some(None), |place| list(&place, "a list of versions, as `[v2]`", problems, index).map(Some));
-    let [by, not_before] = ["by", "notBefore"]
-        .map(|name| fields.get(name).map_or(Some(None), |place| place.duration(0..=MOST_TIME_MS, problems).map(Some)));
-    let holds = list_of(&fields, "holds", "a list such as `[{from: 1h, until: 2h}]`", problems, |place, problems| {
-        let fields = place.fields(&["from", "until"], "`{from: 1h, until: 2h}`", problems)?;
-        let from = time_of(&fields, "from", 0, problems);
-        let until = time_of(&fields, "until", MOST_TIME_MS, problems);
-        Some((from?, until?))
-    });
-    Some(Expect {
-        outcome: outcome?,
-        version: version?,
-        rolled_back: rolled_back?,
-        by_ms: by?,
-        not_before_ms: not_before?,
-        holds: holds?,
-    })
 }

@@ -1,9 +1,9 @@
-//! The controller's side of reports: what a watermark has passed settles, the rest stays open, by the rule of its ingest. A worker
-//! that vanished leaves its unfinished bins out whole.
+//! The controller's side of reports: what is settled and what is open of each worker, and what that says of telemetry.
 
 use super::worker::Worker;
-use std::collections::BTreeMap;
+use crate::scenario::TICK_MS;
 use weir_core::report::{Counts, ReportedExperiment};
+use weir_core::settling::{self, OpenCell};
 use weir_engine::cells::{Cell, Tally};
 use weir_engine::health::{Health, QUIET_MS, SILENCE_MS};
 use weir_engine::spec::Experiment;
@@ -11,13 +11,22 @@ use weir_engine::state::{EpochCounts, Observations};
 
 /// A worker is live when it reported within so many milliseconds, as in the controller.
 const LIVE_MS: u64 = 120_000;
+/// That a clock stepped matters for so many milliseconds, as in the controller.
+const LATELY_MS: u64 = 120_000;
+/// Of so many workers one may have a clock of its own, as in the controller.
+const ONE_OF: usize = 10;
+
+/// A report is so long on its way, and made as often.
+const REPORT_MS: u64 = 2 * TICK_MS;
 
 /// What is open of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Open {
-    /// Cells whose bin is not final yet, by bin, epoch and version.
-    cells: BTreeMap<(u64, u32, usize), Counts>,
+    /// Cells whose bin is not final yet.
+    cells: Vec<OpenCell>,
     pub(crate) last_seen: u64,
+    /// By how many milliseconds the newest bin of the last report cannot be: it begins later than now, or is long over.
+    off_ms: u64,
 }
 
 /// Settled and open counts.
@@ -35,6 +44,12 @@ pub(crate) struct Controller {
     buried: Vec<Open>,
     /// When exposures found no room last, and how many then.
     dropped: Option<(u64, u64)>,
+    /// By how much the clock here is ahead.
+    clock: i64,
+    /// When the clock here was set last, and by how much.
+    stepped: Option<(u64, u64)>,
+    /// A report's newest bin is at most so old.
+    bin_and_deadline_ms: u64,
 }
 
 impl Controller {
@@ -48,6 +63,17 @@ impl Controller {
             settled: false,
             buried: Vec::new(),
             dropped: None,
+            clock: 0,
+            stepped: None,
+            bin_and_deadline_ms: experiment.bin_ms + experiment.deadline_ms,
+        }
+    }
+
+    /// The clock here is ahead by so much: if somebody has set it since, that is seen.
+    pub(crate) fn set_clock(&mut self, ahead_ms: i64, now: u64) {
+        let step = ahead_ms.abs_diff(std::mem::replace(&mut self.clock, ahead_ms));
+        if step > 0 {
+            self.stepped = Some((now, step));
         }
     }
 
@@ -81,9 +107,20 @@ impl Controller {
             live: count(&|open| age(open) < QUIET_MS),
             silent: count(&|open| (QUIET_MS..SILENCE_MS).contains(&age(open)) && !open.cells.is_empty()),
             newest_report_ms: all().map(age).min(),
+            clock_step_ms: self.clock_step(workers, now),
             dropped: self.dropped.filter(|(at, _)| now.saturating_sub(*at) < QUIET_MS).map_or(0, |(_, count)| count),
             ..Health::default()
         }
+    }
+
+    /// The largest step of a clock: of the one here lately, or of what a tenth of the workers are off by.
+    fn clock_step(&self, workers: &[Worker], now: u64) -> u64 {
+        let own = self.stepped.filter(|(at, _)| now.saturating_sub(*at) < LATELY_MS).map_or(0, |(_, step)| step);
+        let live =
+            workers.iter().map(|worker| &worker.open).filter(|open| now.saturating_sub(open.last_seen) < LIVE_MS);
+        let mut off: Vec<u64> = live.map(|open| open.off_ms).collect();
+        off.sort_unstable_by(|a, b| b.cmp(a));
+        own.max(off.get(off.len() / ONE_OF).copied().unwrap_or(0))
     }
 
     /// What has settled of a version.
@@ -99,20 +136,18 @@ impl Controller {
     pub(crate) fn take(&mut self, open: &mut Open, report: ReportedExperiment, now: u64) {
         open.last_seen = now;
         self.stirred = true;
+        if let Some(newest) = report.cells.iter().map(|cell| cell.bin).max() {
+            let behind = now.saturating_sub(newest.saturating_add(self.bin_and_deadline_ms + REPORT_MS));
+            open.off_ms = newest.saturating_sub(now).max(behind);
+        }
         for cell in report.cells {
             let Some(version) = self.names.iter().position(|name| *name == cell.version) else { continue };
             if let Some(seen) = self.seen.as_mut().and_then(|seen| seen.get_mut(version)) {
                 seen.merge(&cell.counts);
             }
-            match open.cells.entry((cell.bin, cell.epoch, version)) {
-                std::collections::btree_map::Entry::Vacant(place) => {
-                    place.insert(cell.counts);
-                }
-                std::collections::btree_map::Entry::Occupied(mut place) => place.get_mut().merge(&cell.counts),
-            }
+            settling::add(&mut open.cells, cell.bin, cell.epoch, version, &cell.counts);
         }
-        let later = open.cells.split_off(&(report.watermark, 0, 0));
-        for ((_, epoch, version), counts) in std::mem::replace(&mut open.cells, later) {
+        for OpenCell { epoch, version, counts, .. } in settling::settle(&mut open.cells, report.watermark) {
             self.settled = true;
             if let Some(total) = self.of_epoch(epoch).settled.get_mut(version) {
                 total.merge(&counts);
@@ -134,11 +169,11 @@ impl Controller {
         for counts in self.observations.epochs.values_mut() {
             counts.unsettled.fill_with(Counts::default);
         }
-        for Open { cells, last_seen } in workers.iter().map(|worker| &worker.open) {
+        for Open { cells, last_seen, .. } in workers.iter().map(|worker| &worker.open) {
             if now.saturating_sub(*last_seen) >= LIVE_MS {
                 continue;
             }
-            for ((_, epoch, version), counts) in cells {
+            for OpenCell { epoch, version, counts, .. } in cells {
                 // How many, not how long: nothing that decides looks at latencies that are not settled.
                 if let Some(total) = self.of_epoch(*epoch).unsettled.get_mut(*version) {
                     total.assigned += counts.assigned;

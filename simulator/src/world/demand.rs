@@ -23,6 +23,8 @@ pub(crate) struct Demand<'s> {
     shown: Vec<Shown>,
     /// Whether a reward is asked for.
     rewards: bool,
+    /// The share of each version's exposures that is not recorded; empty: all are.
+    unrecorded: Vec<f64>,
 }
 
 /// What a version does at the moment.
@@ -89,7 +91,7 @@ impl<'s> Demand<'s> {
             Population { people, digests, activity, buckets: None }
         });
         let rewards = scenario.experiment.reward.is_some();
-        let mut demand = Self { scenario, population, kinds, shown: Vec::new(), rewards };
+        let mut demand = Self { scenario, population, kinds, shown: Vec::new(), rewards, unrecorded: Vec::new() };
         demand.refresh(0);
         demand
     }
@@ -121,6 +123,11 @@ impl<'s> Demand<'s> {
                 });
             }
         }
+    }
+
+    /// From now on so many of each version's exposures are not recorded.
+    pub(crate) fn lose(&mut self, unrecorded: Vec<f64>) {
+        self.unrecorded = unrecorded;
     }
 
     /// Sends requests to a worker within a step, evenly over its time. Adds to `requests` by version.
@@ -156,7 +163,11 @@ impl<'s> Demand<'s> {
             }
             let Some(shown) = self.shown.get(kind * versions + to) else { continue };
             let observation = shown.request(random);
-            let Some(exposure) = worker.recorder.assign(matched, to, bucket, time) else { continue };
+            if self.unrecorded.get(to).is_some_and(|lost| happens(random, *lost)) {
+                continue;
+            }
+            let assigned_at = worker.bin_clock(time);
+            let Some(exposure) = worker.recorder.assign(matched, to, bucket, assigned_at) else { continue };
             if observation.age_nanos > deadline_nanos {
                 // Its end will change nothing: it is overdue.
                 continue;

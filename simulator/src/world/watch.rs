@@ -18,6 +18,8 @@ const NEWS: usize = 40;
 pub enum Watching {
     /// How it ended, and what moved traffic.
     Outcome,
+    /// Whatever it said as well.
+    Words,
     /// Points to draw as well, and whatever it said.
     Everything,
 }
@@ -46,7 +48,7 @@ impl Watcher {
         now: u64,
         requests: u64,
     ) {
-        if self.watching == Watching::Outcome {
+        if self.watching != Watching::Everything {
             return;
         }
         if self.looks.is_multiple_of(self.stride) {
@@ -87,7 +89,7 @@ impl Watcher {
         requests: u64,
     ) -> (Vec<Point>, Vec<String>) {
         let mut points = self.points;
-        if self.watching == Watching::Outcome {
+        if self.watching != Watching::Everything {
             return (points, Vec::new());
         }
         let assessment = assess(experiment, state, observations);

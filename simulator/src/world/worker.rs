@@ -14,6 +14,8 @@ pub(crate) struct Worker {
     pub(crate) recorder: Recorder,
     pub(crate) plan: Option<Published>,
     heard_at: u64,
+    /// Milliseconds by which its bin clock is ahead; negative: behind.
+    clock: i64,
     /// Ends to come, by step of virtual time.
     later: Vec<Vec<(Exposure, Observation)>>,
     /// Frozen until it is acknowledged; what is counted meanwhile waits for the next.
@@ -22,11 +24,12 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(plan: Option<Published>, now: u64) -> Self {
+    pub(crate) fn new(plan: Option<Published>, now: u64, clock: i64) -> Self {
         Self {
             recorder: Recorder::default(),
             plan,
             heard_at: now,
+            clock,
             later: Vec::new(),
             outbox: None,
             open: Open::default(),
@@ -36,6 +39,11 @@ impl Worker {
     /// Whether its plan is too old for running experiments.
     pub(crate) fn is_stale(&self, now: u64) -> bool {
         now.saturating_sub(self.heard_at) >= STALENESS_MS
+    }
+
+    /// A time on its bin clock.
+    pub(crate) fn bin_clock(&self, now: u64) -> u64 {
+        now.saturating_add_signed(self.clock)
     }
 
     /// An exposure will end in a later step.
@@ -67,7 +75,7 @@ impl Worker {
         if self.outbox.is_some() {
             return 0;
         }
-        let drained = self.recorder.drain(now);
+        let drained = self.recorder.drain(self.bin_clock(now));
         let dropped = drained.dropped;
         self.outbox = (!drained.is_empty()).then_some(drained.experiments);
         dropped

@@ -34,6 +34,9 @@ pub(crate) fn no_longer(
     assessment: &Assessment,
     step: &Step,
 ) -> Option<String> {
+    if state.sample_ratio_broken || assessment.sample_ratio.is_some_and(|test| test.broken) {
+        return Some("exposures do not follow the weights".to_owned());
+    }
     let candidates = || assessment.versions.iter().filter(|version| !version.baseline && !version.out);
     if let Some(version) = candidates().find(|version| is_violated(version)) {
         return Some(format!("{} breaks its limits", version.name));

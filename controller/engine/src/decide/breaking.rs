@@ -77,11 +77,25 @@ fn least(experiment: &Experiment) -> u32 {
     }
 }
 
+/// What a roll-back makes of the state, with who is out marked already: the breaker holds nobody who is out, and these are the weights.
+/// A canary's others stay on their rung, whatever else moves; where people hold the weights, or users are the unit, they are those in
+/// force without who is out.
+pub(crate) fn rolled_back(experiment: &Experiment, next: &mut State) -> Vec<u32> {
+    let out = &next.out;
+    next.trips.iter_mut().filter(|trip| out.get(trip.version) == Some(&true)).for_each(|trip| trip.open = false);
+    // Where users are the unit the ladder's weights would end the evidence about the others (`sticky`).
+    if next.is_running() && experiment.requests_are_units() {
+        standing_weights(experiment, next)
+    } else {
+        policy::without_out(experiment, next.weights(), &next.out)
+    }
+}
+
 /// Weights without the versions that are out, and with those that the breaker holds at their least; what these give up
 /// goes to the baseline.
 pub(super) fn lowered(experiment: &Experiment, state: &State, weights: &[u32]) -> Vec<u32> {
     let least = least(experiment);
-    let weights = policy::without_out(weights, &state.out, experiment.baseline);
+    let weights = policy::without_out(experiment, weights, &state.out);
     let held: Vec<bool> = (0..weights.len()).map(|v| state.is_tripped(v) && !state.is_out(v)).collect();
     policy::held_at(&weights, &held, least, experiment.baseline)
 }

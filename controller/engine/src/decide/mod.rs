@@ -1,18 +1,21 @@
 //! What to do: evidence decides, policy moves the rest, doubt holds.
 //!
 //! `ladder` and `bandit` say which weights a strategy wants, `approval` lets a person have the last word, `breaking` is what
-//! the breaker does, `reasons` says it in sentences. What people command is [`crate::command`]'s.
+//! the breaker does, `edit` what a changed document means, `reasons` says it in sentences. What people command is [`crate::command`]'s.
 
 mod approval;
 mod bandit;
 mod breaking;
+mod edit;
 mod ladder;
 mod reasons;
 mod winner;
 
 pub(crate) use approval::no_longer;
+pub(crate) use breaking::rolled_back;
+pub use edit::{changes, edited};
 pub(crate) use ladder::part as part_of_ladder;
-pub(crate) use reasons::broken;
+pub(crate) use reasons::{broken, moves};
 
 use crate::assess::{Assessment, VersionAssessment};
 use crate::health::Health;
@@ -120,6 +123,20 @@ pub fn decide(experiment: &Experiment, state: &State, assessment: &Assessment, h
     Decision { at: now, action, reasons, state: next }
 }
 
+/// What telemetry, or the clock, cannot answer for, a sentence each; empty when weights may move.
+pub(crate) fn faults(state: &State, health: &Health, now: u64) -> Vec<String> {
+    let mut faults = health.faults();
+    if went_back(state, now) {
+        faults.push("the clock went back".to_owned());
+    }
+    faults
+}
+
+/// Whether the epoch in force began in the future.
+fn went_back(state: &State, now: u64) -> bool {
+    state.epoch().is_some_and(|epoch| now < epoch.began_at)
+}
+
 impl Look<'_> {
     fn act(&mut self, health: &Health) -> Action {
         if let Some(action) = self.roll_back() {
@@ -129,24 +146,21 @@ impl Look<'_> {
             self.reasons.push(reasons::paused(self.experiment, cause));
             return self.renew();
         }
-        // An epoch that began in the future: the clock went back.
-        let backwards = self.next.epoch().is_some_and(|epoch| self.now < epoch.began_at);
-        let mut faults = health.faults();
-        if backwards {
-            faults.push("the clock went back".to_owned());
-        }
+        let faults = faults(&self.next, health, self.now);
         if !faults.is_empty() {
             self.reasons.push(format!("Weights stay: {}. Lost telemetry is not evidence.", faults.join("; ")));
         }
         if self.next.sample_ratio_broken {
+            // Nothing that was proposed is warranted any more.
+            self.next.awaited = None;
             self.reasons.push("Exposures do not follow the weights: weights stay until the cause is found.".to_owned());
         }
         if !self.reasons.is_empty() {
             // A clock that stepped measures no duration, and begins no epoch.
-            if backwards || health.clock_stepped() {
+            if went_back(&self.next, self.now) || health.clock_stepped() {
                 return Action::Hold;
             }
-            return self.time_out().unwrap_or_else(|| self.renew());
+            return self.time_out_blind().unwrap_or_else(|| self.renew());
         }
         if let Some(action) = self.trip_or_release() {
             return action;
@@ -168,12 +182,6 @@ impl Look<'_> {
         }
         self.reasons = fell;
         self.next.awaited = None;
-        let out = &self.next.out;
-        self.next
-            .trips
-            .iter_mut()
-            .filter(|trip| out.get(trip.version) == Some(&true))
-            .for_each(|trip| trip.open = false);
         let baseline = self.experiment.baseline;
         if nobody {
             let name = self.experiment.version_name(baseline);
@@ -181,14 +189,8 @@ impl Look<'_> {
             conclude(&mut self.next, Outcome::RolledBack, baseline, self.now);
             return Some(Action::RollBack);
         }
-        // Where users are the unit, what falls free goes to everybody in proportion: evidence about the others would end otherwise
-        // (`sticky`).
-        let weights = if self.next.is_running() && self.experiment.requests_are_units() {
-            standing_weights(self.experiment, &self.next)
-        } else {
-            self.next.weights().to_vec()
-        };
-        self.begin_epoch(policy::without_out(&weights, &self.next.out, baseline));
+        let weights = breaking::rolled_back(self.experiment, &mut self.next);
+        self.begin_epoch(weights);
         Some(Action::RollBack)
     }
 
@@ -202,8 +204,29 @@ impl Look<'_> {
         Action::Promote
     }
 
+    /// Whether the longest duration has passed.
+    fn is_over(&self) -> bool {
+        self.next.ran(self.now) >= self.experiment.max_duration_ms
+    }
+
+    /// The end of time where nothing may rest on what was seen: a person decides, whatever the experiment says of time-outs. On a
+    /// promotion that waits for approval time does not run out.
+    fn time_out_blind(&mut self) -> Option<Action> {
+        let waits = self.next.awaited.as_ref().is_some_and(|awaited| matches!(awaited.step, Step::Promotion { .. }));
+        if waits || !self.is_over() {
+            return None;
+        }
+        self.reasons.push(
+            "The longest duration has passed meanwhile: it pauses, since nothing can be concluded from what is seen now."
+                .to_owned(),
+        );
+        self.reasons.push(reasons::paused(self.experiment, Cause::Timeout));
+        pause(&mut self.next, Cause::Timeout, self.now);
+        Some(Action::Pause)
+    }
+
     fn time_out(&mut self) -> Option<Action> {
-        if self.next.ran(self.now) < self.experiment.max_duration_ms {
+        if !self.is_over() {
             return None;
         }
         let baseline = self.experiment.baseline;
@@ -227,7 +250,7 @@ impl Look<'_> {
 
     fn shift(&mut self) -> Action {
         let wanted = match &self.experiment.strategy {
-            Strategy::Ab { .. } => None,
+            Strategy::Ab { weights } => self.split(weights),
             Strategy::Bandit { .. } => bandit::step(self),
             Strategy::Canary { steps } => ladder::climb(self, steps),
         };
@@ -237,6 +260,7 @@ impl Look<'_> {
             }
             Some((weights, rung)) => {
                 self.next.rung = rung;
+                self.next.split = None;
                 self.next.awaited = None;
                 self.begin_epoch(weights);
                 return Action::Shift;
@@ -339,30 +363,10 @@ pub fn standing_weights(experiment: &Experiment, next: &State) -> Vec<u32> {
             let closed: Vec<bool> = (0..next.out.len()).map(|v| next.is_out(v) || next.is_tripped(v)).collect();
             policy::canary_weights(experiment, steps.get(next.rung).copied().unwrap_or(0), &closed)
         }
-        Strategy::Ab { weights } => breaking::lowered(experiment, next, weights),
+        // Those of an edit that waits for approval are not in force yet.
+        Strategy::Ab { weights } => breaking::lowered(experiment, next, next.split.as_ref().unwrap_or(weights)),
         Strategy::Bandit { .. } => breaking::lowered(experiment, next, next.weights()),
     }
-}
-
-/// The state after an edit of what may change while evidence stays valid. A pending experiment begins anew; one that runs gets a new
-/// epoch, with its strategy's weights; of one that is paused the weights stay.
-#[must_use]
-pub fn edited(wanted: &Experiment, state: &State, now: u64) -> State {
-    if state.phase == Phase::Pending {
-        return State { phase: Phase::Pending, ..State::begin(wanted, now) };
-    }
-    let mut next = state.clone();
-    next.awaited = None;
-    if let Strategy::Canary { steps } = &wanted.strategy {
-        next.rung = state.rung.min(steps.len().saturating_sub(1));
-    }
-    let weights = if state.is_running() { standing_weights(wanted, &next) } else { state.weights().to_vec() };
-    if let Some(last) = state.epoch() {
-        // What the epoch in force takes as known is known still: centre and latencies stay.
-        let began_at = now.max(last.began_at);
-        next.epochs.push(Epoch { epoch: last.epoch.saturating_add(1), began_at, weights, ..last.clone() });
-    }
-    next
 }
 
 /// Whether the evidence is there that a version breaks its limits.
@@ -380,5 +384,6 @@ pub(crate) fn nobody_is_left(experiment: &Experiment, state: &State) -> bool {
 pub(crate) fn conclude(next: &mut State, outcome: Outcome, version: usize, now: u64) {
     next.ran_ms = next.ran(now);
     next.awaited = None;
+    next.trips.iter_mut().for_each(|trip| trip.open = false);
     next.phase = Phase::Concluded { outcome, version, at: now };
 }

@@ -5,7 +5,7 @@ use super::winner::stood;
 use crate::assess::{Assessment, VersionAssessment};
 use crate::spec::{Experiment, Rule, Strategy};
 use crate::state::{Cause, State, Verdict};
-use crate::words::e_value;
+use crate::words::{e_value, weight};
 
 /// Which of its limits a version breaks, by name, on the evidence of this look or an earlier one; `None` if none.
 pub(crate) fn broken(version: &VersionAssessment) -> Option<String> {
@@ -153,6 +153,14 @@ pub(super) fn missing(experiment: &Experiment, state: &State, assessment: &Asses
         reasons.push("Nothing has changed.".to_owned());
     }
     reasons
+}
+
+/// Whose weight changes, from what to what.
+pub(crate) fn moves(experiment: &Experiment, from: &[u32], to: &[u32]) -> String {
+    let versions = experiment.versions.iter().zip(from).zip(to).filter(|((_, from), to)| from != to);
+    let moves: Vec<String> =
+        versions.map(|((version, from), to)| format!("{} {} → {}", version.name, weight(*from), weight(*to))).collect();
+    moves.join(", ")
 }
 
 /// Whom traffic follows.

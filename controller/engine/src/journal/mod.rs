@@ -44,6 +44,9 @@ pub enum Event {
         experiment: Box<Experiment>,
         /// Who created it.
         by: Actor,
+        /// The release that decided when this was written; empty where the journal is older than that is recorded.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        release: String,
     },
     /// The journal begins in the middle: what was before is known by what it led to only.
     Continue {
@@ -53,6 +56,9 @@ pub enum Event {
         state: Box<State>,
         /// Everything counted so far.
         observed: Observed,
+        /// The release that decided when this was written; empty where the journal is older than that is recorded.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        release: String,
     },
     /// The engine looked and decided.
     Look {
@@ -66,6 +72,9 @@ pub enum Event {
     Command {
         /// What was counted.
         observed: Observed,
+        /// What was known of telemetry.
+        #[serde(default, skip_serializing_if = "is_healthy")]
+        health: Health,
         /// What was asked for, by whom and why.
         order: Order,
     },
@@ -80,6 +89,9 @@ pub enum Event {
     Delete {
         /// Who deleted it.
         by: Actor,
+        /// Why, in that person's words; empty if they did not say.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
     },
 }
 

@@ -9,7 +9,7 @@ use super::{Difference, Entry, Event, Replay};
 use crate::assess::{Assessment, Assessor, Depth};
 use crate::command::carry_out;
 use crate::decide::{Action, Decision, decide};
-use crate::spec::Experiment;
+use crate::spec::{Experiment, Strategy};
 use crate::state::{Epoch, Observations, Phase, State};
 use serde::Serialize;
 
@@ -24,7 +24,11 @@ pub struct NotComparable {
 /// A rehearsal so far.
 #[derive(Debug, Clone)]
 pub struct Rehearsal {
+    /// As it was given.
+    asked: Experiment,
+    /// The same with its versions in the experiment's order, by which journals know them.
     with: Experiment,
+    not_comparable: Option<NotComparable>,
     actual: Replay,
     would: Option<Would>,
     assessor: Assessor,
@@ -113,7 +117,27 @@ impl Rehearsal {
     /// Asks what this specification would have done.
     #[must_use]
     pub fn new(with: Experiment) -> Self {
-        Self { with, actual: Replay::default(), would: None, assessor: Assessor::default(), answer: Answer::default() }
+        Self {
+            asked: with.clone(),
+            with,
+            not_comparable: None,
+            actual: Replay::default(),
+            would: None,
+            assessor: Assessor::default(),
+            answer: Answer::default(),
+        }
+    }
+
+    /// The specification that is asked about, with its versions in the experiment's order, in which the answer has its weights.
+    #[must_use]
+    pub const fn with(&self) -> &Experiment {
+        &self.with
+    }
+
+    /// Why there is no answer, by the entries so far. A pending experiment may still be edited into one that can be compared with.
+    #[must_use]
+    pub const fn not_comparable(&self) -> Option<&NotComparable> {
+        self.not_comparable.as_ref()
     }
 
     /// The answer after the entries so far.
@@ -137,7 +161,9 @@ impl Rehearsal {
             experiment.versions.iter().map(|version| version.name.clone()).collect::<Vec<_>>()
         };
         let source = |experiment: &Experiment| experiment.reward.as_ref().map(|reward| reward.source.clone());
+        let with = &in_order_of(was, with);
         let same = [
+            ("metadata.name", was.name == with.name),
             ("spec.versions", names(was) == names(with) && was.baseline == with.baseline),
             ("spec.unit", was.unit == with.unit),
             ("spec.deadline", was.deadline_ms == with.deadline_ms),
@@ -157,22 +183,15 @@ impl Rehearsal {
     /// A [`Difference`] of what was recorded from what comes out for the experiment as it was: then its journal proves nothing.
     pub fn push(&mut self, number: u64, entry: &Entry) -> Result<(), Difference> {
         let epochs = self.actual.state().map(|state| state.epochs.clone()).unwrap_or_default();
+        let pending = self.actual.state().is_none_or(|state| state.phase == Phase::Pending);
         let step = self.actual.push(number, entry)?;
-        let (Some(state), Some(observations)) = (self.actual.state(), self.actual.observations()) else {
+        if pending && matches!(entry.event, Event::Begin { .. } | Event::Continue { .. } | Event::Edit { .. }) {
+            // An edit of what waits to be started begins it anew.
+            self.begin(number, entry.at);
             return Ok(());
-        };
+        }
+        let (Some(observations), Some(would)) = (self.actual.observations(), &mut self.would) else { return Ok(()) };
         let counted = settled(observations, self.with.versions.len());
-        let Some(would) = &mut self.would else {
-            let mut begun = State::begin(&self.with, entry.at);
-            // Whether it waited to be started is what it did.
-            begun.phase = state.phase.clone();
-            begun.started_at = state.started_at;
-            let weights = begun.weights().to_vec();
-            let total = counted.iter().sum();
-            self.would = Some(Would { state: begun, weights, at_weights: counted.clone(), at_epoch: total, counted });
-            self.diverge(number, entry.at);
-            return Ok(());
-        };
         if let Some(divergence) = &self.answer.divergence
             && divergence.number < number
             && !would.state.is_concluded()
@@ -185,10 +204,10 @@ impl Rehearsal {
                 let (before, assessment) = would.look(&self.with, &mut self.assessor, &epochs, observations, &counted);
                 (!before.is_concluded()).then(|| Ok(decide(&self.with, &before, &assessment, health, entry.at)))
             }
-            Event::Command { order, .. } if !would.state.is_concluded() => {
+            Event::Command { health, order, .. } if !would.state.is_concluded() => {
                 let (before, assessment) = would.look(&self.with, &mut self.assessor, &epochs, observations, &counted);
                 Some(
-                    carry_out(&self.with, &before, &order.command, &assessment, entry.at)
+                    carry_out(&self.with, &before, &order.command, &assessment, health, entry.at)
                         .map_err(|refusal| refusal.to_string()),
                 )
             }
@@ -217,6 +236,30 @@ impl Rehearsal {
         }
         self.diverge(number, entry.at);
         Ok(())
+    }
+
+    /// Begins as the experiment does, forgetting what was before.
+    fn begin(&mut self, number: u64, at: u64) {
+        let (Some(was), Some(state), Some(observations)) =
+            (self.actual.experiment(), self.actual.state(), self.actual.observations())
+        else {
+            return;
+        };
+        (self.answer, self.would, self.assessor) = (Answer::default(), None, Assessor::default());
+        self.with = in_order_of(was, &self.asked);
+        self.not_comparable = Self::comparable(was, &self.with).err();
+        if self.not_comparable.is_some() {
+            return;
+        }
+        let counted = settled(observations, self.with.versions.len());
+        let mut begun = State::begin(&self.with, at);
+        // Whether it waited to be started is what it did.
+        begun.phase = state.phase.clone();
+        begun.started_at = state.started_at;
+        let weights = begun.weights().to_vec();
+        let total = counted.iter().sum();
+        self.would = Some(Would { state: begun, weights, at_weights: counted.clone(), at_epoch: total, counted });
+        self.diverge(number, at);
     }
 
     /// Notes where weights differ first, and where it stands.
@@ -281,6 +324,20 @@ impl Would {
             Phase::Pending | Phase::Concluded { .. } => self.state.weights_in_force(with),
         }
     }
+}
+
+/// A specification with its versions in the order of another's, if both have the same.
+fn in_order_of(was: &Experiment, with: &Experiment) -> Experiment {
+    let place = |name: &str| with.versions.iter().position(|version| version.name == name);
+    let order: Option<Vec<usize>> = was.versions.iter().map(|version| place(&version.name)).collect();
+    let Some(order) = order.filter(|order| order.len() == with.versions.len()) else { return with.clone() };
+    let mut with = with.clone();
+    with.versions = order.iter().filter_map(|from| with.versions.get(*from).cloned()).collect();
+    with.baseline = order.iter().position(|from| *from == with.baseline).unwrap_or(with.baseline);
+    if let Strategy::Ab { weights } = &mut with.strategy {
+        *weights = order.iter().filter_map(|from| weights.get(*from).copied()).collect();
+    }
+    with
 }
 
 /// Settled exposures per version.

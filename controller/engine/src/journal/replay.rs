@@ -16,6 +16,7 @@ pub struct Replay {
     at: Option<Position>,
     assessor: Assessor,
     decisions: u64,
+    release: String,
 }
 
 /// Where the experiment stands after the entries so far.
@@ -56,6 +57,12 @@ impl Replay {
         self.decisions
     }
 
+    /// The release that began the journal; empty where it does not say.
+    #[must_use]
+    pub fn release(&self) -> &str {
+        &self.release
+    }
+
     /// Where the experiment stands; `None` before the first entry.
     #[must_use]
     pub fn state(&self) -> Option<&State> {
@@ -88,17 +95,18 @@ impl Replay {
             computed,
         };
         let Some(at) = &mut self.at else {
-            let (experiment, state, observed) = match &entry.event {
-                Event::Begin { experiment, .. } => {
-                    (experiment.as_ref(), State::begin(experiment, entry.at), Observed::default())
+            let (experiment, state, observed, release) = match &entry.event {
+                Event::Begin { experiment, release, .. } => {
+                    (experiment.as_ref(), State::begin(experiment, entry.at), Observed::default(), release)
                 }
-                Event::Continue { experiment, state, observed } => {
-                    (experiment.as_ref(), state.as_ref().clone(), observed.clone())
+                Event::Continue { experiment, state, observed, release } => {
+                    (experiment.as_ref(), state.as_ref().clone(), observed.clone(), release)
                 }
                 other => {
                     return Err(differ("event", other.name().to_owned(), "begin: nothing was before".to_owned()));
                 }
             };
+            self.release.clone_from(release);
             let mut observations = Observations::default();
             apply(&mut observations, &observed, experiment.versions.len());
             compare(number, entry, &trace(None, &state))?;
@@ -110,9 +118,9 @@ impl Replay {
                 return Err(differ("event", entry.event.name().to_owned(), "not a beginning: it has begun".to_owned()));
             }
             Event::Look { observed, health } => Some(at.look(&mut self.assessor, observed, health, entry.at)),
-            Event::Command { observed, order } => {
+            Event::Command { observed, health, order } => {
                 let assessment = at.assess(&mut self.assessor, observed);
-                match carry_out(&at.experiment, &at.state, &order.command, &assessment, entry.at) {
+                match carry_out(&at.experiment, &at.state, &order.command, &assessment, health, entry.at) {
                     Ok(decision) => Some(decision),
                     Err(refusal) => {
                         return Err(differ("command", "carried out".to_owned(), format!("refused: {refusal}")));
@@ -120,9 +128,10 @@ impl Replay {
                 }
             }
             Event::Edit { experiment, .. } => {
-                at.state = edited(experiment, &at.state, entry.at);
+                let decision = edited(&at.experiment, experiment, &at.state, entry.at)
+                    .map_err(|refusal| differ("edit", "made".to_owned(), format!("refused: {refusal}")))?;
                 at.experiment = experiment.as_ref().clone();
-                None
+                Some(decision)
             }
             Event::Delete { .. } => None,
         };
@@ -133,7 +142,7 @@ impl Replay {
         compare(number, entry, &computed)?;
         if let Some(decision) = &decision {
             at.state = decision.state.clone();
-            self.decisions += 1;
+            self.decisions += u64::from(!matches!(entry.event, Event::Edit { .. }));
         }
         Ok(Step { decision })
     }

@@ -97,6 +97,35 @@ fn a_bandits_version_goes_to_its_floor() {
 }
 
 #[test]
+fn a_version_broken_from_the_start_is_paused_before_anything_has_settled() {
+    for bound in [Bound::ErrorRate { ratio: 1.0, margin: 0.005 }, Bound::ErrorRate { ratio: 2.0, margin: 0.0 }] {
+        let mut goals = canary(&[500, 5_000]);
+        goals.guardrails[0].bound = bound;
+        let mut world = World::new(goals, 8);
+        let trip = world.until(Action::Trip, &BROKEN, 100, 4);
+        assert!(trip.at < world.experiment.deadline_ms + world.experiment.bin_ms);
+        assert_eq!(world.assess().settled_exposures, 0);
+        world.go(&BROKEN, 100, 20);
+        assert_eq!(world.outcome(), Some((Outcome::RolledBack, 0)));
+    }
+}
+
+#[test]
+fn equal_versions_whose_failures_take_another_time_are_not_paused_at_the_start() {
+    let mut goals = canary(&[5_000]);
+    goals.guardrails[0].bound = Bound::ErrorRate { ratio: 1.0, margin: 0.003 };
+    let mut world = World::new(goals, 9);
+    for _ in 0..4 {
+        world.serve(&[(0.02, 0.0), (0.02, 0.0)], 10_000);
+        // The baseline's failures have not ended yet; the candidate's came at once.
+        let cell = &mut world.observations.epochs.get_mut(&1).unwrap().unsettled[0];
+        cell.completed -= cell.failed;
+        cell.failed = 0;
+        assert_eq!(world.look().action, Action::Hold);
+    }
+}
+
+#[test]
 fn where_users_are_the_unit_the_breaker_does_not_look() {
     let mut goals = canary(&[5_000]);
     goals.unit = weir_core::plan::Unit::Header("x-user".into());

@@ -7,6 +7,8 @@
 )]
 
 mod breaker;
+mod edits;
+mod journal;
 mod people;
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;

@@ -1,12 +1,13 @@
 //! People: every command from every phase, approvals, durations.
 
-use crate::world::{World, bandit, canary};
+use crate::world::{World, bandit, canary, experiment, rewarded};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 use weir_engine::command::{Command, Refusal};
 use weir_engine::decide::Action;
+use weir_engine::health::Health;
 use weir_engine::planning::planned;
-use weir_engine::spec::{OnTimeout, Rule};
+use weir_engine::spec::{OnTimeout, Rule, Strategy};
 use weir_engine::state::{Cause, Outcome, Phase, Step};
 
 const GOOD: [(f64, f64); 2] = [(0.003, 0.0), (0.003, 0.0)];
@@ -67,8 +68,25 @@ fn a_violation_rolls_back_also_while_paused() {
     let mut world = World::new(bandit(Rule::Thompson, 500, 2_000), 3);
     world.command(Command::SetWeights { weights: vec![2_000, 4_000, 4_000] }).unwrap();
     let fell = world.until(Action::RollBack, &[(0.005, 0.1), (0.2, 0.1), (0.005, 0.1)], 100, 50);
-    assert_eq!(fell.state.weights(), [3_333, 0, 6_667]);
-    assert!(world.is_paused(), "the others keep what was set by hand, in proportion");
+    assert_eq!(fell.state.weights(), [6_000, 0, 4_000]);
+    assert!(world.is_paused(), "the other keeps what was set by hand");
+}
+
+#[test]
+fn a_bandits_roll_back_exposes_nobody_to_another_candidate() {
+    let mut goals = bandit(Rule::Thompson, 500, 500);
+    goals.min_exposures = 1_000_000;
+    let mut world = World::new(goals, 31);
+    for _ in 0..100 {
+        world.serve(&[(0.005, 0.1), (0.005, 0.1), (0.05, 0.2)], 300);
+        let before = world.weights();
+        if world.look().action == Action::RollBack {
+            assert!(before[2] > 0);
+            assert_eq!(world.weights(), [before[0] + before[2], before[1], 0], "from {before:?}");
+            return;
+        }
+    }
+    panic!("nobody is rolled back");
 }
 
 #[test]
@@ -105,6 +123,72 @@ fn who_was_rolled_back_gets_no_weight_by_hand_either() {
     assert_eq!(world.weights()[1], 0);
     world.command(Command::RollBack { version: Some(2) }).unwrap();
     assert_eq!(world.outcome(), Some((Outcome::RolledBack, 0)), "nobody is left");
+}
+
+#[test]
+fn who_is_rolled_back_by_hand_leaves_its_share_to_the_baseline_and_nobody_above_a_rung() {
+    let mut goals = rewarded(experiment(3, Strategy::Canary { steps: vec![1_000, 4_000] }));
+    goals.min_exposures = 1_000_000;
+    for (paused, left) in [(false, [9_000, 0, 1_000]), (true, [9_500, 0, 500])] {
+        let mut world = World::new(goals.clone(), 51);
+        world.go(&THREE, 50, 5);
+        if paused {
+            world.command(Command::SetWeights { weights: vec![500, 9_000, 500] }).unwrap();
+        }
+        world.command(Command::RollBack { version: Some(1) }).unwrap();
+        assert_eq!(world.weights(), left);
+    }
+}
+
+#[test]
+fn the_breaker_holds_nobody_who_was_rolled_back_by_hand_or_whose_experiment_is_over() {
+    let broken = [(0.005, 0.1), (0.9, 0.1), (0.005, 0.1)];
+    let commands = [
+        Command::RollBack { version: Some(1) },
+        Command::RollBack { version: None },
+        Command::Promote { version: 2 },
+        Command::Stop,
+    ];
+    for command in commands {
+        let mut world = World::new(bandit(Rule::Thompson, 500, 2_000), 52);
+        world.until(Action::Trip, &broken, 300, 10);
+        assert!(world.state.is_tripped(1));
+        world.command(command).unwrap();
+        assert!(!world.state.is_tripped(1));
+    }
+}
+
+#[test]
+fn the_same_weights_twice_are_refused_and_the_first_say_that_it_is_paused() {
+    let mut world = World::new(canary(&[500, 5_000]), 53);
+    let weights = vec![2_000, 8_000];
+    let set = world.command(Command::SetWeights { weights: weights.clone() }).unwrap();
+    assert_eq!(set.action, Action::Shift);
+    assert!(set.reasons[0].contains("v1 95% → 20%, v2 5% → 80%. It is paused with them"), "{:?}", set.reasons);
+    let epochs = world.state.epochs.len();
+    let again = world.command(Command::SetWeights { weights }).unwrap_err();
+    assert_eq!(again, Refusal::SameWeights("checkout".into()));
+    assert_eq!(world.state.epochs.len(), epochs);
+    // Of one that runs they move nothing, and pause it.
+    world.command(Command::Resume).unwrap();
+    let kept = world.command(Command::SetWeights { weights: vec![9_500, 500] }).unwrap();
+    assert_eq!((kept.action, world.is_paused()), (Action::Pause, true));
+}
+
+#[test]
+fn a_version_set_below_a_bandits_floor_comes_up_to_it_step_by_step_once_resumed() {
+    let mut world = World::new(bandit(Rule::Uniform, 2_000, 500), 54);
+    world.command(Command::SetWeights { weights: vec![5_000, 5_000, 0] }).unwrap();
+    world.command(Command::Resume).unwrap();
+    assert_eq!(world.weights(), [5_000, 5_000, 0], "a bandit goes on from the weights there are");
+    let mut last = 0;
+    for _ in 0..6 {
+        let shift = world.until(Action::Shift, &[(0.005, 0.1); 3], 300, 20);
+        let weight = shift.state.weights()[2];
+        assert!(weight > last && weight <= last + 600, "{last} → {weight}");
+        last = weight;
+    }
+    assert!(last >= 2_000, "{last}");
 }
 
 #[test]
@@ -206,6 +290,40 @@ fn approving_what_has_become_doubtful_is_refused() {
         world.serve(&[(0.003, 0.0), (0.3, 0.0)], 300);
     }
     assert!(matches!(world.command(Command::Approve), Err(Refusal::NoLonger(_))));
+}
+
+#[test]
+fn nothing_is_approved_while_telemetry_cannot_answer_for_it_and_it_still_waits() {
+    for steps in [&[1_000, 5_000][..], &[5_000][..]] {
+        let mut goals = canary(steps);
+        (goals.approvals.step, goals.approvals.promotion) = (true, true);
+        let mut world = World::new(goals, 14);
+        world.until(Action::Ask, &GOOD, 500, 300);
+        let waits = world.state.awaited.clone();
+        world.health = Health { newest_report_ms: Some(45_000), ..Health::default() };
+        let refused = world.command(Command::Approve).unwrap_err();
+        assert_eq!(refused, Refusal::Blind("no proxy has reported for 45 s".into()));
+        world.look();
+        assert_eq!(world.state.awaited, waits);
+        world.health = Health::default();
+        world.command(Command::Approve).unwrap();
+    }
+}
+
+#[test]
+fn nothing_is_approved_where_exposures_do_not_follow_the_weights() {
+    let mut goals = canary(&[5_000]);
+    goals.approvals.promotion = true;
+    let mut world = World::new(goals, 15);
+    world.until(Action::Ask, &GOOD, 500, 300);
+    // It is seen now, and no look has acted on it.
+    let epoch = world.state.epoch().unwrap().epoch;
+    let settled = &mut world.observations.epochs.get_mut(&epoch).unwrap().settled[0];
+    settled.assigned += 10_000;
+    settled.completed += 10_000;
+    assert!(!world.state.sample_ratio_broken);
+    let refused = world.command(Command::Approve).unwrap_err();
+    assert_eq!(refused, Refusal::NoLonger("exposures do not follow the weights".into()));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use crate::world::{World, bandit, canary};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 use weir_engine::decide::Action;
 use weir_engine::health::Health;
-use weir_engine::spec::Rule;
-use weir_engine::state::Outcome;
+use weir_engine::spec::{OnTimeout, Rule};
+use weir_engine::state::{Cause, Outcome, Phase};
 
 const GOOD: [(f64, f64); 2] = [(0.003, 0.0), (0.003, 0.0)];
 
@@ -83,13 +83,61 @@ fn a_clock_that_steps_ends_nothing_and_one_that_goes_back_holds() {
 }
 
 #[test]
-fn a_duration_that_is_over_ends_the_experiment_also_without_telemetry() {
+fn a_duration_that_is_over_concludes_nothing_from_lost_telemetry_but_pauses_and_says_so_once() {
+    for (sentence, health) in faults() {
+        for on_timeout in [OnTimeout::RollBack, OnTimeout::Pause] {
+            let mut goals = canary(&[500, 5_000]);
+            (goals.max_duration_ms, goals.on_timeout) = (60_000, on_timeout);
+            let mut world = World::new(goals, 25);
+            world.go(&GOOD, 20, 10);
+            let weights = world.weights();
+            world.health = health;
+            world.go(&GOOD, 20, 60);
+            assert_eq!((world.outcome(), world.weights()), (None, weights), "{sentence}");
+            // A clock that stepped measures no duration.
+            assert_eq!(world.is_paused(), health.clock_step_ms == 0, "{sentence}");
+            if !world.is_paused() {
+                continue;
+            }
+            assert!(matches!(world.state.phase, Phase::Paused { cause: Cause::Timeout, .. }));
+            let paused = world.decisions.iter().find(|decision| decision.action == Action::Pause).unwrap();
+            assert!(paused.reasons[0].contains(sentence), "{:?}", paused.reasons);
+            assert!(paused.reasons[1].starts_with("The longest duration has passed meanwhile: it pauses"));
+            assert!(!paused.reasons.join(" ").contains("all traffic goes"), "{:?}", paused.reasons);
+        }
+    }
+}
+
+#[test]
+fn a_duration_that_is_over_concludes_nothing_where_exposures_do_not_follow_the_weights() {
     let mut goals = canary(&[500, 5_000]);
     goals.max_duration_ms = 60_000;
-    let mut world = World::new(goals, 25);
+    let mut world = World::new(goals, 27);
+    world.state.sample_ratio_broken = true;
+    world.go(&GOOD, 20, 60);
+    assert_eq!((world.is_paused(), world.weights()), (true, vec![9_500, 500]));
+}
+
+#[test]
+fn what_waited_for_approval_waits_no_longer_where_exposures_do_not_follow_the_weights() {
+    let mut goals = canary(&[5_000]);
+    goals.approvals.promotion = true;
+    let mut world = World::new(goals, 29);
+    world.until(Action::Ask, &GOOD, 500, 300);
+    world.state.sample_ratio_broken = true;
+    world.go(&GOOD, 500, 1);
+    assert_eq!(world.state.awaited, None);
+}
+
+#[test]
+fn time_does_not_run_out_on_a_promotion_that_waits_also_without_telemetry() {
+    let mut goals = canary(&[5_000]);
+    (goals.approvals.promotion, goals.max_duration_ms) = (true, 3_600_000);
+    let mut world = World::new(goals, 28);
+    world.until(Action::Ask, &GOOD, 500, 300);
     world.health.newest_report_ms = Some(60_000);
-    world.go(&GOOD, 0, 40);
-    assert_eq!(world.outcome(), Some((Outcome::Inconclusive, 0)));
+    world.go(&GOOD, 0, 2_000);
+    assert!(world.state.is_running() && world.state.awaited.is_some());
 }
 
 #[test]

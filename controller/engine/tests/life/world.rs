@@ -88,7 +88,7 @@ pub(crate) fn rewarded(mut experiment: Experiment) -> Experiment {
 #[derive(Clone)]
 pub(crate) enum Entry {
     Look(Observations, Health, u64, Decision),
-    Command(Command, u64, Result<Decision, Refusal>),
+    Command(Command, Health, u64, Result<Decision, Refusal>),
 }
 
 #[derive(Clone)]
@@ -222,13 +222,13 @@ impl World {
 
     pub(crate) fn command(&mut self, command: Command) -> Result<Decision, Refusal> {
         let assessment = self.assess();
-        let decision = carry_out(&self.experiment, &self.state, &command, &assessment, self.now);
+        let decision = carry_out(&self.experiment, &self.state, &command, &assessment, &self.health, self.now);
         if let Ok(decision) = &decision {
             self.state = decision.state.clone();
             self.decisions.push(decision.clone());
         }
         if self.records {
-            self.entries.push(Entry::Command(command, self.now, decision.clone()));
+            self.entries.push(Entry::Command(command, self.health, self.now, decision.clone()));
         }
         decision
     }

@@ -23,7 +23,6 @@ const MAX_REASON: usize = 1_000;
 #[serde(rename_all = "camelCase")]
 struct Beside {
     reason: Option<String>,
-    awaited_since: Option<u64>,
 }
 
 /// 200 with the decision that it led to; 409 when it is refused, 422 when it cannot be meant.
@@ -39,12 +38,23 @@ pub(crate) async fn post(
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("The body is not JSON: {error}.")))?;
     let (command, beside) = read(value)?;
     let reason = beside.reason.as_deref().unwrap_or_default().trim().to_owned();
-    if reason.is_empty() || reason.chars().count() > MAX_REASON {
+    if reason.is_empty() {
         let problem = format!("say why, in 1 to {MAX_REASON} characters: it is kept, for whoever asks later");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The command has no reason.").at("reason", problem));
     }
-    let wanted = Wanted { name, command, by, reason, awaited_since: beside.awaited_since };
+    check_length(&reason)?;
+    let wanted = Wanted { name, command, by, reason };
     Ok(Json(app.keeper.ask(|reply| Command::Order(Box::new(wanted), reply)).await??))
+}
+
+/// Refuses a reason that is too long.
+pub(super) fn check_length(reason: &str) -> Result<(), Problem> {
+    let length = reason.chars().count();
+    if length <= MAX_REASON {
+        return Ok(());
+    }
+    let detail = format!("The reason has {length} characters: at most {MAX_REASON} are kept. Say it shorter.");
+    Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail.clone()).at("reason", detail))
 }
 
 /// The command, and what stands beside it in the same object.
@@ -54,9 +64,7 @@ fn read(mut value: Value) -> Result<(WantedCommand, Beside), Problem> {
     };
     let beside = Beside::deserialize(&value).map_err(unreadable)?;
     if let Some(object) = value.as_object_mut() {
-        for known in ["reason", "awaitedSince"] {
-            object.remove(known);
-        }
+        object.remove("reason");
     }
     Ok((serde_json::from_value(value).map_err(unreadable)?, beside))
 }

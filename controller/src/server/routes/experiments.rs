@@ -1,5 +1,6 @@
 //! `/v1/experiments`: applying documents, showing and deleting experiments.
 
+use super::commands::check_length;
 use super::{actor, bad_query, named, unknown};
 use crate::apply::Conflict;
 use crate::keeper::{Applied, ApplyError, Change, Command, ExperimentView};
@@ -17,6 +18,8 @@ use weir_engine::document;
 const MAX_DOCUMENT: usize = 1 << 18;
 /// Decisions in one answer, unless asked otherwise.
 const DECISIONS: u32 = 50;
+/// Most decisions in one answer.
+const MAX_DECISIONS: u32 = 1_000;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -30,6 +33,14 @@ pub(crate) struct ApplyQuery {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct DecisionsQuery {
     limit: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct DeleteQuery {
+    /// Why; kept in the journal.
+    #[serde(default)]
+    reason: String,
 }
 
 /// What became of the documents, in their order.
@@ -93,13 +104,14 @@ impl From<ApplyError> for Problem {
             ApplyError::Conflict { name, conflict } => {
                 let path = match conflict {
                     Conflict::ChangesEvidence { field } => field,
+                    Conflict::Refused(_) => "spec.strategy",
                     Conflict::Concluded => "metadata.name",
                 };
                 let message = format!("{name}: {conflict}");
                 Self::new(StatusCode::CONFLICT, format!("{detail}.")).at(path, message)
             }
-            ApplyError::Overlap(overlap) => {
-                Self::new(StatusCode::CONFLICT, format!("{overlap}.")).at("spec.match", overlap.to_string())
+            ApplyError::Overlap(_) | ApplyError::StillRoutes(_) => {
+                Self::new(StatusCode::CONFLICT, format!("{detail}.")).at("spec.match", detail)
             }
             ApplyError::Twice(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{detail}.")),
             ApplyError::Plan(invalid) => {
@@ -133,19 +145,24 @@ pub(crate) async fn decisions(
 ) -> Result<Json<DecisionList>, Problem> {
     let name = named(name)?;
     let Query(DecisionsQuery { limit }) = query.map_err(|rejection| bad_query(&rejection))?;
-    let limit = limit.unwrap_or(DECISIONS);
-    let decisions = app.keeper.ask(|reply| Command::Decisions(name.clone(), limit, reply)).await?;
-    decisions.map(|decisions| Json(DecisionList { decisions })).ok_or_else(|| unknown(&name))
+    let limit = limit.unwrap_or(DECISIONS).min(MAX_DECISIONS);
+    let turn = app.reader.turn().await?;
+    let id = app.keeper.ask(|reply| Command::Find(name.clone(), reply)).await?.ok_or_else(|| unknown(&name))?;
+    Ok(Json(DecisionList { decisions: turn.read(move |ledger| ledger.decisions(&id, limit)).await? }))
 }
 
 /// Deletes one experiment; its id stays known.
 pub(crate) async fn delete(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,
+    query: Result<Query<DeleteQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Json<Deleted>, Problem> {
     let name = named(name)?;
+    let Query(DeleteQuery { reason }) = query.map_err(|rejection| bad_query(&rejection))?;
+    let reason = reason.trim().to_owned();
+    check_length(&reason)?;
     let by = actor(&request);
-    let deleted = app.keeper.ask(|reply| Command::Delete(name.clone(), by, reply)).await?;
+    let deleted = app.keeper.ask(|reply| Command::Delete { name: name.clone(), by, reason, reply }).await?;
     deleted.map(|id| Json(Deleted { name: name.clone(), id })).ok_or_else(|| unknown(&name))
 }

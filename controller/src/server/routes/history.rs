@@ -9,11 +9,16 @@ use crate::server::problem::Problem;
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 /// Entries in one answer, unless asked otherwise.
 const ENTRIES: u32 = 200;
+/// Most entries in one answer, …
+const MAX_ENTRIES: u32 = 1_000;
+/// … and most bytes, unless the first is larger.
+const MAX_ENTRY_BYTES: usize = 4 << 20;
+/// Most entries that a story is told from.
+const STORY_ENTRIES: u32 = 500;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -43,9 +48,10 @@ pub(crate) async fn journal(
     let Query(JournalQuery { after, limit }) = query.map_err(|rejection| bad_query(&rejection))?;
     // Beyond that the ledger has no numbers.
     let after = after.min(u64::from(u32::MAX));
-    let limit = limit.unwrap_or(ENTRIES).max(1);
-    let entries = app.keeper.ask(|reply| Command::Journal(name.clone(), after, limit, reply)).await?;
-    let entries = entries.ok_or_else(|| unknown(&name))?;
+    let limit = limit.unwrap_or(ENTRIES).clamp(1, MAX_ENTRIES);
+    let turn = app.reader.turn().await?;
+    let id = app.keeper.ask(|reply| Command::Find(name.clone(), reply)).await?.ok_or_else(|| unknown(&name))?;
+    let entries = turn.read(move |ledger| ledger.journal(&id, after, limit, MAX_ENTRY_BYTES)).await?;
     let next = entries.last().map_or(after, |row| row.number);
     Ok(Json(JournalPage { entries, next }))
 }
@@ -56,11 +62,9 @@ pub(crate) async fn explanation(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Explanation>, Problem> {
     let name = named(name)?;
+    let turn = app.reader.turn().await?;
     let basis = app.keeper.ask(|reply| Command::Explain(name.clone(), reply)).await?;
     let basis = basis.ok_or_else(|| unknown(&name))?;
-    // The engine computes for milliseconds: not on a thread that serves requests.
-    let told = tokio::task::spawn_blocking(move || explain(&basis)).await;
-    told.map(Json).map_err(|_| {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The engine failed on this experiment; the log says more.")
-    })
+    let told = turn.read(move |ledger| Ok(explain(&basis, &ledger.story(&basis.id, STORY_ENTRIES)?))).await?;
+    Ok(Json(told))
 }

@@ -1,7 +1,11 @@
 //! What the ledger holds, in memory: experiments, settled counts, workers. One owner (the keeper) changes it, and writes what
 //! became dirty to the ledger before anybody is told.
 
-use crate::ledger::{DecisionRow, ExperimentRow, Ledger, LedgerError, SettledRow, Told, WorkerBody, WorkerRow};
+mod worker;
+
+pub(crate) use worker::{ClockSaid, LIVE_MS, Said, Worker, WorkerKey};
+
+use crate::ledger::{DecisionRow, ExperimentRow, Ledger, LedgerError, SettledRow, Told, WorkerRow};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use weir_core::plan::PlannedExperiment;
@@ -13,17 +17,11 @@ use weir_engine::planning::planned;
 use weir_engine::spec::Experiment;
 use weir_engine::state::{EpochCounts, Observations, State};
 
-/// A worker is live when it reported within this many milliseconds: more than the longest interval between reports that a
-/// fleet of [`MAX_WORKERS`] is asked for.
-pub(crate) const LIVE_MS: u64 = 120_000;
 /// Most workers known at a time.
 pub(crate) const MAX_WORKERS: usize = 20_000;
 /// A worker silent for so many milliseconds is forgotten.
 const FORGET_MS: u64 = 86_400_000;
 const HORIZON: &str = "horizon";
-
-/// A worker's node and incarnation.
-pub(crate) type WorkerKey = (String, String);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -79,27 +77,6 @@ pub(crate) struct Live {
     unjournaled: BTreeMap<(u32, usize), Counts>,
     /// When a decision to hold was last put into the ledger, and why it held.
     pub(crate) held: Option<(u64, Vec<String>)>,
-}
-
-/// One incarnation of a worker.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Worker {
-    pub(crate) last_sequence: u64,
-    pub(crate) last_seen: u64,
-    pub(crate) body: WorkerBody,
-    /// What its last report said of itself; not in the ledger, for its next report says it again.
-    pub(crate) said: Said,
-}
-
-/// What a worker's last report says of itself.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Said {
-    /// The revision of its plan; empty if it has not reported since this was loaded.
-    pub(crate) plan: String,
-    /// Whether that is stale.
-    pub(crate) stale: bool,
-    /// Milliseconds between its last two reports; 0 where that is not known.
-    pub(crate) gap: u64,
 }
 
 impl Live {
@@ -409,15 +386,4 @@ pub(crate) struct Settled {
     pub(crate) epoch: u32,
     pub(crate) version: usize,
     pub(crate) counts: Counts,
-}
-
-impl Worker {
-    /// How many unsettled cells it has.
-    pub(crate) fn cells(&self) -> usize {
-        self.body.experiments.values().map(|open| open.cells.len()).sum()
-    }
-
-    pub(crate) fn is_live(&self, now: u64) -> bool {
-        now.saturating_sub(self.last_seen) < LIVE_MS
-    }
 }
