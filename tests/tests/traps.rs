@@ -105,7 +105,7 @@ async fn a_vm_that_traps_is_replaced_and_the_other_worker_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_vm_had_not_reported_when_it_trapped_is_lost_and_no_more() {
+async fn a_vm_that_traps_as_a_request_ends_has_answered_it_and_nothing_counts_twice() {
     let (_one, two, fake, envoy) = stand("60s").await;
     let mut workers = envoy.workers_with_plan("1").await;
     let mut trapping = workers.remove(0);
