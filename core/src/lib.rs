@@ -1,8 +1,8 @@
 //! The pure heart of the filter, shared with the controller.
 //!
 //! Wire types (`plan`, `report`, `config`), assignment (`matching`, `unit`, `cookie`, `assign`), recording (`histogram`, `outcome`,
-//! `recorder`, `settling`), one request's life over a [`host::Host`] (`request`), and the exchange with the controller (`exchange`,
-//! `sender`, `fetcher`) as state machines that are told the time. Nothing here does I/O, reads a clock, or owns a random
+//! `recorder`, `settling`), one request's life over a [`host::Host`] (`request`), Envoy's own stats (`tally`, `stats`), and the exchange
+//! with the controller (`exchange`, `sender`, `fetcher`) as state machines that are told the time. Nothing here does I/O, reads a clock, or owns a random
 //! generator, and nothing panics: this code runs inside Envoy, in the path of every request.
 
 pub mod assign;
@@ -26,6 +26,8 @@ pub mod reward;
 mod rules;
 pub mod sender;
 pub mod settling;
+pub mod stats;
+pub mod tally;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod token;

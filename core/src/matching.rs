@@ -9,7 +9,9 @@ use crate::earning::Earning;
 use crate::host::Host;
 use crate::plan::{FailureRules, Header, Measure, Plan, PlannedExperiment, Status, Unit};
 use crate::rules::Rules;
+use crate::tally::Tally;
 use crate::unit::UnitBuckets;
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 /// Index of the host in every compiled plan's names.
@@ -37,6 +39,8 @@ pub struct Compiled {
 pub struct Experiment {
     /// The plan's id.
     pub id: Rc<str>,
+    /// The plan's name, for people.
+    pub name: Rc<str>,
     /// The plan's epoch.
     pub epoch: u32,
     /// Whether assignments are recorded, and given up when the plan is stale.
@@ -79,6 +83,8 @@ pub struct Version {
     pub sets: Vec<usize>,
     /// From which latency an exposure is slow for its unit, in microseconds.
     pub slow_us: Option<u64>,
+    /// Where Envoy's stats look; none before they have adopted the plan.
+    pub tally: OnceCell<Rc<Tally>>,
 }
 
 /// Where a unit key is.
@@ -147,6 +153,7 @@ impl Experiment {
     fn new(planned: &PlannedExperiment, names: &mut Vec<String>, routing: &[String]) -> Self {
         Self {
             id: planned.id.as_str().into(),
+            name: planned.name.as_str().into(),
             epoch: planned.epoch,
             running: planned.status == Status::Running,
             share_ppm: planned.matching.share_ppm,
@@ -172,6 +179,7 @@ impl Experiment {
                         .filter_map(|header| routing.iter().position(|name| *name == header.name))
                         .collect(),
                     slow_us: version.slow_us,
+                    tally: OnceCell::new(),
                 })
                 .collect(),
             deadline_ms: planned.deadline_ms,

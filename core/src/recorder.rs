@@ -8,6 +8,7 @@ use crate::matching::Experiment;
 use crate::outcome::Outcome;
 use crate::report::{Cell, ReportedExperiment};
 use crate::reward::{Claim, MAX_CLAIMS};
+use crate::tally::Tally;
 use crate::token::Token;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
@@ -27,6 +28,9 @@ const CLAIMS: usize = 4 * MAX_CLAIMS;
 /// growing, to at most 3,414 of the former and four times 16,384 of the latter per cell.
 const BUCKETS: usize = 1 << 19;
 
+/// The life of exposures that are tallied and nothing else; no recorder's own.
+const TALLIED: u32 = u32::MAX;
+
 /// One worker's counts since its last report.
 #[derive(Debug, Default)]
 pub struct Recorder {
@@ -38,6 +42,8 @@ pub struct Recorder {
     claims: Vec<Claim>,
     lost_claims: u64,
     compacted_ms: Option<u64>,
+    /// Keeps nothing but the tallies of Envoy's stats.
+    only_tallies: bool,
 }
 
 #[derive(Debug)]
@@ -76,8 +82,19 @@ impl Exposure {
     /// The token that a reward of it comes with, under a random number. `None`: a plan with more versions than a token can name.
     #[must_use]
     pub fn token(&self, incarnation: u128, nonce: u64) -> Option<Token> {
+        // Of what is not reported nothing can be told later.
+        if self.life == TALLIED {
+            return None;
+        }
         let version = u8::try_from(self.version).ok()?;
         Some(Token { incarnation, epoch: self.experiment.epoch, version, bin: self.bin, nonce, bucket: self.bucket })
+    }
+
+    /// It has ended after its deadline: no count but one in Envoy's stats.
+    pub fn late(&self) {
+        if let Some(tally) = tally_of(&self.experiment, self.version) {
+            tally.late();
+        }
     }
 }
 
@@ -117,10 +134,38 @@ impl Drained {
     }
 }
 
+fn tally_of(experiment: &Experiment, version: usize) -> Option<&Tally> {
+    experiment.versions.get(version)?.tally.get().map(Rc::as_ref)
+}
+
 impl Recorder {
+    /// One for a plan that nobody is told of: it keeps nothing but the tallies.
+    #[must_use]
+    pub fn only_tallies() -> Self {
+        Self { only_tallies: true, ..Self::default() }
+    }
+
     /// Records an assignment, in a sticky experiment with its unit's bucket, at a time of the bin clock. `None`: there is no
     /// room; it is counted as dropped.
     pub fn assign(
+        &mut self,
+        experiment: &Rc<Experiment>,
+        version: usize,
+        bucket: Option<u16>,
+        now_ms: u64,
+    ) -> Option<Exposure> {
+        let exposure = if self.only_tallies {
+            Some(Exposure { experiment: Rc::clone(experiment), version, bin: 0, bucket: None, life: TALLIED })
+        } else {
+            self.record(experiment, version, bucket, now_ms)
+        };
+        if let Some(tally) = tally_of(experiment, version) {
+            tally.assigned(exposure.is_some());
+        }
+        exposure
+    }
+
+    fn record(
         &mut self,
         experiment: &Rc<Experiment>,
         version: usize,
@@ -176,7 +221,13 @@ impl Recorder {
     /// Records how an exposure ended, if by its deadline; later ends change nothing.
     pub fn complete(&mut self, exposure: &Exposure, observation: Observation) {
         let Exposure { experiment, bin, life, .. } = exposure;
-        if *life != self.life || observation.age_nanos > experiment.deadline_ms.saturating_mul(1_000_000) {
+        if observation.age_nanos > experiment.deadline_ms.saturating_mul(1_000_000) {
+            return;
+        }
+        if let Some(tally) = tally_of(experiment, exposure.version) {
+            tally.ended(observation);
+        }
+        if *life != self.life {
             return;
         }
         let Some(recorded) = self.experiments.get_mut(&experiment.id) else { return };
@@ -191,6 +242,10 @@ impl Recorder {
     /// Notes a reward, not zero, for whatever exposure a token names: once, while it waits. Beyond four reports of them it is lost,
     /// and counted as such.
     pub fn claim(&mut self, experiment: &Rc<str>, assignment: String, reward: f64) {
+        // Without reports nobody is told, and nobody was given a token.
+        if self.only_tallies {
+            return;
+        }
         // A client that repeats itself takes no room from others. Conversions are few, and those that wait fewer.
         if self.claims.iter().any(|claim| claim.assignment == assignment) {
             return;
@@ -281,7 +336,8 @@ impl Recorder {
 
     /// Forgets every count and every exposure in flight: a report was refused for good, so this worker's bins can never
     /// become complete. Everything unreported, and what the refused report carried, is counted as dropped.
-    pub fn start_over(&mut self, refused: u64) {
+    /// Answers how many exposures that were.
+    pub fn start_over(&mut self, refused: u64) -> u64 {
         let lost = self
             .experiments
             .values()
@@ -296,6 +352,7 @@ impl Recorder {
             lost_claims: self.lost_claims,
             ..Self::default()
         };
+        lost
     }
 
     /// Whether a bin of `versions` more cells has room, if need be after merging bins that are final.

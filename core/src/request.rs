@@ -147,8 +147,7 @@ impl Request {
     }
 
     /// Takes rewards out of the response, sets cookies, and records an experiment that measures to the response headers.
-    pub fn on_response_headers(&mut self, host: &mut impl Host, recorder: Option<&mut Recorder>) {
-        let mut recorder = recorder;
+    pub fn on_response_headers(&mut self, host: &mut impl Host, recorder: &mut Recorder) {
         if let Some(response) = &mut self.response {
             let conversions = std::mem::take(&mut response.conversions);
             let claimed =
@@ -165,7 +164,7 @@ impl Request {
                 if let Some(name) = &conversion.response_header {
                     host.remove_response_header(name);
                 }
-                if let (Some(token), Some(amount), Some(recorder)) = (token, amount, recorder.as_deref_mut()) {
+                if let (Some(token), Some(amount)) = (token, amount) {
                     recorder.claim(&experiment.id, token, amount);
                     // A token is rewarded once. A new one that the same answer sets comes after, and so stays.
                     host.add_response_header("set-cookie", &conversion.cookie.take_back());
@@ -175,7 +174,6 @@ impl Request {
                 host.add_response_header("set-cookie", &cookie);
             }
         }
-        let Some(recorder) = recorder else { return };
         if let Some((exposure, began)) = self.recorded.take_if(|(exposure, _)| measures_to_headers(exposure)) {
             let age_nanos = host.now_nanos().saturating_sub(began);
             let outcome = outcome::at_headers(host, &exposure.experiment().failure);
@@ -189,6 +187,7 @@ impl Request {
         let age_nanos = host.now_nanos().saturating_sub(began);
         let experiment = exposure.experiment();
         if age_nanos > experiment.deadline_ms.saturating_mul(1_000_000) {
+            exposure.late();
             return;
         }
         let outcome = outcome::at_end(host, &experiment.failure);

@@ -4,6 +4,7 @@ use crate::abi::{self, Buffer, Map, Severity};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::cell::{Cell, RefCell};
+use weir_core::fetcher::MAX_PLAN_BYTES;
 use weir_core::host::{Call, Ending, Host, Level};
 
 /// The running Envoy, in the context that it has entered.
@@ -66,7 +67,9 @@ pub(crate) fn answer(headers: u32, body: usize) -> (u32, Vec<u8>) {
     let status = abi::header(Map::Answer, ":status")
         .and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok())
         .unwrap_or(0);
-    let body = if body == 0 { None } else { abi::buffer(Buffer::Answer, body) };
+    // A VM never gives memory back: of an answer that no plan can be, only so much is taken that this is seen.
+    let most = body.min(MAX_PLAN_BYTES + 1);
+    let body = if body == 0 { None } else { abi::buffer(Buffer::Answer, most) };
     (status, body.unwrap_or_default())
 }
 

@@ -122,7 +122,7 @@ fn the_bucket_of_a_unit_that_failed_is_reported_and_of_a_request_on_its_own_none
             (host.code, host.flags) = (Some(code), flags);
             host.response = vec![("x-reward".to_owned(), b"1".to_vec())];
             let mut request = path.arrive(&mut host);
-            request.on_response_headers(&mut host, Some(&mut path.recorder));
+            request.on_response_headers(&mut host, &mut path.recorder);
             host.now = age * 1_000;
             request.on_log(&mut host, &mut path.recorder);
             let drained = path.recorder.drain(1_000_100);
@@ -219,7 +219,7 @@ fn a_stream_measured_to_its_headers_counts_then_and_only_once() {
     let mut request = path.arrive(&mut host);
     host.now = 5_000_000;
     host.response = vec![(":status".to_owned(), b"200".to_vec())];
-    request.on_response_headers(&mut host, Some(&mut path.recorder));
+    request.on_response_headers(&mut host, &mut path.recorder);
     assert!(!request.is_recorded());
     host.now = 100_000_000_000;
     host.flags = 0x4000;
@@ -250,7 +250,7 @@ fn only_finite_short_numbers_of_completed_requests_are_rewards() {
         let mut host = FakeHost { code: Some(200), flags, ..FakeHost::default() };
         host.response = vec![("x-reward".to_owned(), value.to_vec())];
         let mut request = path.arrive(&mut host);
-        request.on_response_headers(&mut host, Some(&mut path.recorder));
+        request.on_response_headers(&mut host, &mut path.recorder);
         assert!(host.answered("x-reward").is_empty(), "no client sees what its request earned");
         request.on_log(&mut host, &mut path.recorder);
         let drained = path.recorder.drain(1_000_000);
@@ -290,7 +290,7 @@ proptest! {
         let sent = host.sent("x-weir-version").unwrap();
         prop_assert!(["v0", "v1", "v2"].contains(&sent.as_str()));
         host.now = later;
-        request.on_response_headers(&mut host, Some(&mut path.recorder));
+        request.on_response_headers(&mut host, &mut path.recorder);
         request.on_log(&mut host, &mut path.recorder);
         prop_assert!(!request.is_recorded());
     }
@@ -302,7 +302,7 @@ fn serve(path: &mut Path, host: &mut FakeHost, headers: &[(&str, &[u8])]) -> (St
     (host.response, host.code) = (vec![(":status".to_owned(), b"200".to_vec())], Some(200));
     let mut request = path.arrive(host);
     if request.wants_response_headers() {
-        request.on_response_headers(host, Some(&mut path.recorder));
+        request.on_response_headers(host, &mut path.recorder);
     }
     request.on_log(host, &mut path.recorder);
     (host.sent("x-weir-version").unwrap_or_default(), host.answered("set-cookie"))
@@ -347,7 +347,7 @@ fn the_reward_header_is_taken_out_of_every_answer_of_the_experiment_and_of_no_ot
         host.code = Some(200);
         host.response = [b"1".to_vec(), b"2, 3".to_vec()].map(|value| ("x-reward".to_owned(), value)).to_vec();
         let mut request = path.arrive(&mut host);
-        request.on_response_headers(&mut host, Some(&mut path.recorder));
+        request.on_response_headers(&mut host, &mut path.recorder);
         request.on_log(&mut host, &mut path.recorder);
         assert_eq!(host.answered("x-reward").len(), left, "{tester} {stale}");
         let drained = path.recorder.drain(1_000_000);

@@ -80,7 +80,7 @@ impl User {
         host.code = Some(200);
         let mut request = path.arrive(host);
         if request.wants_response_headers() {
-            request.on_response_headers(host, Some(&mut path.recorder));
+            request.on_response_headers(host, &mut path.recorder);
         }
         request.on_log(host, &mut path.recorder);
         let set = host.answered("set-cookie");
