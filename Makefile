@@ -4,7 +4,8 @@
 .PHONY: help setup wasm demo test check e2e wasm-test bench soak instructions calibrate compare fuzz fmt clean
 .NOTPARALLEL:
 
-# Which Envoy: a version to fetch (others: 1.36.4), or a binary of your own with ENVOY=/path/to/envoy.
+# Which Envoy: a version to fetch (tests are made for those in scripts/envoy; 1.37 means the newest 1.37 there), or a binary of
+# your own with ENVOY=/path/to/envoy.
 ENVOY_VERSION ?= 1.40.0
 export ENVOY_VERSION ENVOY KEEP BENCH RUNS ONLY FORCE SECONDS_OF_LOAD
 
@@ -13,17 +14,17 @@ help: ## Says what there is to make
 	@echo
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-17s %s\n", $$1, $$2 }'
 	@echo
-	@echo '  ENVOY_VERSION=1.36.4   another Envoy      ENVOY=/path/to/envoy   your own'
+	@echo '  ENVOY_VERSION=1.37   another Envoy        ENVOY=/path/to/envoy   your own'
 
 demo: ## Shows the main job on a real Envoy, in about a minute (KEEP=1: leaves it running)
 	@scripts/setup.sh wasm envoy
 	@scripts/wasm.sh
 	@scripts/demo.sh
 
-test: ## Everything that CI asks: unit, end to end, as Wasm, checks
-	@scripts/test.sh setup wasm build unit e2e wasm-test check
+test: ## Everything that CI asks: unit, end to end on the newest and the oldest Envoy, as Wasm, checks
+	@scripts/test.sh setup wasm build unit e2e e2e-oldest wasm-test check
 
-e2e: ## Only the tests on a real Envoy
+e2e: ## Only the tests on a real Envoy (ENVOY_VERSION=1.36, 1.37, 1.38, 1.39, 1.40)
 	@scripts/test.sh setup wasm build e2e
 
 wasm-test: ## Only the pure crates' tests, as Wasm under Node

@@ -28,6 +28,7 @@ LOCAL = {
     "weir-demo": {"weir-core", "weir-tests"},
     "weir-bench": {"weir-core", "weir-tests"},
     "weir-noop-filter": set(),
+    "weir-trap-filter": {"weir-core"},
     "weir-bare-filter": set(),
 }
 

@@ -5,7 +5,12 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$ROOT"
 
-ENVOY_VERSION=${ENVOY_VERSION:-1.40.0}
+# The releases that the tests are made for, oldest first; scripts/envoy has their hashes.
+envoy_versions() { (cd scripts/envoy && printf '%s\n' *.txt) | sed 's/\.txt$//' | sort -V; }
+# envoy_version NAME: what a short form means (1.37: the newest 1.37 that is pinned); anything else as it is.
+envoy_version() { envoy_versions | awk -v name="$1" 'index($0, name ".") == 1 { name = $0 } END { print name }'; }
+ENVOY_VERSION=$(envoy_version "${ENVOY_VERSION:-1.40.0}")
+OLDEST_ENVOY=$(envoy_versions | head -n 1)
 TOOLS=$ROOT/.weir
 # The tree's own folder, whatever a developer's configuration says: every later step looks for its products there.
 export CARGO_TARGET_DIR=$ROOT/target

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Runs stages of the test, each with a heading and the time it took, and adds up what the runners say.
 #
-#   scripts/test.sh STAGE…      setup wasm build unit e2e wasm-test check
+#   scripts/test.sh STAGE…      setup wasm build unit e2e e2e-oldest wasm-test check
 #
 # Later stages run although an earlier one failed, except where they would only fail for the same reason.
 source "$(dirname "$0")/lib.sh"
 
-[ $# -gt 0 ] || set -- setup wasm build unit e2e wasm-test check
+[ $# -gt 0 ] || set -- setup wasm build unit e2e e2e-oldest wasm-test check
 logs=$CARGO_TARGET_DIR/test-logs
 rm -rf "$logs" && mkdir -p "$logs"
 [ -t 1 ] && export CARGO_TERM_COLOR=always
@@ -33,6 +33,7 @@ setup() {
     case " $stages " in *' check '*) parts+=' lint' ;; esac
     # shellcheck disable=SC2086 # A list of words.
     scripts/setup.sh $parts
+    case " $stages " in *' e2e-oldest '*) [ -n "${ENVOY:-}" ] || ENVOY_VERSION=$OLDEST_ENVOY scripts/setup.sh envoy ;; esac
 }
 wasm() { scripts/wasm.sh; }
 build() {
@@ -46,15 +47,31 @@ build() {
 unit() { cargo test --no-fail-fast --lib --bins $(integration_tests unit) && documented; }
 documented() { cargo test --no-fail-fast --doc; }
 e2e() {
-    export ENVOY=${ENVOY:-$TOOLS/envoy-$ENVOY_VERSION} ENVOY_VERSION
-    export WEIR_FILTER=$CARGO_TARGET_DIR/weir-filter.wasm WEIR_NOOP=$CARGO_TARGET_DIR/weir-noop.wasm
-    export WEIR_BIN=$CARGO_TARGET_DIR/debug/weir
-    say "Envoy: $ENVOY"
     local tests
     tests=$(integration_tests e2e)
-    [ -n "$tests" ] || { say 'no end-to-end test found'; return 1; }
     # shellcheck disable=SC2086 # A list of words.
-    cargo test --no-fail-fast $tests
+    on_envoy "$ENVOY_VERSION" $tests
+}
+# The same programs on the oldest Envoy: all tests that start one.
+e2e_oldest() {
+    local tests=() name
+    if [ -n "${ENVOY:-}" ] || [ "$ENVOY_VERSION" = "$OLDEST_ENVOY" ]; then say 'That Envoy has been tested'; return; fi
+    for name in $(integration_tests e2e); do
+        case $name in --test) continue ;; esac
+        if grep -qE 'Envoy::|paths::demo' tests/tests/"$name".rs; then tests+=(--test "$name"); fi
+    done
+    on_envoy "$OLDEST_ENVOY" ${tests[@]+"${tests[@]}"}
+}
+# on_envoy VERSION TESTS…: end-to-end tests on one Envoy.
+on_envoy() {
+    local version=$1; shift
+    export ENVOY=${ENVOY:-$TOOLS/envoy-$version} ENVOY_VERSION=$version
+    export WEIR_FILTER=$CARGO_TARGET_DIR/weir-filter.wasm WEIR_NOOP=$CARGO_TARGET_DIR/weir-noop.wasm
+    export WEIR_TRAP_FILTER=$CARGO_TARGET_DIR/weir-filter-trap.wasm
+    export WEIR_BIN=$CARGO_TARGET_DIR/debug/weir
+    say "Envoy: $ENVOY"
+    [ $# -gt 0 ] || { say 'no end-to-end test found'; return 1; }
+    cargo test --no-fail-fast "$@"
 }
 wasm_test() { scripts/wasm-test.sh; }
 check() { scripts/check.sh; }
@@ -66,9 +83,10 @@ title() {
         build) echo 'Programs and tests' ;;
         unit) echo 'Unit and property tests' ;;
         e2e) echo "End to end, on Envoy $ENVOY_VERSION" ;;
+        e2e-oldest) echo "End to end, on Envoy $OLDEST_ENVOY" ;;
         wasm-test) echo 'Pure crates as Wasm, under Node' ;;
         check) echo 'Checks' ;;
-        *) fail "no stage \`$1\`; there are: setup wasm build unit e2e wasm-test check" ;;
+        *) fail "no stage \`$1\`; there are: setup wasm build unit e2e e2e-oldest wasm-test check" ;;
     esac
 }
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds the filter and two that do nothing, for comparison: target/weir-filter.wasm, weir-noop.wasm (by the SDK), weir-noop-bare.wasm (as
-# ours is made). Cargo decides what is stale.
+# Builds the filter, its copy that traps when a test asks for it, and two that do nothing, for comparison: target/weir-filter.wasm,
+# weir-filter-trap.wasm, weir-noop.wasm (by the SDK), weir-noop-bare.wasm (as ours is made). Cargo decides what is stale.
 source "$(dirname "$0")/lib.sh"
 
-build() { wasm_cargo build --profile wasm -p weir-filter -p weir-noop-filter -p weir-bare-filter; }
+build() { wasm_cargo build --profile wasm -p weir-filter -p weir-trap-filter -p weir-noop-filter -p weir-bare-filter; }
 step "The filter, for Wasm (by $(wasm_toolchain))" build
 
 place() {
@@ -13,5 +13,6 @@ place() {
     say "  target/$2  $((($(wc -c <"$to") + 512) / 1024)) KB"
 }
 place weir_filter.wasm weir-filter.wasm
+place weir_trap_filter.wasm weir-filter-trap.wasm
 place weir_noop_filter.wasm weir-noop.wasm
 place weir_bare_filter.wasm weir-noop-bare.wasm

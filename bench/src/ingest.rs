@@ -136,6 +136,8 @@ fn report(plan: &Plan, proxy: u32, sequence: u64, now: u64, watermark: u64) -> R
         stale: false,
         dropped: 0,
         experiments: plan.experiments.iter().map(|experiment| counted(experiment, now, watermark)).collect(),
+        claims: Vec::new(),
+        lost_claims: 0,
     }
 }
 

@@ -14,7 +14,7 @@
 mod tests;
 
 use crate::ledger::OpenExperiment;
-use crate::mirror::{ClockSaid, LIVE_MS, Live, MAX_WORKERS, Mirror, Said, Settled, Worker};
+use crate::mirror::{Claimed, ClockSaid, LIVE_MS, Live, MAX_WORKERS, Mirror, Said, Settled, Worker};
 use weir_core::report::{Acknowledgement, Cell, MAX_CELLS, Report, ReportedExperiment};
 use weir_core::settling::{self, OpenCell};
 
@@ -40,6 +40,8 @@ pub(crate) struct Accepted {
     pub(crate) duplicate: bool,
     /// Cells left out because they lie before the horizon.
     pub(crate) before_horizon: u64,
+    /// What became of its claims, each.
+    pub(crate) claims: Vec<Claimed>,
 }
 
 /// Why a report is not accepted.
@@ -115,6 +117,7 @@ pub(crate) fn ingest(mirror: &mut Mirror, report: &Report, live: usize, now: u64
         },
         duplicate: report.sequence <= last,
         before_horizon: 0,
+        claims: Vec::new(),
     };
     if accepted.duplicate {
         return Ok(accepted);
@@ -184,6 +187,12 @@ pub(crate) fn ingest(mirror: &mut Mirror, report: &Report, live: usize, now: u64
         let problem = format!("{MAX_OPEN_CELLS} cells are unsettled already; send it again later");
         return Err(refused(Reason::Full, "experiments", problem));
     }
+    // Before anything settles: a worker may see a reward of its own exposures last.
+    accepted.claims = report
+        .claims
+        .iter()
+        .map(|claim| mirror.claim(&claim.experiment, &claim.assignment, claim.reward, now))
+        .collect();
     mirror.put_worker(key, worker, &settled);
     Ok(accepted)
 }

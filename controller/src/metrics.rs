@@ -1,6 +1,7 @@
 //! The controller's own metrics. Every label has few values, all of them known here: no name that a user chose.
 
 use crate::ingest::Reason;
+use crate::mirror::Claimed;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -19,10 +20,15 @@ pub(crate) struct Metrics {
     refusals: Labelled,
     decisions: Labelled,
     requests: Labelled,
+    claims: Labelled,
     /// Exposures that filters routed but could not record.
     pub(crate) dropped: Counter,
     /// Cells left out because they lie before the horizon of forgotten workers.
     pub(crate) before_horizon: Counter,
+    /// Rewards that filters had no room to report.
+    pub(crate) lost_claims: Counter,
+    /// Rewards that wait for their bins to settle.
+    pub(crate) waiting_claims: Gauge,
     /// Times that the plan became another.
     pub(crate) plans: Counter,
     /// Transactions that failed.
@@ -51,8 +57,11 @@ impl Metrics {
             refusals: Labelled::default(),
             decisions: Labelled::default(),
             requests: Labelled::default(),
+            claims: Labelled::default(),
             dropped: Counter::default(),
             before_horizon: Counter::default(),
+            lost_claims: Counter::default(),
+            waiting_claims: Gauge::default(),
             plans: Counter::default(),
             ledger_failures: Counter::default(),
             steward_failures: Counter::default(),
@@ -75,6 +84,16 @@ impl Metrics {
             "horizon_cells",
             "Cells before the horizon of forgotten workers",
             metrics.before_horizon.clone(),
+        );
+        registry.register("rewards", "Rewards that came with a token, by what became of them", metrics.claims.clone());
+        for claimed in Claimed::ALL {
+            drop(metrics.claims.get_or_create(&[("result", claimed.name())]));
+        }
+        registry.register("lost_rewards", "Rewards that filters had no room to report", metrics.lost_claims.clone());
+        registry.register(
+            "waiting_rewards",
+            "Rewards that wait for their bins to settle",
+            metrics.waiting_claims.clone(),
         );
         registry.register("plan_changes", "Times that the plan became another", metrics.plans.clone());
         registry.register("ledger_failures", "Transactions that failed", metrics.ledger_failures.clone());
@@ -112,6 +131,11 @@ impl Metrics {
     /// A decision was made.
     pub(crate) fn decided(&self, action: &'static str) {
         self.decisions.get_or_create(&[("action", action)]).inc();
+    }
+
+    /// A reward came with a token.
+    pub(crate) fn claimed(&self, claimed: Claimed) {
+        self.claims.get_or_create(&[("result", claimed.name())]).inc();
     }
 
     /// A request was answered.

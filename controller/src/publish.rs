@@ -12,8 +12,17 @@ use weir_core::plan::{FORMAT, InvalidPlan, Plan, PlannedExperiment};
 pub(crate) struct Published {
     /// The plan's revision.
     pub(crate) revision: String,
-    /// The plan as it is sent.
+    /// The plan as it is sent to filters.
     pub(crate) json: Vec<u8>,
+    /// The same without secrets, where it has any.
+    shown: Option<Vec<u8>>,
+}
+
+impl Published {
+    /// The plan as it is sent to filters, or to others.
+    pub(crate) fn json_for(&self, filter: bool) -> &[u8] {
+        if filter { &self.json } else { self.shown.as_ref().unwrap_or(&self.json) }
+    }
 }
 
 /// Makes a plan of its entries. The revision is a hash of them: the same plan has the same one after a restart, and another
@@ -24,12 +33,18 @@ pub(crate) struct Published {
 pub(crate) fn make(experiments: Vec<PlannedExperiment>) -> Result<Published, InvalidPlan> {
     let unprintable = |error: serde_json::Error| InvalidPlan { path: ".".to_owned(), problem: error.to_string() };
     let mut hasher = SipHasher13::new();
-    hasher.write(&serde_json::to_vec(&experiments).map_err(unprintable)?);
+    let secrets = experiments.iter().any(|experiment| experiment.secret.is_some());
+    let without = |experiment: &PlannedExperiment| PlannedExperiment { secret: None, ..experiment.clone() };
+    let shown: Vec<PlannedExperiment> = experiments.iter().map(without).collect();
+    // A secret is its id's for ever: it makes no other plan.
+    hasher.write(&serde_json::to_vec(&shown).map_err(unprintable)?);
     let revision = format!("{:032x}", hasher.finish128().as_u128());
     let plan = Plan { format: FORMAT, revision, experiments };
     plan.validate()?;
     let json = serde_json::to_vec(&plan).map_err(unprintable)?;
-    Ok(Published { revision: plan.revision, json })
+    let plan = Plan { experiments: shown, ..plan };
+    let shown = if secrets { Some(serde_json::to_vec(&plan).map_err(unprintable)?) } else { None };
+    Ok(Published { revision: plan.revision, json, shown })
 }
 
 /// The side that publishes.

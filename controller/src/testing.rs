@@ -73,6 +73,8 @@ pub(crate) fn report(incarnation: u32, sequence: u64, id: &str, watermark: u64, 
         stale: false,
         dropped: 0,
         experiments: vec![ReportedExperiment { id: id.to_owned(), watermark, cells }],
+        claims: Vec::new(),
+        lost_claims: 0,
     }
 }
 
@@ -246,7 +248,7 @@ impl Bench {
     pub(crate) fn contents(&self) -> Vec<String> {
         let connection = rusqlite::Connection::open(self.ledger_file()).expect("it opens");
         let mut contents = Vec::new();
-        for table in ["experiment", "settled", "worker", "decision", "journal"] {
+        for table in ["experiment", "settled", "worker", "decision", "journal", "claim"] {
             let mut statement =
                 connection.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2, 3")).expect("a table");
             let columns = statement.column_count();

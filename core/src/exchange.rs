@@ -23,6 +23,8 @@ pub struct Exchange {
     controller: Controller,
     node: String,
     incarnation: String,
+    /// The same.
+    incarnation_number: u128,
     clock: BinClock,
     recorder: Recorder,
     sender: ReportSender,
@@ -31,6 +33,37 @@ pub struct Exchange {
     /// Revision of the static plan, until the controller gives one.
     static_revision: String,
     warned: [Option<u64>; 2],
+    news: News,
+}
+
+/// What has happened since somebody was told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct News {
+    /// Reports sent for the first time.
+    pub sent: u64,
+    /// Sendings of a report that had been sent before.
+    pub retried: u64,
+    /// Reports acknowledged.
+    pub acknowledged: u64,
+    /// Reports that the controller will never accept.
+    pub refused: u64,
+    /// Exposures in them, and those thrown away with them because their incarnation can never be complete.
+    pub lost: u64,
+    /// Polls without a valid answer.
+    pub polls_failed: u64,
+}
+
+/// How the exchange does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing<'a> {
+    /// Of the plan in force; empty before the first.
+    pub revision: &'a str,
+    /// Since the controller last gave any VM of this Envoy a valid answer, or since this VM began.
+    pub silence_nanos: u64,
+    /// Whether running experiments go to their baselines.
+    pub stale: bool,
+    /// Since the last time.
+    pub news: News,
 }
 
 impl Exchange {
@@ -41,14 +74,17 @@ impl Exchange {
         let now = host.now_nanos();
         let mut fetcher = PlanFetcher::new(&controller, now, host.random_u64());
         fetcher.look(host);
+        let (incarnation, incarnation_number) = incarnation(host);
         Self {
             sender: ReportSender::new(now, controller.report_interval, host.random_u64()),
             clock: BinClock::new(unix_ms, now),
             recorder: Recorder::default(),
-            incarnation: incarnation(host),
+            incarnation,
+            incarnation_number,
             stale: fetcher.is_stale(now, controller.staleness_limit),
             static_revision: String::new(),
             warned: [None; 2],
+            news: News::default(),
             controller,
             node,
             fetcher,
@@ -86,7 +122,12 @@ impl Exchange {
 
     /// For a request that arrives.
     pub const fn worker(&mut self) -> Worker<'_> {
-        Worker { recorder: Some(&mut self.recorder), clock: self.clock, stale: self.stale }
+        Worker {
+            recorder: Some(&mut self.recorder),
+            clock: self.clock,
+            stale: self.stale,
+            incarnation: self.incarnation_number,
+        }
     }
 
     /// For a request that ends.
@@ -98,6 +139,13 @@ impl Exchange {
     #[must_use]
     pub fn incarnation(&self) -> &str {
         &self.incarnation
+    }
+
+    /// How it does, with the news since this was last asked.
+    pub fn standing(&mut self, now: u64) -> Standing<'_> {
+        let news = std::mem::take(&mut self.news);
+        let revision = self.fetcher.plan().map_or(&self.static_revision, |plan| &plan.revision);
+        Standing { revision, silence_nanos: self.fetcher.silence(now), stale: self.stale, news }
     }
 
     /// Another VM has fetched a plan.
@@ -128,19 +176,24 @@ impl Exchange {
             match self.fetcher.on_answer(host, now, status, body) {
                 Fetched::New => self.announce(host),
                 Fetched::Unchanged => {}
-                Fetched::Failed(why) => self.warn(host, now, 0, "no plan from", &why),
+                Fetched::Failed(why) => {
+                    self.news.polls_failed += 1;
+                    self.warn(host, now, 0, "no plan from", &why);
+                }
             }
             self.judge_staleness(host, now);
         } else if self.sender.awaits(token) {
             let random = host.random_u64();
             match self.sender.answered(now, status, body, random) {
-                Answered::Acknowledged | Answered::Nothing => {}
+                Answered::Acknowledged => self.news.acknowledged += 1,
+                Answered::Nothing => {}
                 Answered::Failed => {
                     let why = if status == 0 { "no answer".to_owned() } else { format!("status {status}") };
                     self.warn(host, now, 1, "a report was not acknowledged by", &why);
                 }
                 Answered::Refused(lost) => {
-                    self.start_over(host, lost);
+                    self.news.refused += 1;
+                    let lost = self.start_over(host, lost);
                     let reason = String::from_utf8_lossy(body.get(..body.len().min(512)).unwrap_or_default());
                     let why = format!("status {status}, {reason}; {lost} exposures lost, beginning a new incarnation");
                     self.warn(host, now, 1, "a report was refused by", &why);
@@ -153,10 +206,13 @@ impl Exchange {
 
     /// After a refusal this worker's counts can never be complete: under a new incarnation nothing of the old one is mixed
     /// in, and the old one's unfinished bins are excluded whole, because its watermark stands still.
-    fn start_over(&mut self, host: &mut impl Host, lost: u64) {
-        self.recorder.start_over(lost);
+    /// Answers how many exposures are lost.
+    fn start_over(&mut self, host: &mut impl Host, lost: u64) -> u64 {
+        let lost = self.recorder.start_over(lost);
+        self.news.lost = self.news.lost.saturating_add(lost);
         self.sender.restart();
-        self.incarnation = incarnation(host);
+        (self.incarnation, self.incarnation_number) = incarnation(host);
+        lost
     }
 
     fn report(&mut self, host: &mut impl Host, now: u64) {
@@ -175,19 +231,25 @@ impl Exchange {
                 stale: self.stale,
                 dropped: drained.dropped,
                 experiments: drained.experiments,
+                claims: drained.claims,
+                lost_claims: drained.lost_claims,
             };
             let lost = drained.assigned.saturating_add(drained.dropped);
             match serde_json::to_vec(&report) {
                 Ok(body) => self.sender.hold(now, body, lost, drained.more),
                 // Numbers and text only: there is nothing in it that JSON cannot say.
-                Err(_) => self.start_over(host, lost),
+                Err(_) => drop(self.start_over(host, lost)),
             }
         }
         if let Step::Send(body) = self.sender.step(now) {
             let timeout = Duration::from_nanos(TIMEOUT_NANOS);
             let token = fetcher::call(host, &self.controller, "POST", "/v1/reports", body, timeout);
             let random = host.random_u64();
-            self.sender.sent(now, token, random);
+            match (token, self.sender.sent(now, token, random)) {
+                (None, _) => {}
+                (Some(_), false) => self.news.sent += 1,
+                (Some(_), true) => self.news.retried += 1,
+            }
         }
     }
 
@@ -220,8 +282,10 @@ impl Exchange {
     }
 }
 
-fn incarnation(host: &mut impl Host) -> String {
-    format!("{:016x}{:016x}", host.random_u64(), host.random_u64())
+/// A new one, as text and as a number.
+fn incarnation(host: &mut impl Host) -> (String, u128) {
+    let number = u128::from(host.random_u64()) << 64 | u128::from(host.random_u64());
+    (format!("{number:032x}"), number)
 }
 
 #[cfg(test)]
@@ -424,6 +488,12 @@ mod tests {
         assert_ne!(vm.exchange.incarnation(), before);
         assert!(!far.incarnations.contains(&before));
         assert_eq!((far.total().assigned, far.dropped), (1, 1));
+        let now = vm.host.now;
+        let Standing { news, silence_nanos, stale, .. } = vm.exchange.standing(now);
+        assert_eq!((news.refused, news.lost, news.retried, news.polls_failed), (1, 1, 0, 0));
+        assert!(news.acknowledged > 0 && news.sent == news.acknowledged + news.refused && !stale, "{news:?}");
+        assert!(silence_nanos <= 1_000 * MS);
+        assert_eq!(vm.exchange.standing(now).news, News::default(), "told once");
         assert!(vm.host.lines.iter().any(|line| line.contains("unknown experiment")), "{:?}", vm.host.lines);
     }
 

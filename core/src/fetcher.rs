@@ -25,7 +25,7 @@ const LONGEST_LEASE: u64 = 60 * SECOND;
 const FIRST_RETRY: u64 = 250 * MILLISECOND;
 const LAST_RETRY: u64 = 5 * SECOND;
 /// Largest plan, in bytes.
-const MAX_PLAN_BYTES: usize = 8 << 20;
+pub const MAX_PLAN_BYTES: usize = 8 << 20;
 /// Most VMs of one Envoy that are woken; the others find the plan at their next tick.
 const MAX_QUEUES: usize = 256;
 /// How often a VM says that its queue is alive, and when it counts as dead.
@@ -113,7 +113,13 @@ impl PlanFetcher {
     /// Whether the controller has been silent for too long.
     #[must_use]
     pub fn is_stale(&self, now: u64, limit_ms: u64) -> bool {
-        now.saturating_sub(self.fresh.unwrap_or(self.began)) > limit_ms.saturating_mul(MILLISECOND)
+        self.silence(now) > limit_ms.saturating_mul(MILLISECOND)
+    }
+
+    /// Nanoseconds since the controller last gave any VM of this Envoy a valid answer, or since this VM began.
+    #[must_use]
+    pub fn silence(&self, now: u64) -> u64 {
+        now.saturating_sub(self.fresh.unwrap_or(self.began))
     }
 
     /// The queue that wakes this VM.

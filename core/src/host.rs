@@ -47,6 +47,12 @@ pub trait Host {
     fn remove_request_header(&mut self, name: &str);
     /// First value of a response header of the current request; only once it has one.
     fn response_header(&mut self, name: &str) -> Option<Vec<u8>>;
+    /// Every value of a response header, with commas between them; only once there is a response.
+    fn response_headers(&mut self, name: &str) -> Option<Vec<u8>>;
+    /// Adds a value to a response header, beside those it has.
+    fn add_response_header(&mut self, name: &str, value: &str);
+    /// Removes every value of a response header.
+    fn remove_response_header(&mut self, name: &str);
     /// Whether the request ended as nearly all do: no response flag, a status below 500 and, if it is `grpc`, the gRPC
     /// status 0. `false` says nothing: it did not, or this host cannot tell cheaply. Only at the request's end. Costs as much
     /// as one header, where [`Host::ending`] costs two or three.

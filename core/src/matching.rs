@@ -4,16 +4,20 @@
 //! call that returns bytes costs more than everything else here.
 
 use crate::assign::Assigner;
-use crate::bytes::{same, same_letters};
+use crate::cookie::GeneratedCookie;
+use crate::earning::Earning;
 use crate::host::Host;
-use crate::plan::{
-    FailureRules, Header, Match, Measure, PathMatch, Plan, PlannedExperiment, RewardSource, Status, Unit,
-};
+use crate::plan::{FailureRules, Header, Measure, Plan, PlannedExperiment, Status, Unit};
+use crate::rules::Rules;
+use crate::tally::Tally;
 use crate::unit::UnitBuckets;
+use std::cell::OnceCell;
 use std::rc::Rc;
 
-const AUTHORITY: usize = 0;
-const PATH: usize = 1;
+/// Index of the host in every compiled plan's names.
+pub(crate) const AUTHORITY: usize = 0;
+/// Index of the path.
+pub(crate) const PATH: usize = 1;
 
 /// A plan, compiled.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub struct Compiled {
     /// header: whatever a client sends there is as if it had not.
     names: Vec<Option<String>>,
     experiments: Vec<Rc<Experiment>>,
+    /// Those that a later request rewards.
+    converting: Vec<Rc<Experiment>>,
 }
 
 /// One experiment, compiled. Requests in flight hold the one they were assigned by.
@@ -33,6 +39,8 @@ pub struct Compiled {
 pub struct Experiment {
     /// The plan's id.
     pub id: Rc<str>,
+    /// The plan's name, for people.
+    pub name: Rc<str>,
     /// The plan's epoch.
     pub epoch: u32,
     /// Whether assignments are recorded, and given up when the plan is stale.
@@ -59,11 +67,9 @@ pub struct Experiment {
     pub measure: Measure,
     /// What is a failure.
     pub failure: FailureRules,
-    /// The response header that carries the reward.
-    pub reward_header: Option<String>,
-    hosts: Vec<HostRule>,
-    paths: Vec<PathRule>,
-    headers: Vec<(usize, Option<String>)>,
+    /// How its exposures are rewarded.
+    pub earning: Earning,
+    rules: Rules,
 }
 
 /// One version, compiled.
@@ -77,6 +83,8 @@ pub struct Version {
     pub sets: Vec<usize>,
     /// From which latency an exposure is slow for its unit, in microseconds.
     pub slow_us: Option<u64>,
+    /// Where Envoy's stats look; none before they have adopted the plan.
+    pub tally: OnceCell<Rc<Tally>>,
 }
 
 /// Where a unit key is.
@@ -88,21 +96,8 @@ pub enum Key {
     Header(usize),
     /// A cookie in the header of this index.
     Cookie(usize, String),
-}
-
-#[derive(Debug)]
-enum HostRule {
-    Any,
-    Exact(String),
-    /// With the leading dot.
-    Suffix(String),
-}
-
-#[derive(Debug)]
-enum PathRule {
-    Exact(String),
-    /// Without trailing slashes.
-    Prefix(String),
+    /// The same, given to whoever has none.
+    Generated(usize, GeneratedCookie),
 }
 
 impl Compiled {
@@ -111,15 +106,18 @@ impl Compiled {
     pub fn new(plan: &Plan, routing_headers: &[String]) -> Self {
         let mut names = vec![":authority".to_owned(), ":path".to_owned()];
         let mut strip: Vec<String> = routing_headers.to_vec();
-        for name in plan.routing_headers() {
+        for name in plan.routing_headers().into_iter().chain(plan.assignment_headers()) {
             if !strip.iter().any(|known| known == name) {
                 strip.push(name.to_owned());
             }
         }
         let compile = |experiment| Rc::new(Experiment::new(experiment, &mut names, &strip));
-        let experiments = plan.experiments.iter().map(compile).collect();
+        let experiments: Vec<Rc<Experiment>> = plan.experiments.iter().map(compile).collect();
         let names = names.into_iter().map(|name| Some(name).filter(|name| !strip.contains(name))).collect();
-        Self { revision: plan.revision.clone(), routing_headers: strip, names, experiments }
+        let converts =
+            |experiment: &&Rc<Experiment>| experiment.running && matches!(experiment.earning, Earning::Request(_));
+        let converting = experiments.iter().filter(converts).map(Rc::clone).collect();
+        Self { revision: plan.revision.clone(), routing_headers: strip, names, experiments, converting }
     }
 
     /// The headers that no client may send.
@@ -134,9 +132,15 @@ impl Compiled {
         &self.experiments
     }
 
+    /// The running experiments that a later request rewards.
+    #[must_use]
+    pub fn converting(&self) -> &[Rc<Experiment>] {
+        &self.converting
+    }
+
     /// The first experiment that matches.
     pub fn find<H: Host>(&self, reader: &mut Reader<'_, H>) -> Option<&Rc<Experiment>> {
-        self.experiments.iter().find(|experiment| experiment.matches(reader))
+        self.experiments.iter().find(|experiment| experiment.rules.match_request(reader))
     }
 
     /// A reader of one request's headers for this plan.
@@ -147,16 +151,17 @@ impl Compiled {
 
 impl Experiment {
     fn new(planned: &PlannedExperiment, names: &mut Vec<String>, routing: &[String]) -> Self {
-        let Match { hosts, paths, headers, share_ppm } = &planned.matching;
         Self {
             id: planned.id.as_str().into(),
+            name: planned.name.as_str().into(),
             epoch: planned.epoch,
             running: planned.status == Status::Running,
-            share_ppm: *share_ppm,
+            share_ppm: planned.matching.share_ppm,
             unit: match &planned.unit {
                 Unit::Request => Key::Request,
                 Unit::Header(name) => Key::Header(intern(names, name)),
                 Unit::Cookie(name) => Key::Cookie(intern(names, "cookie"), name.clone()),
+                Unit::GeneratedCookie(cookie) => Key::Generated(intern(names, "cookie"), cookie.clone()),
             },
             assigner: Assigner::new(&planned.salt, &planned.versions),
             unit_buckets: (planned.unit != Unit::Request).then(|| UnitBuckets::new(&planned.salt)),
@@ -174,109 +179,25 @@ impl Experiment {
                         .filter_map(|header| routing.iter().position(|name| *name == header.name))
                         .collect(),
                     slow_us: version.slow_us,
+                    tally: OnceCell::new(),
                 })
                 .collect(),
             deadline_ms: planned.deadline_ms,
             bin_ms: planned.bin_ms.max(1),
             measure: planned.measure,
             failure: planned.failure.clone(),
-            reward_header: planned.reward.as_ref().map(|RewardSource::ResponseHeader(name)| name.clone()),
-            hosts: hosts.iter().map(|host| HostRule::new(host)).collect(),
-            paths: if paths.iter().any(is_every_path) { Vec::new() } else { paths.iter().map(PathRule::new).collect() },
-            headers: headers.iter().map(|header| (intern(names, &header.name), header.exact.clone())).collect(),
+            earning: Earning::new(planned, names),
+            rules: Rules::new(&planned.matching, names),
         }
-    }
-
-    fn matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
-        self.host_matches(reader) && self.path_matches(reader) && self.headers_match(reader)
-    }
-
-    fn host_matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
-        self.hosts.is_empty()
-            || reader.get(AUTHORITY).is_some_and(|authority| {
-                let host = without_port(authority);
-                self.hosts.iter().any(|rule| rule.matches(host))
-            })
-    }
-
-    fn path_matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
-        self.paths.is_empty()
-            || reader.get(PATH).is_some_and(|path| {
-                let path = without_query(path);
-                self.paths.iter().any(|rule| rule.matches(path))
-            })
-    }
-
-    fn headers_match<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
-        self.headers.iter().all(|(name, exact)| {
-            reader.get(*name).is_some_and(|value| exact.as_ref().is_none_or(|exact| same(value, exact.as_bytes())))
-        })
     }
 }
 
-fn intern(names: &mut Vec<String>, name: &str) -> usize {
+/// The index of a header's name, added if it is not there yet.
+pub(crate) fn intern(names: &mut Vec<String>, name: &str) -> usize {
     names.iter().position(|known| known == name).unwrap_or_else(|| {
         names.push(name.to_owned());
         names.len() - 1
     })
-}
-
-impl HostRule {
-    fn new(text: &str) -> Self {
-        match text.strip_prefix('*') {
-            Some("") => Self::Any,
-            Some(suffix) => Self::Suffix(suffix.to_owned()),
-            None => Self::Exact(text.to_owned()),
-        }
-    }
-
-    fn matches(&self, host: &[u8]) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Exact(exact) => same_letters(host, exact.as_bytes()),
-            Self::Suffix(suffix) => host
-                .len()
-                .checked_sub(suffix.len())
-                .filter(|labels| *labels > 0)
-                .and_then(|labels| host.get(labels..))
-                .is_some_and(|end| same_letters(end, suffix.as_bytes())),
-        }
-    }
-}
-
-/// The prefix `/` is every path, `*` of a request to the server as a whole among them: none needs to be read.
-fn is_every_path(path: &PathMatch) -> bool {
-    matches!(path, PathMatch::Prefix(prefix) if prefix.trim_end_matches('/').is_empty())
-}
-
-impl PathRule {
-    fn new(path: &PathMatch) -> Self {
-        match path {
-            PathMatch::Exact(path) => Self::Exact(path.clone()),
-            PathMatch::Prefix(path) => Self::Prefix(path.trim_end_matches('/').to_owned()),
-        }
-    }
-
-    fn matches(&self, path: &[u8]) -> bool {
-        match self {
-            Self::Exact(exact) => same(path, exact.as_bytes()),
-            Self::Prefix(prefix) => {
-                path.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|next| *next == b'/'))
-            }
-        }
-    }
-}
-
-/// A `Host` value without its port; an IPv6 address keeps its brackets.
-fn without_port(authority: &[u8]) -> &[u8] {
-    let digits = authority.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    let rest = authority.get(..authority.len() - digits).unwrap_or(authority);
-    rest.strip_suffix(b":").unwrap_or(authority)
-}
-
-fn without_query(path: &[u8]) -> &[u8] {
-    let end = path.iter().position(|byte| matches!(byte, b'?' | b'#'));
-    end.and_then(|end| path.get(..end)).unwrap_or(path)
 }
 
 /// Headers that a reader remembers without asking for memory: more than nearly any plan looks at.
@@ -316,7 +237,8 @@ impl<H: Host> Reader<'_, H> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::HeaderMatch;
+    use crate::plan::{HeaderMatch, Match, PathMatch};
+    use crate::rules::{without_port, without_query};
     use crate::testing::{FakeHost, plan};
     use proptest::prelude::*;
 
@@ -400,7 +322,8 @@ mod tests {
             let compiled = Compiled::new(&plan, &[]);
             let mut host = FakeHost::with_request(&[(":path", b"/a")]);
             assert!(compiled.find(&mut compiled.reader(&mut host)).is_some());
-            assert_eq!(!host.reads.is_empty(), read);
+            // Whether the request is a mirrored copy, its host says.
+            assert_eq!(host.reads, if read { vec![":authority", ":path"] } else { vec![":authority"] });
         }
     }
 
@@ -424,7 +347,8 @@ mod tests {
         let mut host = FakeHost::default();
         host.request = (0..12).map(|number| (name(number), b"1".to_vec())).collect();
         assert!(compiled.find(&mut compiled.reader(&mut host)).is_some());
-        assert_eq!(host.reads, (0..12).map(name).collect::<Vec<_>>());
+        let names = std::iter::once(":authority".to_owned()).chain((0..12).map(name));
+        assert_eq!(host.reads, names.collect::<Vec<_>>());
     }
 
     #[test]

@@ -2,7 +2,14 @@
 //!
 //! Owns the types, their limits and their validation; compiling a plan for the request path is `assign`'s.
 
+mod check;
+
+pub(crate) use check::Check;
+
+use crate::cookie::GeneratedCookie;
 use crate::json::{self, Unreadable};
+pub use crate::reward::RewardSource;
+use crate::token::Secret;
 use serde::{Deserialize, Serialize};
 
 /// The wire format of plans and reports that this code speaks.
@@ -72,6 +79,9 @@ pub struct PlannedExperiment {
     /// Where the reward comes from, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward: Option<RewardSource>,
+    /// Makes the tokens of rewards that come later: 32 lower-case hexadecimal digits, known to filters and the controller alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
     /// A request header by which testers choose a version; such requests are not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub override_header: Option<String>,
@@ -185,6 +195,8 @@ pub enum Unit {
     Header(String),
     /// Whoever sends the same value of this cookie.
     Cookie(String),
+    /// The same, and whoever has none is given one.
+    GeneratedCookie(GeneratedCookie),
 }
 
 /// When a request has ended, for its latency and its outcome.
@@ -223,14 +235,6 @@ fn default_codes() -> Vec<(u32, u32)> {
 /// UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS: the server's own.
 fn default_grpc() -> Vec<u32> {
     vec![2, 4, 12, 13, 14, 15]
-}
-
-/// Where a reward comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub enum RewardSource {
-    /// A number in a response header; absent or not a number: no reward. Lower case.
-    ResponseHeader(String),
 }
 
 /// What is wrong with a plan, and where.
@@ -277,7 +281,14 @@ impl Plan {
             experiment.validate(&check)?;
             check.that(ids.insert(experiment.id.as_str()), "id", || format!("`{}` is there twice", experiment.id))?;
         }
-        let names = self.routing_headers();
+        let mut names = self.routing_headers();
+        for (index, experiment) in self.experiments.iter().enumerate() {
+            let own = experiment.assignment_header().filter(|name| names.contains(name));
+            check.at(&format!("experiments[{index}]")).that(own.is_none(), "reward", || {
+                format!("`{}` routes, and cannot carry tokens too", own.unwrap_or_default())
+            })?;
+        }
+        names.extend(self.assignment_headers());
         check.that(!names.iter().any(|name| CARRIERS.contains(name)), "experiments", || {
             format!("{} cannot be routing headers: filters would take them from every request", CARRIERS.join(", "))
         })?;
@@ -297,6 +308,18 @@ impl Plan {
         })
     }
 
+    /// The names of all headers that carry assignment tokens, each once.
+    #[must_use]
+    pub fn assignment_headers(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for name in self.experiments.iter().filter_map(PlannedExperiment::assignment_header) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
     /// The names of all routing headers, sorted, each once.
     #[must_use]
     pub fn routing_headers(&self) -> Vec<&str> {
@@ -310,13 +333,25 @@ impl Plan {
 }
 
 impl PlannedExperiment {
+    /// The request header that carries its assignment tokens, if any does.
+    fn assignment_header(&self) -> Option<&str> {
+        match &self.reward {
+            Some(RewardSource::Api(header)) => Some(header),
+            _ => None,
+        }
+    }
+
     /// The request headers that decide whether and how a request takes part.
     fn headers_read(&self) -> impl Iterator<Item = &str> {
         let unit = match &self.unit {
             Unit::Header(name) => Some(name.as_str()),
-            Unit::Request | Unit::Cookie(_) => None,
+            Unit::Request | Unit::Cookie(_) | Unit::GeneratedCookie(_) => None,
         };
-        let matched = self.matching.headers.iter().map(|header| header.name.as_str());
+        let converted = match &self.reward {
+            Some(RewardSource::Request(request)) => &request.matching.headers[..],
+            _ => &[],
+        };
+        let matched = self.matching.headers.iter().chain(converted).map(|header| header.name.as_str());
         matched.chain(unit).chain(self.override_header.as_deref())
     }
 
@@ -336,16 +371,17 @@ impl PlannedExperiment {
             Unit::Request => {}
             Unit::Header(name) => check.header_name(name, "unit.header")?,
             Unit::Cookie(name) => check.token(name, "unit.cookie", MAX_NAME)?,
+            Unit::GeneratedCookie(cookie) => check.cookie(cookie, "unit.generatedCookie")?,
         }
         check.count(self.failure.codes.len(), 0, MAX_LIST, "failure.codes")?;
-        for (from, to) in &self.failure.codes {
-            check.that(100 <= *from && from <= to && *to <= 599, "failure.codes", || {
-                format!("[{from}, {to}] is not a range of status codes within 100 to 599")
-            })?;
-        }
+        check.codes(&self.failure.codes, "failure.codes")?;
         check.count(self.failure.grpc.len(), 0, MAX_LIST, "failure.grpc")?;
-        if let Some(RewardSource::ResponseHeader(name)) = &self.reward {
-            check.header_name(name, "reward.responseHeader")?;
+        let secret = self.secret.as_deref();
+        check.that(secret.is_none_or(|secret| Secret::from_hex(secret).is_some()), "secret", || {
+            "must be 32 lower-case hexadecimal digits".to_owned()
+        })?;
+        if let Some(reward) = &self.reward {
+            reward.validate(check, &self.unit, secret)?;
         }
         if let Some(name) = &self.override_header {
             check.header_name(name, "overrideHeader")?;
@@ -379,7 +415,7 @@ impl PlannedExperiment {
 }
 
 impl Match {
-    fn validate(&self, check: &Check) -> Result<(), InvalidPlan> {
+    pub(crate) fn validate(&self, check: &Check) -> Result<(), InvalidPlan> {
         check.count(self.hosts.len(), 0, MAX_LIST, "hosts")?;
         check.count(self.paths.len(), 0, MAX_LIST, "paths")?;
         check.count(self.headers.len(), 0, MAX_LIST, "headers")?;
@@ -422,51 +458,6 @@ pub fn is_header_name(name: &str) -> bool {
         && name.len() <= MAX_NAME
         && !FORBIDDEN_HEADERS.contains(&name)
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte))
-}
-
-/// Collects where in the document a check stands.
-struct Check {
-    path: String,
-}
-
-impl Check {
-    fn at(&self, part: &str) -> Self {
-        Self { path: self.join(part) }
-    }
-
-    fn join(&self, part: &str) -> String {
-        if self.path.is_empty() { part.to_owned() } else { format!("{}.{part}", self.path) }
-    }
-
-    fn that(&self, holds: bool, part: &str, problem: impl FnOnce() -> String) -> Result<(), InvalidPlan> {
-        if holds { Ok(()) } else { Err(InvalidPlan { path: self.join(part), problem: problem() }) }
-    }
-
-    fn count(&self, count: usize, least: usize, most: usize, part: &str) -> Result<(), InvalidPlan> {
-        self.that((least..=most).contains(&count), part, || format!("{count} entries; {least} to {most} are allowed"))
-    }
-
-    fn token(&self, text: &str, part: &str, longest: usize) -> Result<(), InvalidPlan> {
-        self.that(
-            !text.is_empty() && text.len() <= longest && text.bytes().all(|byte| byte.is_ascii_graphic()),
-            part,
-            || format!("must be 1 to {longest} visible ASCII characters"),
-        )
-    }
-
-    fn value(&self, text: &str, part: &str) -> Result<(), InvalidPlan> {
-        self.that(
-            !text.is_empty() && text.len() <= MAX_VALUE && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
-            part,
-            || format!("must be 1 to {MAX_VALUE} printable ASCII characters"),
-        )
-    }
-
-    fn header_name(&self, name: &str, part: &str) -> Result<(), InvalidPlan> {
-        self.that(is_header_name(name), part, || {
-            format!("`{name}` is not a lower-case header name (and not one that carries the request, as `host` does)")
-        })
-    }
 }
 
 #[cfg(test)]

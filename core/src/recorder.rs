@@ -7,6 +7,9 @@
 use crate::matching::Experiment;
 use crate::outcome::Outcome;
 use crate::report::{Cell, ReportedExperiment};
+use crate::reward::{Claim, MAX_CLAIMS};
+use crate::tally::Tally;
+use crate::token::Token;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
@@ -19,9 +22,14 @@ use room::Room;
 
 /// Most cells in memory.
 const CELLS: usize = 8_192;
+/// Most claims in memory: at four reports of them nobody is answering.
+const CLAIMS: usize = 4 * MAX_CLAIMS;
 /// Most histogram buckets and unit buckets in memory (up to 16 bytes each) before new bins get no room. What has room may go on
 /// growing, to at most 3,414 of the former and four times 16,384 of the latter per cell.
 const BUCKETS: usize = 1 << 19;
+
+/// The life of exposures that are tallied and nothing else; no recorder's own.
+const TALLIED: u32 = u32::MAX;
 
 /// One worker's counts since its last report.
 #[derive(Debug, Default)]
@@ -31,7 +39,11 @@ pub struct Recorder {
     buckets: usize,
     dropped: u64,
     life: u32,
+    claims: Vec<Claim>,
+    lost_claims: u64,
     compacted_ms: Option<u64>,
+    /// Keeps nothing but the tallies of Envoy's stats.
+    only_tallies: bool,
 }
 
 #[derive(Debug)]
@@ -66,6 +78,24 @@ impl Exposure {
     pub fn experiment(&self) -> &Rc<Experiment> {
         &self.experiment
     }
+
+    /// The token that a reward of it comes with, under a random number. `None`: a plan with more versions than a token can name.
+    #[must_use]
+    pub fn token(&self, incarnation: u128, nonce: u64) -> Option<Token> {
+        // Of what is not reported nothing can be told later.
+        if self.life == TALLIED {
+            return None;
+        }
+        let version = u8::try_from(self.version).ok()?;
+        Some(Token { incarnation, epoch: self.experiment.epoch, version, bin: self.bin, nonce, bucket: self.bucket })
+    }
+
+    /// It has ended after its deadline: no count but one in Envoy's stats.
+    pub fn late(&self) {
+        if let Some(tally) = tally_of(&self.experiment, self.version) {
+            tally.late();
+        }
+    }
 }
 
 /// What an exposure showed by its deadline.
@@ -88,22 +118,54 @@ pub struct Drained {
     pub dropped: u64,
     /// Exposures in `experiments`, for the books should the report be refused.
     pub assigned: u64,
-    /// Whether counts are left that found no room.
+    /// Whether counts or claims are left that found no room.
     pub more: bool,
+    /// For the report.
+    pub claims: Vec<Claim>,
+    /// For the report.
+    pub lost_claims: u64,
 }
 
 impl Drained {
     /// Whether there is nothing to say.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.experiments.is_empty() && self.dropped == 0
+        self.experiments.is_empty() && self.dropped == 0 && self.claims.is_empty() && self.lost_claims == 0
     }
 }
 
+fn tally_of(experiment: &Experiment, version: usize) -> Option<&Tally> {
+    experiment.versions.get(version)?.tally.get().map(Rc::as_ref)
+}
+
 impl Recorder {
+    /// One for a plan that nobody is told of: it keeps nothing but the tallies.
+    #[must_use]
+    pub fn only_tallies() -> Self {
+        Self { only_tallies: true, ..Self::default() }
+    }
+
     /// Records an assignment, in a sticky experiment with its unit's bucket, at a time of the bin clock. `None`: there is no
     /// room; it is counted as dropped.
     pub fn assign(
+        &mut self,
+        experiment: &Rc<Experiment>,
+        version: usize,
+        bucket: Option<u16>,
+        now_ms: u64,
+    ) -> Option<Exposure> {
+        let exposure = if self.only_tallies {
+            Some(Exposure { experiment: Rc::clone(experiment), version, bin: 0, bucket: None, life: TALLIED })
+        } else {
+            self.record(experiment, version, bucket, now_ms)
+        };
+        if let Some(tally) = tally_of(experiment, version) {
+            tally.assigned(exposure.is_some());
+        }
+        exposure
+    }
+
+    fn record(
         &mut self,
         experiment: &Rc<Experiment>,
         version: usize,
@@ -145,10 +207,27 @@ impl Recorder {
         Some(Exposure { experiment: Rc::clone(experiment), version, bin, bucket, life: self.life })
     }
 
+    /// Notes that an exposure, just assigned, is the first of a unit that got its key from us.
+    pub fn new_unit(&mut self, exposure: &Exposure) {
+        let Exposure { experiment, version, bin, .. } = exposure;
+        if let Some(recorded) = self.experiments.get_mut(&experiment.id)
+            && let Some(group) = recorded.groups.get_mut(&(*bin, experiment.epoch))
+            && let Some(counts) = group.counts.get_mut(*version)
+        {
+            counts.new_units = counts.new_units.saturating_add(1);
+        }
+    }
+
     /// Records how an exposure ended, if by its deadline; later ends change nothing.
     pub fn complete(&mut self, exposure: &Exposure, observation: Observation) {
         let Exposure { experiment, bin, life, .. } = exposure;
-        if *life != self.life || observation.age_nanos > experiment.deadline_ms.saturating_mul(1_000_000) {
+        if observation.age_nanos > experiment.deadline_ms.saturating_mul(1_000_000) {
+            return;
+        }
+        if let Some(tally) = tally_of(experiment, exposure.version) {
+            tally.ended(observation);
+        }
+        if *life != self.life {
             return;
         }
         let Some(recorded) = self.experiments.get_mut(&experiment.id) else { return };
@@ -158,6 +237,24 @@ impl Recorder {
         let Some(group) = recorded.groups.get_mut(&(*bin, experiment.epoch)) else { return };
         let (before, after) = group.end(exposure, observation);
         self.buckets = self.buckets.saturating_add(after).saturating_sub(before);
+    }
+
+    /// Notes a reward, not zero, for whatever exposure a token names: once, while it waits. Beyond four reports of them it is lost,
+    /// and counted as such.
+    pub fn claim(&mut self, experiment: &Rc<str>, assignment: String, reward: f64) {
+        // Without reports nobody is told, and nobody was given a token.
+        if self.only_tallies {
+            return;
+        }
+        // A client that repeats itself takes no room from others. Conversions are few, and those that wait fewer.
+        if self.claims.iter().any(|claim| claim.assignment == assignment) {
+            return;
+        }
+        if self.claims.len() < CLAIMS {
+            self.claims.push(Claim { experiment: experiment.to_string(), assignment, reward });
+        } else {
+            self.lost_claims = self.lost_claims.saturating_add(1);
+        }
     }
 
     /// Takes what fits into one report, oldest bins first, at a time of the bin clock.
@@ -175,6 +272,7 @@ impl Recorder {
             let (before, after) = recorded.close(now_ms);
             self.buckets = self.buckets.saturating_add(after).saturating_sub(before);
         }
+        self.take_claims(&mut drained, &mut room);
         self.take_cells(&mut drained, &mut room);
         for (id, recorded) in &mut self.experiments {
             let cells = std::mem::take(&mut recorded.taken);
@@ -199,6 +297,13 @@ impl Recorder {
             !recorded.groups.is_empty() || recorded.reported.is_some_and(|reported| reported >= recorded.watermark)
         });
         drained
+    }
+
+    fn take_claims(&mut self, drained: &mut Drained, room: &mut Room) {
+        drained.lost_claims = std::mem::take(&mut self.lost_claims);
+        let fit = self.claims.iter().take(MAX_CLAIMS).take_while(|claim| room.take_claim(claim)).count();
+        drained.claims = self.claims.drain(..fit).collect();
+        drained.more = !self.claims.is_empty();
     }
 
     fn take_cells(&mut self, drained: &mut Drained, room: &mut Room) {
@@ -231,14 +336,23 @@ impl Recorder {
 
     /// Forgets every count and every exposure in flight: a report was refused for good, so this worker's bins can never
     /// become complete. Everything unreported, and what the refused report carried, is counted as dropped.
-    pub fn start_over(&mut self, refused: u64) {
+    /// Answers how many exposures that were.
+    pub fn start_over(&mut self, refused: u64) -> u64 {
         let lost = self
             .experiments
             .values()
             .flat_map(|recorded| recorded.groups.values())
             .flat_map(|group| &group.counts)
             .fold(refused, |lost, counts| lost.saturating_add(counts.assigned));
-        *self = Self { dropped: self.dropped.saturating_add(lost), life: self.life.wrapping_add(1), ..Self::default() };
+        *self = Self {
+            dropped: self.dropped.saturating_add(lost),
+            life: self.life.wrapping_add(1),
+            // They are about exposures that may be others'.
+            claims: std::mem::take(&mut self.claims),
+            lost_claims: self.lost_claims,
+            ..Self::default()
+        };
+        lost
     }
 
     /// Whether a bin of `versions` more cells has room, if need be after merging bins that are final.

@@ -6,6 +6,7 @@
 use crate::histogram::Histogram;
 use crate::json::{self, Unreadable};
 use crate::plan::{FORMAT, MAX_EXPERIMENTS, MAX_NAME};
+use crate::reward::{Claim, LARGEST_REWARD, MAX_CLAIMS, MAX_TOKEN};
 use serde::{Deserialize, Serialize};
 
 /// Largest report, in bytes of JSON, that a controller accepts and a filter sends.
@@ -40,6 +41,12 @@ pub struct Report {
     /// Counts per experiment, each once.
     #[serde(default)]
     pub experiments: Vec<ReportedExperiment>,
+    /// Rewards seen here of exposures that may be other workers'. Only of experiments that a later request rewards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<Claim>,
+    /// Claims that found no room here since the last report.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost_claims: u64,
 }
 
 /// One experiment's new counts, and how far they are final.
@@ -277,6 +284,15 @@ impl Report {
                     problem: problem.to_owned(),
                 })?;
             }
+        }
+        check(self.lost_claims <= MAX_COUNT, "lostClaims", "is more than 2^40")?;
+        check(self.claims.len() <= MAX_CLAIMS, "claims", "has more than 1024 entries")?;
+        for (at, claim) in self.claims.iter().enumerate() {
+            let path = |field: &str| format!("claims[{at}].{field}");
+            let reward = claim.reward;
+            check(token(&claim.experiment, MAX_NAME), &path("experiment"), "is not an id")?;
+            check(token(&claim.assignment, MAX_TOKEN), &path("assignment"), "is not a token")?;
+            check(reward != 0.0 && reward.abs() <= LARGEST_REWARD, &path("reward"), "must be within 1e15, not zero")?;
         }
         Ok(())
     }

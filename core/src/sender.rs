@@ -31,6 +31,8 @@ struct Outstanding {
     body: Vec<u8>,
     assigned: u64,
     more: bool,
+    /// Whether a call has carried it.
+    sent: bool,
     failures: u32,
     /// The call under way, if one is.
     token: Option<u32>,
@@ -103,20 +105,31 @@ impl ReportSender {
         self.sequence = self.sequence.saturating_add(1);
         self.last_frozen = now;
         self.next_at = now.saturating_add(self.interval);
-        self.outstanding =
-            Some(Outstanding { body, assigned, more, failures: 0, token: None, again_at: now, failed_at: None });
+        self.outstanding = Some(Outstanding {
+            body,
+            assigned,
+            more,
+            sent: false,
+            failures: 0,
+            token: None,
+            again_at: now,
+            failed_at: None,
+        });
     }
 
-    /// A call has begun with this token, or (`None`) could not begin.
-    pub fn sent(&mut self, now: u64, token: Option<u32>, random: u64) {
-        let Some(outstanding) = &mut self.outstanding else { return };
+    /// A call has begun with this token, or (`None`) could not begin. Answers whether a call had carried the report before.
+    pub fn sent(&mut self, now: u64, token: Option<u32>, random: u64) -> bool {
+        let Some(outstanding) = &mut self.outstanding else { return false };
+        let again = outstanding.sent;
         outstanding.token = token;
         if token.is_some() {
+            outstanding.sent = true;
             // The call-back may never come: the context that made the call can be gone.
             outstanding.again_at = now.saturating_add(TIMEOUT_NANOS + SECOND);
         } else {
             outstanding.fail(now, random);
         }
+        again
     }
 
     /// Whether this is the call under way.

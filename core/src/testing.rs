@@ -57,6 +57,13 @@ impl FakeHost {
         let (_, value) = self.request.iter().find(|(known, _)| known == name)?;
         Some(String::from_utf8_lossy(value).into_owned())
     }
+
+    /// Every value of a response header of the current request, as text.
+    #[must_use]
+    pub fn answered(&self, name: &str) -> Vec<String> {
+        let values = self.response.iter().filter(|(known, _)| known == name);
+        values.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect()
+    }
 }
 
 impl Host for FakeHost {
@@ -76,6 +83,20 @@ impl Host for FakeHost {
 
     fn response_header(&mut self, name: &str) -> Option<Vec<u8>> {
         self.response.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    }
+
+    fn response_headers(&mut self, name: &str) -> Option<Vec<u8>> {
+        let values = self.response.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_slice());
+        let values: Vec<&[u8]> = values.collect();
+        (!values.is_empty()).then(|| values.join(&b','))
+    }
+
+    fn add_response_header(&mut self, name: &str, value: &str) {
+        self.response.push((name.to_owned(), value.as_bytes().to_vec()));
+    }
+
+    fn remove_response_header(&mut self, name: &str) {
+        self.response.retain(|(known, _)| known != name);
     }
 
     fn ended_plainly(&mut self, grpc: bool) -> bool {
@@ -164,6 +185,7 @@ pub fn plan(weights: &[u32]) -> Plan {
         measure: Measure::End,
         failure: FailureRules::default(),
         reward: None,
+        secret: None,
         override_header: None,
         baseline: 0,
         versions,

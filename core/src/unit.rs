@@ -11,12 +11,11 @@ use std::hash::Hasher;
 /// Most cookies looked at in one header: more is not a browser.
 const MAX_COOKIES: usize = 1_024;
 
-/// The value of a cookie in a `Cookie` header: the first of that name with a value that is not empty.
+/// The values of a cookie in a `Cookie` header, in order: those of that name that are not empty.
 ///
 /// Tolerant as browsers and servers are (RFC 6265, section 5.4): any bytes, optional white space, optional quotes.
-#[must_use]
-pub fn cookie<'a>(header: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    header.split(|byte| *byte == b';').take(MAX_COOKIES).find_map(|pair| {
+pub fn cookies<'a>(header: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
+    header.split(|byte| *byte == b';').take(MAX_COOKIES).filter_map(move |pair| {
         let mut parts = pair.splitn(2, |byte| *byte == b'=');
         let found = parts.next()?.trim_ascii() == name.as_bytes();
         let value = parts.next()?.trim_ascii();
@@ -110,7 +109,7 @@ mod tests {
             (b"", None),
             (b";;;=;", None),
         ] {
-            assert_eq!(cookie(header, "uid"), value, "{}", String::from_utf8_lossy(header));
+            assert_eq!(cookies(header, "uid").next(), value, "{}", String::from_utf8_lossy(header));
         }
     }
 
@@ -159,7 +158,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_in_a_cookie_header_do_harm(header in proptest::collection::vec(any::<u8>(), 0..400)) {
-            if let Some(value) = cookie(&header, "u") {
+            for value in cookies(&header, "u") {
                 prop_assert!(!value.is_empty() && value.len() < header.len());
             }
         }

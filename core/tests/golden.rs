@@ -10,6 +10,7 @@ use weir_core::assign::Assigner;
 use weir_core::config::Config;
 use weir_core::plan::{Plan, PlannedVersion};
 use weir_core::report::{Acknowledgement, Report};
+use weir_core::token::{Secret, Token};
 use weir_core::unit::{Digest, UnitBuckets};
 
 /// Writes it again exactly as it was.
@@ -23,6 +24,10 @@ fn check_round_trip<T: Serialize>(golden: &str, value: &T) {
 fn wire_format_1_is_read_and_written_as_in_the_golden_files() {
     let golden = include_str!("../../tests/golden/wire/plan.json");
     check_round_trip(golden, &Plan::from_json(golden.as_bytes()).unwrap());
+    let golden = include_str!("../../tests/golden/wire/plan-rewards.json");
+    check_round_trip(golden, &Plan::from_json(golden.as_bytes()).unwrap());
+    let golden = include_str!("../../tests/golden/wire/report-claims.json");
+    check_round_trip(golden, &Report::from_json(golden.as_bytes()).unwrap());
     let golden = include_str!("../../tests/golden/wire/report.json");
     check_round_trip(golden, &Report::from_json(golden.as_bytes()).unwrap());
     let golden = include_str!("../../tests/golden/wire/config.json");
@@ -43,6 +48,25 @@ fn defaults_that_are_not_written_are_read() {
     let plain = plan.experiments.last().unwrap();
     assert_eq!((plain.matching.share_ppm, plain.failure.codes.as_slice()), (1_000_000, &[(500, 599)][..]));
     assert_eq!(plain.failure.grpc, [2, 4, 12, 13, 14, 15]);
+}
+
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen_test)]
+#[cfg_attr(not(target_arch = "wasm32"), test)]
+fn a_token_reads_as_it_always_has() {
+    let report = Report::from_json(include_bytes!("../../tests/golden/wire/report-claims.json")).unwrap();
+    let plan = Plan::from_json(include_bytes!("../../tests/golden/wire/plan-rewards.json")).unwrap();
+    let secret = Secret::from_hex(plan.experiments.first().unwrap().secret.as_deref().unwrap()).unwrap();
+    let text = &report.claims.first().unwrap().assignment;
+    let token = Token::read(text.as_bytes(), &secret).unwrap();
+    let expected = Token {
+        incarnation: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef,
+        epoch: 7,
+        version: 2,
+        bin: 1_764_000_000_000,
+        nonce: 0xfedc_ba98_7654_3210,
+        bucket: Some(12_345),
+    };
+    assert_eq!((token, token.sign(&secret)), (expected, text.clone()));
 }
 
 #[derive(Deserialize)]

@@ -31,6 +31,14 @@ pub(crate) enum Buffer {
     Configuration = 7,
 }
 
+/// What a metric is.
+#[derive(Debug, Clone, Copy)]
+#[repr(i32)]
+pub(crate) enum Metric {
+    Counter = 0,
+    Gauge = 1,
+}
+
 /// Severity of a log line.
 #[derive(Debug, Clone, Copy)]
 #[repr(i32)]
@@ -73,6 +81,13 @@ unsafe extern "C" {
         value: *const u8,
         value_length: usize,
     ) -> i32;
+    fn proxy_add_header_map_value(
+        map: i32,
+        name: *const u8,
+        length: usize,
+        value: *const u8,
+        value_length: usize,
+    ) -> i32;
     fn proxy_remove_header_map_value(map: i32, name: *const u8, length: usize) -> i32;
     fn proxy_get_shared_data(
         key: *const u8,
@@ -98,6 +113,9 @@ unsafe extern "C" {
         timeout_ms: u32,
         token: *mut u32,
     ) -> i32;
+    fn proxy_define_metric(kind: i32, name: *const u8, length: usize, metric: *mut u32) -> i32;
+    fn proxy_increment_metric(metric: u32, by: i64) -> i32;
+    fn proxy_record_metric(metric: u32, value: u64) -> i32;
     fn proxy_call_foreign_function(
         name: *const u8,
         length: usize,
@@ -196,6 +214,12 @@ pub(crate) fn set_header(map: Map, name: &str, value: &str) {
     unsafe { proxy_replace_header_map_value(map as i32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
 }
 
+/// Adds a value to a header, beside those it has.
+pub(crate) fn add_header(map: Map, name: &str, value: &str) {
+    // SAFETY: see `log`.
+    unsafe { proxy_add_header_map_value(map as i32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
 /// Removes every value of a header.
 pub(crate) fn remove_header(map: Map, name: &str) {
     // SAFETY: see `log`.
@@ -259,6 +283,25 @@ pub(crate) fn http_call(cluster: &str, headers: &[(&str, &str)], body: &[u8], ti
         )
     };
     (status == OK).then_some(token)
+}
+
+/// Defines a metric; adds an id to the VM for ever. `None`: Envoy refuses.
+pub(crate) fn define_metric(kind: Metric, name: &str) -> Option<u32> {
+    let mut metric = 0;
+    // SAFETY: see `log`; the metric is a `u32` that outlives the call.
+    (unsafe { proxy_define_metric(kind as i32, name.as_ptr(), name.len(), &raw mut metric) } == OK).then_some(metric)
+}
+
+/// Adds to a counter.
+pub(crate) fn increment_metric(metric: u32, by: i64) {
+    // SAFETY: only numbers.
+    unsafe { proxy_increment_metric(metric, by) };
+}
+
+/// Sets a gauge.
+pub(crate) fn record_metric(metric: u32, value: u64) {
+    // SAFETY: only numbers.
+    unsafe { proxy_record_metric(metric, value) };
 }
 
 /// Calls a function that this host has beyond Proxy-Wasm, for what it returns.

@@ -4,6 +4,7 @@ use crate::abi::{self, Buffer, Map, Severity};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::cell::{Cell, RefCell};
+use weir_core::fetcher::MAX_PLAN_BYTES;
 use weir_core::host::{Call, Ending, Host, Level};
 
 /// The running Envoy, in the context that it has entered.
@@ -66,7 +67,9 @@ pub(crate) fn answer(headers: u32, body: usize) -> (u32, Vec<u8>) {
     let status = abi::header(Map::Answer, ":status")
         .and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok())
         .unwrap_or(0);
-    let body = if body == 0 { None } else { abi::buffer(Buffer::Answer, body) };
+    // A VM never gives memory back: of an answer that no plan can be, only so much is taken that this is seen.
+    let most = body.min(MAX_PLAN_BYTES + 1);
+    let body = if body == 0 { None } else { abi::buffer(Buffer::Answer, most) };
     (status, body.unwrap_or_default())
 }
 
@@ -112,6 +115,19 @@ impl Host for Envoy {
 
     fn response_header(&mut self, name: &str) -> Option<Vec<u8>> {
         abi::header(Map::Response, name)
+    }
+
+    fn response_headers(&mut self, name: &str) -> Option<Vec<u8>> {
+        // A header map's own call gives the first value only; this one joins them (`HeaderUtility::getAllOfHeaderAsString`).
+        abi::property(&format!("response\0headers\0{name}"))
+    }
+
+    fn add_response_header(&mut self, name: &str, value: &str) {
+        abi::add_header(Map::Response, name, value);
+    }
+
+    fn remove_response_header(&mut self, name: &str) {
+        abi::remove_header(Map::Response, name);
     }
 
     fn ended_plainly(&mut self, grpc: bool) -> bool {

@@ -10,7 +10,10 @@ mod envoy;
 mod memory;
 mod roots;
 mod site;
+mod stats;
 mod streams;
+#[cfg(feature = "trap")]
+mod trap;
 
 use envoy::Envoy;
 
@@ -72,9 +75,11 @@ pub extern "C" fn proxy_on_http_call_response(root: u32, token: u32, headers: u3
 /// A request's headers are here.
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_request_headers(stream: u32, _count: u32, _end: u32) -> u32 {
+    #[cfg(feature = "trap")]
+    trap::if_asked("request");
     roots::of_stream(stream, |root| {
         let request = root.site.on_request_headers(&mut Envoy::default());
-        if request.is_recorded() {
+        if request.is_recorded() || request.wants_response_headers() {
             streams::begin(stream, &root.site, root.predicates, request);
         }
     });
@@ -85,7 +90,9 @@ pub extern "C" fn proxy_on_request_headers(stream: u32, _count: u32, _end: u32) 
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_response_headers(stream: u32, _count: u32, _end: u32) -> u32 {
     streams::with(stream, |site, host, request| {
-        site.with_recorder(|recorder| request.on_response_headers(host, recorder));
+        if request.wants_response_headers() {
+            site.with_recorder(|recorder| request.on_response_headers(host, recorder));
+        }
         request.is_recorded()
     });
     CONTINUE
@@ -94,6 +101,8 @@ pub extern "C" fn proxy_on_response_headers(stream: u32, _count: u32, _end: u32)
 /// A stream has ended; the last that is heard of it.
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_log(stream: u32) {
+    #[cfg(feature = "trap")]
+    trap::if_asked("log");
     streams::with(stream, |site, host, request| {
         site.with_recorder(|recorder| request.on_log(host, recorder));
         false

@@ -5,6 +5,7 @@
 
 use crate::abi;
 use crate::envoy::{self, Envoy};
+use crate::stats;
 use std::cell::RefCell;
 use std::rc::Rc;
 use weir_core::config::{Config, Controller, InvalidConfig};
@@ -68,26 +69,39 @@ impl Site {
         let exchange = inner.exchange.as_ref().map(|exchange| exchange.try_borrow_mut());
         match exchange {
             Some(Ok(mut exchange)) => {
-                // The controller knows nothing of a static plan: counts of one would have the whole report refused.
                 let fetched = exchange.plan().is_some();
                 let worker = exchange.worker();
-                let recorder = worker.recorder.filter(|_| fetched);
-                Request::on_request_headers(host, plan, Worker { recorder, ..worker })
+                if fetched {
+                    return Request::on_request_headers(host, plan, worker);
+                }
+                // The controller knows nothing of a static plan: counts of one would have the whole report refused.
+                unreported(host, plan, worker.clock, worker.stale)
             }
-            _ => {
-                let worker = Worker { recorder: None, clock: BinClock::new(0, 0), stale: false };
-                Request::on_request_headers(host, plan, worker)
-            }
+            _ => unreported(host, plan, BinClock::new(0, 0), false),
         }
     }
 
     pub(crate) fn with_recorder(&self, record: impl FnOnce(&mut Recorder)) {
-        self.with_exchange(|exchange| record(exchange.recorder()));
+        let Ok(inner) = self.inner.try_borrow() else { return };
+        // Whichever it is, a recorder knows the exposures that are not its own.
+        match inner.exchange.as_ref().map(|exchange| exchange.try_borrow_mut()) {
+            Some(Ok(mut exchange)) => record(exchange.recorder()),
+            Some(Err(_)) => {}
+            None => drop(stats::with_unreported(record)),
+        }
     }
 
     pub(crate) fn on_tick(&self) {
-        self.with_exchange(|exchange| exchange.on_tick(&mut Envoy::default()));
+        self.with_exchange(|exchange| {
+            exchange.on_tick(&mut Envoy::default());
+            stats::on_tick(Some(exchange), None);
+        });
         self.refresh();
+        if let Ok(inner) = self.inner.try_borrow()
+            && inner.exchange.is_none()
+        {
+            stats::on_tick(None, inner.source.as_ref().map(|plan| plan.revision.as_str()));
+        }
     }
 
     pub(crate) fn on_wake(&self) {
@@ -144,9 +158,18 @@ impl Inner {
             // Even without a plan no client may choose a version.
             None => Compiled::new(&Plan::empty("-"), &self.routing_headers),
         };
+        stats::adopt(&compiled);
         self.compiled = Some(Rc::new(compiled));
         self.source = source;
     }
+}
+
+/// A request by a plan that the controller did not give: only Envoy's own stats count it.
+fn unreported(host: &mut impl Host, plan: &Compiled, clock: BinClock, stale: bool) -> Request {
+    let request = stats::with_unreported(|recorder| {
+        Request::on_request_headers(host, plan, Worker { recorder: Some(recorder), clock, stale, incarnation: 0 })
+    });
+    request.unwrap_or_default()
 }
 
 /// The exchange of this plugin with this controller in this VM, new or as the root context before left it.

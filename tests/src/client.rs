@@ -76,11 +76,19 @@ impl Reply {
 impl Client {
     /// Connects with HTTP/1.1, keep-alive.
     pub async fn http1(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("connect to Envoy");
-        stream.set_nodelay(true).expect("a TCP option");
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("an HTTP/1.1 connection");
+        Self::try_http1(address).await.expect("connect to Envoy")
+    }
+
+    /// The same where it may be that nobody listens.
+    ///
+    /// # Errors
+    /// When it cannot connect.
+    pub async fn try_http1(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
         tokio::spawn(connection);
-        Self { sender: Sender::Http1(sender) }
+        Ok(Self { sender: Sender::Http1(sender) })
     }
 
     /// Connects with HTTP/2, prior knowledge.
@@ -91,6 +99,18 @@ impl Client {
             http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("an HTTP/2 connection");
         tokio::spawn(connection);
         Self { sender: Sender::Http2(sender) }
+    }
+
+    /// A second user of the same HTTP/2 connection, for requests side by side on one worker.
+    ///
+    /// # Panics
+    /// Over HTTP/1.1.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        match &self.sender {
+            Sender::Http2(sender) => Self { sender: Sender::Http2(sender.clone()) },
+            Sender::Http1(_) => panic!("HTTP/1.1 has one request at a time"),
+        }
     }
 
     /// Sends a request and reads the whole answer. A `host` among the headers replaces [`HOST`].
@@ -155,18 +175,25 @@ impl Client {
 /// # Panics
 /// When the connection ends before every request was answered by a version.
 pub async fn pipelined(address: SocketAddr, host: &str, requests: u64) -> BTreeMap<String, u64> {
-    const AT_ONCE: u64 = 50;
+    pipelined_with(address, (0..requests).map(|_| format!("host: {host}"))).await
+}
+
+/// The same with the header lines of each request, the host's among them.
+///
+/// # Panics
+/// When the connection ends before every request was answered by a version.
+pub async fn pipelined_with(address: SocketAddr, headers: impl Iterator<Item = String>) -> BTreeMap<String, u64> {
+    const AT_ONCE: usize = 50;
     const MARK: &str = "x-served-by: ";
-    let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n");
     let mut stream = TcpStream::connect(address).await.expect("connect to Envoy");
     let mut versions = BTreeMap::<String, u64>::new();
-    let mut left = requests;
-    while left > 0 {
-        let batch = left.min(AT_ONCE);
-        stream
-            .write_all(request.repeat(usize::try_from(batch).expect("a small number")).as_bytes())
-            .await
-            .expect("sent");
+    let (mut headers, mut requests) = (headers.peekable(), 0);
+    while headers.peek().is_some() {
+        let texts: Vec<String> =
+            headers.by_ref().take(AT_ONCE).map(|lines| format!("GET / HTTP/1.1\r\n{lines}\r\n\r\n")).collect();
+        let batch = texts.len() as u64;
+        requests += batch;
+        stream.write_all(texts.concat().as_bytes()).await.expect("sent");
         let mut answers = Vec::new();
         // Every answer ends with the body that an upstream gives for `/`.
         while answers.windows(6).filter(|window| window == b"\r\n\r\nok").count() as u64 != batch {
@@ -177,7 +204,6 @@ pub async fn pipelined(address: SocketAddr, host: &str, requests: u64) -> BTreeM
                 *versions.entry(version.to_owned()).or_default() += 1;
             }
         }
-        left -= batch;
     }
     assert_eq!(versions.values().sum::<u64>(), requests, "every request is answered by a version");
     versions

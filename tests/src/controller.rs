@@ -56,6 +56,11 @@ impl Controller {
         }
     }
 
+    /// Sends it a signal: SIGSTOP and SIGCONT, to let it stand still and go on.
+    pub fn signal(&self, signal: libc::c_int) {
+        self.process.as_ref().expect("it runs").signal(signal);
+    }
+
     /// Starts it, again, with the same ledger and port.
     pub async fn resume(&mut self) {
         let binary = paths::weir().unwrap_or_else(|error| panic!("the controller: {error}"));

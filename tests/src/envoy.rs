@@ -25,7 +25,20 @@ pub struct EnvoyBuilder {
     concurrency: u32,
     timeout: String,
     listener_from_file: bool,
+    plugin_from_file: bool,
     text: Option<String>,
+    module: Option<PathBuf>,
+    upgrades: Vec<String>,
+    environment: Vec<(String, String)>,
+    hot_restart: Option<HotRestart>,
+}
+
+/// What lets one Envoy take over from another: a place in shared memory, and a port that both listen on.
+#[derive(Debug, Clone, Copy)]
+struct HotRestart {
+    base_id: u32,
+    port: u16,
+    epoch: u32,
 }
 
 impl Default for EnvoyBuilder {
@@ -39,7 +52,12 @@ impl Default for EnvoyBuilder {
             concurrency: 2,
             timeout: "15s".to_owned(),
             listener_from_file: false,
+            plugin_from_file: false,
             text: None,
+            module: None,
+            upgrades: Vec::new(),
+            environment: Vec::new(),
+            hot_restart: None,
         }
     }
 }
@@ -120,6 +138,44 @@ impl EnvoyBuilder {
         self
     }
 
+    /// The filter's configuration comes from a file that Envoy watches, for pushes that leave the listener alone (ECDS).
+    #[must_use]
+    pub const fn plugin_from_file(mut self) -> Self {
+        self.plugin_from_file = true;
+        self
+    }
+
+    /// Another module than the filter that is shipped.
+    #[must_use]
+    pub fn module(mut self, module: PathBuf) -> Self {
+        self.module = Some(module);
+        self
+    }
+
+    /// Lets clients upgrade their connection to this protocol.
+    #[must_use]
+    pub fn upgrade(mut self, protocol: &str) -> Self {
+        self.upgrades.push(protocol.to_owned());
+        self
+    }
+
+    /// A variable of Envoy's environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Another Envoy can take over from this one: [`Envoy::hot_restart`].
+    #[must_use]
+    pub fn hot_restartable(mut self) -> Self {
+        // Free now, and nobody else's until both Envoys are gone, but by bad luck.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port = free.expect("a free port").port();
+        self.hot_restart = Some(HotRestart { base_id: u32::from(port), port, epoch: 0 });
+        self
+    }
+
     /// The whole bootstrap configuration as YAML; everything else but the concurrency is ignored.
     #[must_use]
     pub fn text(mut self, bootstrap: &str) -> Self {
@@ -141,8 +197,10 @@ impl EnvoyBuilder {
     #[must_use]
     pub fn launch(self) -> Envoy {
         let directory = tempfile::Builder::new().prefix("weir-envoy-").tempdir().expect("a folder");
-        let envoy = Envoy { process: None, directory, builder: self, admin: None, listener: None };
-        envoy.spawned()
+        let mut envoy =
+            Envoy { process: None, before: Vec::new(), directory, builder: self, admin: None, listener: None };
+        envoy.spawn();
+        envoy
     }
 
     /// The bootstrap configuration.
@@ -154,6 +212,7 @@ impl EnvoyBuilder {
             "node": {"id": NODE, "cluster": "weir-tests"},
             "admin": {"address": socket("127.0.0.1:0".parse().expect("an address"))},
             "static_resources": {"clusters": clusters},
+            "stats_config": {"stats_tags": crate::admin::stats_tags()},
         });
         if self.listener_from_file {
             bootstrap["dynamic_resources"] = json!({"lds_config": {
@@ -161,15 +220,26 @@ impl EnvoyBuilder {
                 "resource_api_version": "V3",
             }});
         } else {
-            bootstrap["static_resources"]["listeners"] = json!([self.listener()]);
+            bootstrap["static_resources"]["listeners"] = json!([self.listener(directory)]);
         }
         bootstrap
     }
 
-    fn listener(&self) -> Value {
+    fn wasm(&self) -> Option<Value> {
+        let module = self.module.clone().map_or_else(paths::filter, Ok);
+        let module = module.unwrap_or_else(|error| panic!("the filter: {error}"));
+        self.plugin.as_ref().map(|plugin| wasm(plugin, &module))
+    }
+
+    fn listener(&self, directory: &std::path::Path) -> Value {
         let mut filters = Vec::new();
-        if let Some(plugin) = &self.plugin {
-            filters.push(wasm(plugin));
+        if self.plugin_from_file {
+            filters.push(json!({"name": "weir", "config_discovery": {
+                "config_source": {"path_config_source": {"path": directory.join("plugin.json")}, "resource_api_version": "V3"},
+                "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
+            }}));
+        } else {
+            filters.extend(self.wasm());
         }
         filters.extend(self.http_filters.clone());
         filters.push(json!({"name": "router", "typed_config": {
@@ -187,9 +257,10 @@ impl EnvoyBuilder {
         if let Some((baseline, _)) = self.versions.first() {
             routes.push(json!({"match": {"prefix": "/"}, "route": {"cluster": baseline, "timeout": self.timeout}}));
         }
+        let port = self.hot_restart.map_or(0, |hot| hot.port);
         json!({
             "name": "traffic",
-            "address": socket("127.0.0.1:0".parse().expect("an address")),
+            "address": socket(SocketAddr::from(([127, 0, 0, 1], port))),
             // Connections go round the workers, so that a test reaches each of them.
             "connection_balance_config": {"exact_balance": {}},
             "filter_chains": [{"filters": [{"name": "http", "typed_config": {
@@ -197,14 +268,14 @@ impl EnvoyBuilder {
                 "stat_prefix": "traffic",
                 "codec_type": "AUTO",
                 "http_filters": filters,
+                "upgrade_configs": self.upgrades.iter().map(|name| json!({"upgrade_type": name})).collect::<Vec<_>>(),
                 "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
             }}]}],
         })
     }
 }
 
-fn wasm(configuration: &str) -> Value {
-    let filter = paths::filter().unwrap_or_else(|error| panic!("the filter: {error}"));
+fn wasm(configuration: &str, module: &std::path::Path) -> Value {
     json!({"name": "weir", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
         "config": {
@@ -214,7 +285,7 @@ fn wasm(configuration: &str) -> Value {
             "vm_config": {
                 "vm_id": "weir",
                 "runtime": "envoy.wasm.runtime.v8",
-                "code": {"local": {"filename": filter}},
+                "code": {"local": {"filename": module}},
             },
             "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration},
         },
@@ -235,14 +306,27 @@ pub fn cluster(name: &str, address: SocketAddr, as_downstream: bool) -> Value {
             "max_requests": 10_000}]},
     });
     if as_downstream {
-        cluster["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        cluster["typed_extension_protocol_options"] = protocols(&json!({
             "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
-        }});
+        }));
     }
     cluster
 }
 
+/// A cluster that is spoken to in HTTP/1.1 or HTTP/2, whatever the client speaks.
+#[must_use]
+pub fn cluster_speaking(name: &str, address: SocketAddr, http2: bool) -> Value {
+    let mut cluster = cluster(name, address, false);
+    let options = if http2 { "http2_protocol_options" } else { "http_protocol_options" };
+    cluster["typed_extension_protocol_options"] = protocols(&json!({"explicit_http_config": {options: {}}}));
+    cluster
+}
+
+fn protocols(options: &Value) -> Value {
+    let mut options = options.clone();
+    options["@type"] = json!("type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions");
+    json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options})
+}
 fn socket(address: SocketAddr) -> Value {
     json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
 }
@@ -251,6 +335,8 @@ fn socket(address: SocketAddr) -> Value {
 #[derive(Debug)]
 pub struct Envoy {
     process: Option<Process>,
+    /// Those that it has taken over from.
+    before: Vec<Process>,
     directory: TempDir,
     builder: EnvoyBuilder,
     admin: Option<SocketAddr>,
@@ -324,9 +410,34 @@ impl Envoy {
     /// Kills it and starts another with the same configuration, on other ports.
     pub async fn restart(&mut self) {
         self.process = None;
+        self.before.clear();
         let builder = self.builder.clone();
         *self = builder.launch();
         self.wait_until_ready().await;
+    }
+
+    /// Starts another on the same ports that takes over from this one, which ends when it has drained (3 s).
+    pub async fn hot_restart(&mut self) {
+        let hot = self.builder.hot_restart.as_mut().expect("an Envoy that is hot-restartable");
+        hot.epoch += 1;
+        self.before.extend(self.process.take());
+        let _ = fs::remove_file(self.directory.path().join("admin-address"));
+        self.spawn();
+        self.wait_until_ready().await;
+    }
+
+    /// Waits until all those that it took over from have ended by themselves.
+    pub async fn predecessors_ended(&mut self) {
+        let before = &mut self.before;
+        eventually(PATIENCE, "the Envoy before has ended", async || {
+            holds(before.iter_mut().all(|process| process.ended().is_some()))
+        })
+        .await;
+    }
+
+    /// Kills it (SIGKILL), as a crash or the kernel does.
+    pub fn kill(&mut self) {
+        self.process.as_mut().expect("Envoy was started").kill();
     }
 
     /// Waits until it has ended by itself; the exit code, `None` for a signal.
@@ -338,23 +449,12 @@ impl Envoy {
     /// Gives the filter another configuration, through the watched file.
     pub fn update_plugin(&mut self, configuration: &str) {
         self.builder.plugin = Some(configuration.to_owned());
-        self.write_listeners();
+        if self.builder.plugin_from_file { self.write_plugin() } else { self.write_listeners() }
     }
 
-    /// A counter or gauge of Envoy's; `None` while it does not exist.
-    pub async fn stat(&self, name: &str) -> Option<u64> {
-        let answer = self.admin_get(&format!("/stats?filter=^{}$", name.replace('.', "\\."))).await?;
-        answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.trim().parse().ok())
-    }
-
-    /// All stats whose names contain a text, one a line.
-    pub async fn stats(&self, part: &str) -> String {
-        self.admin_get(&format!("/stats?filter={part}")).await.unwrap_or_default()
-    }
-
-    async fn admin_get(&self, path: &str) -> Option<String> {
-        let reply = client::call(self.admin?, "GET", path, &[], Vec::new()).await.ok()?;
-        reply.status.is_success().then(|| reply.text())
+    /// Where its admin pages are, once it has said so.
+    pub(crate) const fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     async fn wait_until_ready(&mut self) {
@@ -388,7 +488,7 @@ impl Envoy {
         }
     }
 
-    fn spawned(mut self) -> Self {
+    fn spawn(&mut self) {
         let binary = paths::envoy().unwrap_or_else(|error| panic!("Envoy: {error}"));
         let directory = self.directory.path();
         // JSON is YAML too.
@@ -398,6 +498,9 @@ impl Envoy {
         if self.builder.listener_from_file {
             self.write_listeners();
         }
+        if self.builder.plugin_from_file {
+            self.write_plugin();
+        }
         let mut command = Command::new(binary);
         command
             .arg("-c")
@@ -405,26 +508,40 @@ impl Envoy {
             .arg("--admin-address-path")
             .arg(directory.join("admin-address"))
             .args(["--concurrency", &self.builder.concurrency.to_string()])
-            // No shared memory, no drain time of a hot restart: many Envoys run beside each other.
-            .args([
-                "--disable-hot-restart",
-                "--log-level",
-                "warning",
-                "--component-log-level",
-                "wasm:info,config:info",
-            ]);
-        self.process =
-            Some(Process::start("envoy", &mut command, &self.log_path()).unwrap_or_else(|error| panic!("{error}")));
-        self
+            .args(["--log-level", "warning", "--component-log-level", "wasm:info,config:info"]);
+        match self.builder.hot_restart {
+            // No shared memory: many Envoys run beside each other.
+            None => drop(command.args(["--disable-hot-restart", "--drain-time-s", "1"])),
+            Some(HotRestart { base_id, epoch, .. }) => {
+                command.args(["--base-id", &base_id.to_string(), "--restart-epoch", &epoch.to_string()]);
+                command.args(["--drain-time-s", "2", "--parent-shutdown-time-s", "3"]);
+            }
+        }
+        command.envs(self.builder.environment.iter().map(|(name, value)| (name, value)));
+        let process = Process::start("envoy", &mut command, &self.log_path());
+        self.process = Some(process.unwrap_or_else(|error| panic!("{error}")));
     }
 
     /// Envoy takes up a file that is moved into place.
+    fn write_plugin(&self) {
+        let resource = json!({
+            "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+            "name": "weir",
+            "typed_config": self.builder.wasm().expect("a plugin")["typed_config"],
+        });
+        self.write("plugin.json", &json!({"resources": [resource]}));
+    }
+
+    fn write(&self, name: &str, content: &Value) {
+        let temporary = self.directory.path().join("new");
+        fs::write(&temporary, content.to_string()).expect("a file");
+        fs::rename(temporary, self.directory.path().join(name)).expect("a file");
+    }
+
     fn write_listeners(&self) {
-        let mut listener = self.builder.listener();
+        let mut listener = self.builder.listener(self.directory.path());
         listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
-        let temporary = self.directory.path().join("listeners.json.new");
-        fs::write(&temporary, json!({"resources": [listener]}).to_string()).expect("a file");
-        fs::rename(temporary, self.directory.path().join("listeners.json")).expect("a file");
+        self.write("listeners.json", &json!({"resources": [listener]}));
     }
 
     fn log_path(&self) -> PathBuf {

@@ -1,13 +1,16 @@
 //! A controller that says what the test wants and remembers what it was told. For faults that a real one does not have.
 
+use crate::upstream::{Frames, full, stream};
 use crate::wait::{PATIENCE, eventually};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -16,15 +19,23 @@ use tokio::task::JoinSet;
 use weir_core::plan::Plan;
 use weir_core::report::{Acknowledgement, Counts, Report};
 
-/// How the next report is answered.
+/// How the next report, or poll for a plan, is answered. All but the refused count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// Counted and acknowledged; what happens when no other answer is scripted.
+    /// Counted and acknowledged, or the plan; what happens when no other answer is scripted.
     Accept,
     /// Counted, and then the connection dies before the acknowledgement.
     CountAndDisconnect,
     /// Not counted; this status.
     Refuse(u16),
+    /// 200 and no JSON.
+    Garbage,
+    /// Half of the answer, and then the connection dies.
+    Truncated,
+    /// The answer, after sixteen mebibytes of nothing.
+    TooLarge,
+    /// The answer, after so many milliseconds.
+    Late(u64),
 }
 
 /// A running fake. Ends when dropped.
@@ -39,11 +50,14 @@ pub struct FakeController {
 struct State {
     plan: watch::Sender<Plan>,
     told: Mutex<Told>,
+    /// Whether connections end with a reset.
+    resets: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Told {
     answers: VecDeque<Answer>,
+    to_polls: VecDeque<Answer>,
     /// Every report that came, in order, as it came.
     received: Vec<(Report, Vec<u8>)>,
     /// By (node, incarnation): the last sequence counted.
@@ -61,7 +75,8 @@ impl FakeController {
     /// Starts one that publishes a plan.
     pub async fn start(plan: Plan) -> Self {
         plan.validate().expect("a valid plan");
-        let state = Arc::new(State { plan: watch::Sender::new(plan), told: Mutex::default() });
+        let state =
+            Arc::new(State { plan: watch::Sender::new(plan), told: Mutex::default(), resets: AtomicBool::new(false) });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let mut server = JoinSet::new();
@@ -97,6 +112,22 @@ impl FakeController {
         let mut server = JoinSet::new();
         server.spawn(serve(listener, Arc::clone(&self.state)));
         self.server = Some(server);
+    }
+
+    /// From now on new connections end with a reset (RST), whoever ends them.
+    pub fn reset_connections(&self) {
+        self.state.resets.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers the next polls for a plan so.
+    pub fn script_polls(&self, answers: &[Answer]) {
+        self.told().to_polls.extend(answers);
+    }
+
+    /// How many of the answers scripted for polls were not given yet.
+    #[must_use]
+    pub fn scripted_polls(&self) -> usize {
+        self.told().to_polls.len()
     }
 
     /// Answers the next reports so, then accepts.
@@ -169,6 +200,9 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let state = Arc::clone(&state);
+        if state.resets.load(Ordering::Relaxed) {
+            stream.set_zero_linger().expect("a TCP option");
+        }
         let service = service_fn(move |request| answer(Arc::clone(&state), request));
         connections.spawn(async move {
             let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
@@ -178,18 +212,19 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
     }
 }
 
-async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Disconnect> {
+async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Frames>, Disconnect> {
     if let Some(value) = request.headers().get("authorization") {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         state.told.lock().expect("no panic while noting").credentials.insert(value);
     }
     match request.uri().path() {
-        "/v1/plan" => Ok(plan(&state, request.uri().query().unwrap_or_default()).await),
+        "/v1/plan" => plan(&state, request.uri().query().unwrap_or_default()).await,
         "/v1/reports" => {
             let body = request.into_body().collect().await.map_err(|_| Disconnect)?.to_bytes();
-            report(&state, &body)
+            let (answer, script) = report(&state, &body);
+            give(answer, script).await
         }
-        _ => Ok(respond(StatusCode::NOT_FOUND, String::new())),
+        _ => Ok(respond(StatusCode::NOT_FOUND, String::new()).map(|text| full(&text))),
     }
 }
 
@@ -205,8 +240,40 @@ impl std::fmt::Display for Disconnect {
 
 impl std::error::Error for Disconnect {}
 
-async fn plan(state: &State, query: &str) -> Response<Full<Bytes>> {
+/// Gives an answer as scripted.
+async fn give(answer: Response<String>, script: Answer) -> Result<Response<Frames>, Disconnect> {
+    let (parts, body) = answer.into_parts();
+    let body = match script {
+        Answer::Accept | Answer::Refuse(_) => full(&body),
+        Answer::CountAndDisconnect => return Err(Disconnect),
+        Answer::Garbage => full("<html>\0\u{1f4a9} this is no JSON"),
+        Answer::Truncated => {
+            let half = body.as_bytes().get(..body.len() / 2).unwrap_or_default();
+            let died = Err(io::Error::other("scripted"));
+            let mut response =
+                Response::from_parts(parts, stream(vec![Ok(Frame::data(Bytes::copy_from_slice(half))), died]));
+            response.headers_mut().insert("content-length", body.len().into());
+            return Ok(response);
+        }
+        Answer::TooLarge => full(&format!("{}{body}", " ".repeat(16 << 20))),
+        Answer::Late(milliseconds) => {
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            full(&body)
+        }
+    };
+    Ok(Response::from_parts(parts, body))
+}
+
+async fn plan(state: &State, query: &str) -> Result<Response<Frames>, Disconnect> {
     let _held = Held::begin(state);
+    let script = state.told.lock().expect("no panic while noting").to_polls.pop_front();
+    match script {
+        Some(Answer::Refuse(status)) => Ok(refusal(status).map(|text| full(&text))),
+        script => give(current(state, query).await, script.unwrap_or(Answer::Accept)).await,
+    }
+}
+
+async fn current(state: &State, query: &str) -> Response<String> {
     let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
     let known = parameter("revision").unwrap_or_default().to_owned();
     let wait = parameter("wait").and_then(|text| weir_core::duration::parse_milliseconds(text).ok()).unwrap_or(0);
@@ -239,27 +306,28 @@ impl Drop for Held<'_> {
     }
 }
 
-fn report(state: &State, body: &[u8]) -> Result<Response<Full<Bytes>>, Disconnect> {
+fn report(state: &State, body: &[u8]) -> (Response<String>, Answer) {
     let mut told = state.told.lock().expect("no panic while noting");
     let report = match Report::from_json(body) {
         Ok(report) => report,
         Err(error) => {
             told.complaints.push(format!("{error} in {}", String::from_utf8_lossy(body)));
-            return Ok(respond(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()));
+            return (respond(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()), Answer::Accept);
         }
     };
     told.check(&report, body);
     told.received.push((report.clone(), body.to_vec()));
     let script = told.answers.pop_front().unwrap_or(Answer::Accept);
     if let Answer::Refuse(status) = script {
-        return Ok(respond(StatusCode::from_u16(status).expect("a status"), "scripted".to_owned()));
+        return (refusal(status), script);
     }
     told.count(&report);
-    if script == Answer::CountAndDisconnect {
-        return Err(Disconnect);
-    }
     let answer = Acknowledgement { acknowledged: report.sequence, interval_ms: None, ignored: Vec::new() };
-    Ok(respond(StatusCode::OK, serde_json::to_string(&answer).expect("an acknowledgement is JSON")))
+    (respond(StatusCode::OK, serde_json::to_string(&answer).expect("an acknowledgement is JSON")), script)
+}
+
+fn refusal(status: u16) -> Response<String> {
+    respond(StatusCode::from_u16(status).expect("a status"), "scripted".to_owned())
 }
 
 impl Told {
@@ -301,8 +369,8 @@ impl Told {
     }
 }
 
-fn respond(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn respond(status: StatusCode, body: String) -> Response<String> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response
 }

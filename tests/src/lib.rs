@@ -10,12 +10,14 @@
     reason = "a harness fails its test by panicking, with a message that says what was awaited"
 )]
 
+pub mod admin;
 pub mod bounds;
 pub mod client;
 pub mod controller;
 pub mod envoy;
 pub mod fake;
 pub mod gate;
+pub mod load;
 pub mod paths;
 pub mod plans;
 pub mod process;
@@ -27,5 +29,6 @@ pub use controller::Controller;
 pub use envoy::{Envoy, EnvoyBuilder};
 pub use fake::FakeController;
 pub use gate::Gate;
+pub use load::Load;
 pub use upstream::Upstream;
 pub use wait::eventually;

@@ -28,6 +28,14 @@ pub fn filter() -> io::Result<PathBuf> {
     found("WEIR_FILTER", &[repository().join("target/weir-filter.wasm")], "run `make wasm`")
 }
 
+/// The filter's copy that traps when a request asks for it: `WEIR_TRAP_FILTER`, or what `make wasm` built.
+///
+/// # Errors
+/// When there is none, saying what to do.
+pub fn trap_filter() -> io::Result<PathBuf> {
+    found("WEIR_TRAP_FILTER", &[repository().join("target/weir-filter-trap.wasm")], "run `make wasm`")
+}
+
 /// The controller's binary `weir`: `WEIR_BIN`, or the one beside the running program (tests run one folder below).
 ///
 /// # Errors

@@ -25,6 +25,7 @@ pub fn experiment(id: &str, weights: &[(&str, u32)]) -> PlannedExperiment {
         measure: Measure::End,
         failure: FailureRules::default(),
         reward: Some(RewardSource::ResponseHeader("x-weir-reward".to_owned())),
+        secret: None,
         override_header: None,
         baseline: 0,
         versions: weights.iter().map(|(name, weight)| version(name, *weight)).collect(),

@@ -1,8 +1,9 @@
 //! A version of a service: HTTP/1.1 and HTTP/2 on one port, misbehaving as the request's path asks.
 //!
 //! `/status/503`, `/delay/250` (milliseconds), `/reset` (no answer), `/truncate` (half a body), `/hang` (until the other
-//! side gives up), `/stall` (half a body, then the same), `/grpc/13` (status in trailers), `/reward/1`, `/reward-hex/ff31` (any
-//! bytes), `/echo` (the request's headers); anything else: 200.
+//! side gives up), `/stall` (half a body, then the same), `/grpc/13` (status in trailers), `/grpc-now/13` (status in headers, no
+//! body), `/reward/1`, `/reward-hex/ff31` (any bytes), `/echo` (the request's headers), `/upgrade` (101, then every byte comes back
+//! until a `!` ends it); anything else: 200.
 
 use crate::wait::PATIENCE;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
@@ -89,7 +90,7 @@ async fn serve(listener: TcpListener, name: String, received: Arc<Mutex<BTreeMap
         });
         connections.spawn(async move {
             let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
         });
         while connections.try_join_next().is_some() {}
     }
@@ -117,11 +118,26 @@ async fn serve_canned(listener: TcpListener, name: String, received: Arc<Mutex<B
     }
 }
 
+/// Sends every byte back until a `!` comes, or the other side ends it.
+async fn echo(mut request: Request<Incoming>) {
+    let Ok(upgraded) = hyper::upgrade::on(&mut request).await else { return };
+    let mut stream = TokioIo::new(upgraded);
+    let mut bytes = [0; 1024];
+    while let Ok(count @ 1..) = stream.read(&mut bytes).await {
+        let came = bytes.get(..count).unwrap_or_default();
+        if stream.write_all(came).await.is_err() || came.contains(&b'!') {
+            break;
+        }
+    }
+    let _ = stream.shutdown().await;
+}
+
 async fn answer(name: Arc<str>, request: Request<Incoming>) -> Result<Response<Frames>, io::Error> {
     let path = request.uri().path().to_owned();
     let mut parts = path.trim_start_matches('/').split('/');
     let (kind, argument) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let response = Response::builder().header("x-served-by", &*name);
+    let response = response.header("x-served-over", format!("{:?}", request.version()));
     let response = match kind {
         "status" => response.status(argument.parse::<u16>().unwrap_or(200)).body(full(kind)),
         "delay" => {
@@ -148,7 +164,19 @@ async fn answer(name: Arc<str>, request: Request<Incoming>) -> Result<Response<F
                 .header("content-type", "application/grpc")
                 .body(stream(vec![Ok(Frame::data(Bytes::from_static(&[0; 5]))), Ok(Frame::trailers(trailers))]))
         }
+        "grpc-now" => {
+            response.header("content-type", "application/grpc").header("grpc-status", argument).body(stream(Vec::new()))
+        }
+        "upgrade" => {
+            tokio::spawn(echo(request));
+            response.status(101).header("connection", "upgrade").header("upgrade", "websocket").body(stream(Vec::new()))
+        }
         "reward" => response.header("x-weir-reward", argument).body(full(kind)),
+        // One header for each value.
+        "rewards" => argument
+            .split(';')
+            .fold(response, |response, value| response.header("x-weir-reward", value))
+            .body(full(kind)),
         "reward-hex" => response.header("x-weir-reward", bytes_of(argument)).body(full(kind)),
         "echo" => {
             let headers: Vec<String> = request
@@ -171,17 +199,17 @@ fn bytes_of(hex: &str) -> Vec<u8> {
         .collect()
 }
 
-fn full(text: &str) -> Frames {
+pub(crate) fn full(text: &str) -> Frames {
     stream(vec![Ok(Frame::data(Bytes::copy_from_slice(text.as_bytes())))])
 }
 
-fn stream(frames: Vec<Result<Frame<Bytes>, io::Error>>) -> Frames {
+pub(crate) fn stream(frames: Vec<Result<Frame<Bytes>, io::Error>>) -> Frames {
     Frames { frames: frames.into_iter(), rested: true, stalls: false }
 }
 
 /// A body of frames and errors, with a rest before each but the first: hyper flushes then, so that what comes before an
 /// error is on the wire before the connection breaks.
-struct Frames {
+pub(crate) struct Frames {
     frames: std::vec::IntoIter<Result<Frame<Bytes>, io::Error>>,
     rested: bool,
     /// Never ends.

@@ -136,6 +136,14 @@ async fn the_shipped_configuration_with_a_static_plan_splits_by_cookie() {
     weir_tests::bounds::assert_share("v2", two.requests(), 1_000, 0.01);
     assert_eq!(one.requests() + two.requests(), 1_000);
     assert!(two.requests() > 0, "none of 1,000 users got v2");
+    eventually(PATIENCE, "Envoy's own stats have the labels", async || {
+        let seen = envoy.prometheus().await;
+        let [v1, v2] = ["v1", "v2"].map(|version| seen.of("weir_completed_total", "shop", version));
+        let histogram = [("weir_experiment", "shop"), ("weir_version", "v2"), ("le", "+Inf")];
+        let buckets = seen.get("weir_latency_milliseconds_bucket", &histogram);
+        holds(v1 == one.requests() && v2 == two.requests() && buckets == v2)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,6 +157,10 @@ async fn the_shipped_configuration_with_a_controller_takes_its_plan() {
     assert_eq!(envoy.connect().await.get("/", &[]).await.version(), "v3");
     eventually(PATIENCE, "it is counted", async || holds(fake.counts("e", "v3").completed == 1)).await;
     assert!(fake.received().iter().all(|(report, _)| report.node == "standalone-1"));
+    eventually(PATIENCE, "Envoy's own stats have the labels", async || {
+        holds(envoy.prometheus().await.of("weir_completed_total", "e", "v3") == 1)
+    })
+    .await;
 }
 
 /// A file of `envoy-config/standalone` with other ports and the path of the filter.

@@ -15,12 +15,14 @@ mod latency;
 mod lifecycle;
 pub mod place;
 pub mod quantity;
+mod reward;
 mod rules;
 mod strategy;
 #[cfg(test)]
 mod tests;
 mod traffic;
 pub mod tree;
+mod unit;
 mod versions;
 
 pub use analysis::{MAX_ANALYSIS_TEXT, ToAnalyze, read_analysis};

@@ -30,6 +30,8 @@ pub fn planned(experiment: &Experiment, id: &str, state: &State) -> PlannedExper
         measure: experiment.measure,
         failure: experiment.failure.clone(),
         reward: experiment.reward.as_ref().map(|reward| reward.source.clone()),
+        // The ledger has it.
+        secret: None,
         override_header: experiment.override_header.clone(),
         baseline: experiment.baseline,
         versions: experiment

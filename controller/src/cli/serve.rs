@@ -29,7 +29,7 @@ pub(crate) struct ServeArgs {
     /// The ledger's file; made if it is not there
     #[arg(long, value_name = "FILE", default_value = "weir.db", env = "WEIR_LEDGER")]
     ledger: PathBuf,
-    /// A token and its role: proxy (plan and reports), viewer (reads) or operator (reads and changes). May be repeated
+    /// A token and its role: proxy (plan and reports), service (rewards), viewer (reads) or operator (reads and changes). May be repeated
     #[arg(long, value_name = "ROLE[:NAME]=TOKEN", env = "WEIR_TOKENS", value_delimiter = ',', hide_env_values = true)]
     token: Vec<String>,
     /// A file of tokens, one a line, as with --token
@@ -134,7 +134,9 @@ fn read_auth(args: &ServeArgs) -> anyhow::Result<Auth> {
     let given = args.token.iter().map(|token| token.trim()).filter(|token| !token.is_empty());
     let auth = Auth::parse(given.chain(lines))?.with_hosts(args.host.iter().map(|host| host.trim()));
     if args.token_file.is_some() && auth.is_open() {
-        anyhow::bail!("the token file holds no token: write ROLE=TOKEN lines, with role proxy, viewer or operator");
+        anyhow::bail!(
+            "the token file holds no token: write ROLE=TOKEN lines, with role proxy, service, viewer or operator"
+        );
     }
     Ok(auth)
 }

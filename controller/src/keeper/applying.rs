@@ -13,7 +13,6 @@ use weir_core::plan::{InvalidPlan, PlannedExperiment};
 use weir_engine::decide::Decision;
 use weir_engine::journal::{Actor, Entry, Event, Trace, trace};
 use weir_engine::overlap::{Overlap, rank, refuse_overlap};
-use weir_engine::planning::planned;
 use weir_engine::spec::Experiment;
 use weir_engine::state::{Phase, State};
 
@@ -141,7 +140,7 @@ impl Keeper {
         now: u64,
     ) -> Result<(Vec<Planned>, crate::publish::Published), ApplyError> {
         let mut names = BTreeSet::new();
-        let mut entries: Vec<_> = self.mirror.in_order().into_iter().map(ranked).collect();
+        let mut entries: Vec<_> = self.mirror.in_order().into_iter().map(|live| self.ranked(live)).collect();
         let mut changes = Vec::new();
         let latest = self.mirror.experiments.values().map(|live| live.created_at).max().unwrap_or(0);
         // Times of creation order the plan, so no two are the same.
@@ -153,7 +152,7 @@ impl Keeper {
             let Some(live) = self.mirror.named(&spec.name) else {
                 let id = new_id(&spec.name)?;
                 let state = State::begin(&spec, now);
-                entries.push((rank(&spec, created_at), planned(&spec, &id, &state)));
+                entries.push((rank(&spec, created_at), self.mirror.entry(&spec, &id, &state)));
                 changes.push((
                     ExperimentRow { id, document: document.to_owned(), spec, state, created_at },
                     Change::Created,
@@ -168,7 +167,7 @@ impl Keeper {
                 Edit::Changed(decision) => (decision.state.clone(), Change::Changed, Some(*decision)),
             };
             if let Some(entry) = entries.iter_mut().find(|(_, entry)| entry.id == live.id) {
-                *entry = (rank(&spec, live.created_at), planned(&spec, &live.id, &state));
+                *entry = (rank(&spec, live.created_at), self.mirror.entry(&spec, &live.id, &state));
             }
             let row = ExperimentRow {
                 id: live.id.clone(),
@@ -183,6 +182,11 @@ impl Keeper {
         // As [`Mirror::in_order`] will have it.
         entries.sort_by(|(rank, entry), (other, of_other)| (rank, &entry.id).cmp(&(other, &of_other.id)));
         Ok((changes, make(entries.into_iter().map(|(_, entry)| entry).collect()).map_err(ApplyError::Plan)?))
+    }
+
+    /// The plan's entry of an experiment, and its place.
+    fn ranked(&self, live: &Live) -> ((i64, u64), PlannedExperiment) {
+        (rank(&live.spec, live.created_at), self.mirror.entry(&live.spec, &live.id, &live.state))
     }
 
     /// Refuses experiments that could match the requests of another, all of them as they are about to be, unless their priorities
@@ -220,11 +224,6 @@ impl Keeper {
         tracing::info!(experiment = id, "experiment deleted");
         Ok(Some(id))
     }
-}
-
-/// The plan's entry of an experiment, and its place.
-fn ranked(live: &Live) -> ((i64, u64), PlannedExperiment) {
-    (rank(&live.spec, live.created_at), planned(&live.spec, &live.id, &live.state))
 }
 
 /// The name and 64 random bits: unique for ever.

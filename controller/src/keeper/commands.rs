@@ -77,6 +77,7 @@ impl Keeper {
                 later(answers, reply, self.apply(&document, experiments, dry_run, &by)?);
             }
             Command::Delete { name, by, reason, reply } => later(answers, reply, self.delete(&name, by, reason)?),
+            Command::Rewards(name, rewards, reply) => later(answers, reply, self.rewards(&name, &rewards)),
             Command::Order(wanted, reply) => later(answers, reply, self.order(*wanted)?),
             Command::List(reply) => {
                 let live = self.mirror.in_order();
@@ -120,6 +121,10 @@ impl Keeper {
             Ok(accepted) => {
                 self.metrics.report_accepted(accepted.duplicate);
                 self.metrics.before_horizon.inc_by(accepted.before_horizon);
+                accepted.claims.iter().for_each(|claimed| self.metrics.claimed(*claimed));
+                if !accepted.duplicate {
+                    self.metrics.lost_claims.inc_by(report.lost_claims);
+                }
                 if !accepted.duplicate && report.dropped > 0 {
                     self.mirror.dropped.push_back((now, report.dropped));
                     self.metrics.dropped.inc_by(report.dropped);
@@ -199,6 +204,7 @@ impl Keeper {
             self.housekept_at = now;
             self.write()?;
             self.mirror.forget_silent(&self.ledger, now)?;
+            self.mirror.forget_claims(now);
             self.ledger.prune_deleted(now.saturating_sub(KEEP_DELETED_MS))?;
         }
         let mut observations = self.mirror.observations(now);

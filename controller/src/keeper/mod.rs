@@ -10,6 +10,9 @@ mod history_tests;
 #[cfg(test)]
 mod order_tests;
 mod orders;
+mod rewards;
+#[cfg(test)]
+mod rewards_tests;
 #[cfg(test)]
 mod tests;
 mod views;
@@ -17,6 +20,7 @@ mod views;
 pub(crate) use applying::{Applied, ApplyError, Change};
 pub(crate) use commands::{Judged, Snapshot};
 pub(crate) use orders::{OrderError, Wanted, WantedCommand};
+pub(crate) use rewards::{RewardError, Rewarded};
 pub(crate) use views::ExperimentView;
 
 use crate::clock::Clock;
@@ -70,6 +74,8 @@ type Reply<T> = oneshot::Sender<Result<T, KeeperError>>;
 pub(crate) enum Command {
     /// Count a report.
     Report(Box<Report>, Reply<Result<Acknowledgement, Refused>>),
+    /// Reward exposures of the experiment of a name, by their tokens.
+    Rewards(String, Vec<(String, f64)>, Reply<Result<Rewarded, RewardError>>),
     /// Create or change experiments, all or none; only say what would happen if `dry_run`.
     Apply {
         document: String,
@@ -209,6 +215,7 @@ impl Keeper {
             }
         }
         self.metrics.experiments.set(i64::try_from(self.mirror.experiments.len()).unwrap_or(i64::MAX));
+        self.metrics.waiting_claims.set(i64::try_from(self.mirror.waiting_claims()).unwrap_or(i64::MAX));
         self.metrics.open_cells.set(i64::try_from(self.mirror.open_cells()).unwrap_or(i64::MAX));
         Ok(())
     }

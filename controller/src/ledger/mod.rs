@@ -3,6 +3,7 @@
 //! The only module with SQL. It keeps what it is given and judges nothing; all writes go through one [`Ledger`], owned by the
 //! keeper's thread, inside [`Ledger::begin`] and [`Ledger::commit`].
 
+mod claims;
 mod journal;
 mod lock;
 mod rows;
@@ -10,6 +11,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use claims::{ClaimRow, ClaimWrite};
 pub(crate) use journal::JournalRow;
 pub(crate) use rows::{
     DecisionRow, ExperimentRow, OpenExperiment, SettledRow, Told, WorkerBody, WorkerRow, action_name,
@@ -39,6 +41,8 @@ pub(crate) enum LedgerError {
     Sqlite(#[from] rusqlite::Error),
     #[error("the ledger holds what this program cannot read, in table {table}, at {key}")]
     Unreadable { table: &'static str, key: String, source: serde_json::Error },
+    #[error("the operating system gave no randomness for a secret")]
+    Random,
     #[error("the ledger cannot hold a number")]
     Number(#[from] std::num::TryFromIntError),
     #[error("the ledger cannot write a value as JSON")]
@@ -339,6 +343,7 @@ impl Ledger {
             "DELETE FROM settled WHERE experiment IN (SELECT id FROM experiment WHERE deleted_at < ?1)",
             "DELETE FROM decision WHERE experiment IN (SELECT id FROM experiment WHERE deleted_at < ?1)",
             "DELETE FROM journal WHERE experiment IN (SELECT id FROM experiment WHERE deleted_at < ?1)",
+            "DELETE FROM claim WHERE experiment IN (SELECT id FROM experiment WHERE deleted_at < ?1)",
         ] {
             self.run(sql, params![i64::try_from(before)?])?;
         }

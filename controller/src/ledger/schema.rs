@@ -4,7 +4,7 @@ use super::LedgerError;
 use rusqlite::{Connection, params};
 
 /// One entry per version of the schema, the first being version 1.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE experiment (
         id TEXT NOT NULL PRIMARY KEY,
@@ -61,6 +61,19 @@ const MIGRATIONS: [&str; 2] = [
     );
     ALTER TABLE settled ADD COLUMN journaled TEXT;
     ALTER TABLE decision ADD COLUMN ordered TEXT;
+",
+    "
+    CREATE TABLE claim (
+        experiment TEXT NOT NULL,
+        incarnation TEXT NOT NULL,
+        bin BIGINT NOT NULL,
+        nonce BIGINT NOT NULL,
+        epoch BIGINT NOT NULL,
+        version BIGINT NOT NULL,
+        bucket BIGINT,
+        reward DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (incarnation, experiment, bin, nonce)
+    );
 ",
 ];
 

@@ -1,8 +1,12 @@
 //! What the ledger holds, in memory: experiments, settled counts, workers. One owner (the keeper) changes it, and writes what
 //! became dirty to the ledger before anybody is told.
 
+mod claims;
 mod worker;
 
+pub(crate) use claims::Claimed;
+#[cfg(test)]
+pub(crate) use claims::MAX_WAITING;
 pub(crate) use worker::{ClockSaid, LIVE_MS, Said, Worker, WorkerKey};
 
 use crate::ledger::{DecisionRow, ExperimentRow, Ledger, LedgerError, SettledRow, Told, WorkerRow};
@@ -33,6 +37,11 @@ pub(crate) struct Mirror {
     /// Ids of what was deleted.
     deleted: HashSet<String>,
     workers: HashMap<WorkerKey, Worker>,
+    /// Their nodes by incarnation, which is all that a token says.
+    nodes: HashMap<String, String>,
+    claims: claims::Claims,
+    /// Makes tokens.
+    secret: [u8; 16],
     /// Exposures that workers lately did not record, and when they said so.
     pub(crate) dropped: VecDeque<(u64, u64)>,
     /// When the plan in force was published, and its revision.
@@ -176,8 +185,13 @@ impl Mirror {
             let (last_sequence, last_seen, body) = (row.last_sequence, row.last_seen, row.body);
             let worker = Worker { last_sequence, last_seen, body, said: Said::default() };
             mirror.open_cells += worker.cells();
+            mirror.nodes.insert(row.incarnation.clone(), row.node.clone());
             mirror.workers.insert((row.node, row.incarnation), worker);
         }
+        for row in ledger.claims()? {
+            mirror.claims.add(&row);
+        }
+        mirror.load_secret(ledger)?;
         Ok(mirror)
     }
 
@@ -192,6 +206,7 @@ impl Mirror {
         if let Some(live) = self.experiments.remove(id) {
             self.names.remove(&live.spec.name);
             self.deleted.insert(live.id);
+            self.forget_claims_on(id);
         }
     }
 
@@ -214,7 +229,13 @@ impl Mirror {
 
     /// The plan's entries.
     pub(crate) fn planned(&self) -> Vec<PlannedExperiment> {
-        self.in_order().into_iter().map(|live| planned(&live.spec, &live.id, &live.state)).collect()
+        self.in_order().into_iter().map(|live| self.entry(&live.spec, &live.id, &live.state)).collect()
+    }
+
+    /// The plan's entry of an experiment.
+    pub(crate) fn entry(&self, spec: &Experiment, id: &str, state: &State) -> PlannedExperiment {
+        let by_token = spec.reward.as_ref().is_some_and(|reward| reward.source.needs_token());
+        PlannedExperiment { secret: by_token.then(|| self.secret(id).to_hex()), ..planned(spec, id, state) }
     }
 
     /// Every worker.
@@ -256,6 +277,13 @@ impl Mirror {
             }
         }
         self.dirty_workers.insert(key.clone());
+        let watermarks: Vec<(String, u64)> = if self.claims.len() == 0 {
+            Vec::new()
+        } else {
+            worker.body.experiments.iter().map(|(id, open)| (id.clone(), open.watermark)).collect()
+        };
+        let (node, incarnation) = key.clone();
+        self.nodes.insert(incarnation.clone(), node);
         if let Some(before) = self.workers.insert(key, worker) {
             self.open_cells = self.open_cells.saturating_sub(before.cells());
         }
@@ -265,6 +293,7 @@ impl Mirror {
                 self.dirty_settled.insert((id.clone(), *epoch, *version));
             }
         }
+        self.settle_claims(&incarnation, &watermarks);
     }
 
     /// The journal has an entry that saw these observations: only what settled since is left for the next.
@@ -289,6 +318,9 @@ impl Mirror {
                 ledger.put_settled(&id, epoch, version, counts, live.unjournaled.get(&(epoch, version)))?;
             }
         }
+        for write in std::mem::take(&mut self.claims.writes) {
+            ledger.write_claim(&write)?;
+        }
         for key in std::mem::take(&mut self.dirty_workers) {
             let Some(worker) = self.workers.get(&key) else { continue };
             let (node, incarnation) = key;
@@ -305,7 +337,7 @@ impl Mirror {
 
     /// Whether anything is to be written.
     pub(crate) fn is_dirty(&self) -> bool {
-        !(self.dirty_settled.is_empty() && self.dirty_workers.is_empty())
+        !(self.dirty_settled.is_empty() && self.dirty_workers.is_empty() && self.claims.writes.is_empty())
     }
 
     /// What was observed of an experiment: settled, and unsettled by live workers.
@@ -328,6 +360,7 @@ impl Mirror {
                 }
             }
         }
+        self.show_claims();
         self.experiments.iter().map(|(id, live)| (id.clone(), Arc::clone(&live.observations))).collect()
     }
 
@@ -370,6 +403,8 @@ impl Mirror {
             self.open_cells = self.open_cells.saturating_sub(worker.cells());
             self.horizon = self.horizon.max(worker.body.latest_bin.saturating_add(1));
             self.dirty_workers.remove(key);
+            self.nodes.remove(&key.1);
+            self.forget_claims_of(&key.1);
             ledger.delete_worker(&key.0, &key.1)?;
         }
         if !keys.is_empty() {

@@ -13,6 +13,8 @@ use subtle::ConstantTimeEq;
 pub(crate) enum Role {
     /// Fetch the plan, send reports.
     Proxy,
+    /// Report rewards.
+    Service,
     /// Read everything.
     Viewer,
     /// Read everything, change experiments.
@@ -24,6 +26,7 @@ impl Role {
     const fn name(self) -> &'static str {
         match self {
             Self::Proxy => "proxy",
+            Self::Service => "service",
             Self::Viewer => "viewer",
             Self::Operator => "operator",
         }
@@ -80,8 +83,9 @@ impl Auth {
     pub(crate) fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> anyhow::Result<Self> {
         let mut tokens = Vec::new();
         for entry in entries {
-            let (role, token) =
-                entry.split_once('=').context("a token is written ROLE=TOKEN, with role proxy, viewer or operator")?;
+            let (role, token) = entry
+                .split_once('=')
+                .context("a token is written ROLE=TOKEN, with role proxy, service, viewer or operator")?;
             let (role, name) = role.split_once(':').map_or((role, None), |(role, name)| (role, Some(name)));
             let fine = |name: &str| {
                 (1..=MAX_NAME).contains(&name.len())
@@ -92,9 +96,10 @@ impl Auth {
             }
             let role = match role {
                 "proxy" => Role::Proxy,
+                "service" => Role::Service,
                 "viewer" => Role::Viewer,
                 "operator" => Role::Operator,
-                other => bail!("`{}` is not a role: proxy, viewer or operator", other.escape_debug()),
+                other => bail!("`{}` is not a role: proxy, service, viewer or operator", other.escape_debug()),
             };
             if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                 bail!("a token for the role {role:?} is empty or not visible ASCII");

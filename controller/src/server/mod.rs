@@ -67,7 +67,7 @@ impl App {
 
     /// The routes.
     pub(crate) fn router(self) -> Router {
-        use routes::{commands, experiments, health, history, plan, reports};
+        use routes::{commands, experiments, health, history, plan, reports, rewards};
         const READ: &[Role] = &[Role::Viewer, Role::Operator];
         const WRITE: &[Role] = &[Role::Operator];
         let only = |method: MethodRouter<Self>, roles: &'static [Role]| {
@@ -86,6 +86,7 @@ impl App {
             .route("/v1/experiments/{name}/journal", only(get(history::journal), READ))
             .route("/v1/experiments/{name}/explanation", only(get(history::explanation), READ))
             .route("/v1/experiments/{name}/commands", only(post(commands::post), WRITE))
+            .route("/v1/experiments/{name}/rewards", only(post(rewards::post), &[Role::Service, Role::Operator]))
             .route("/metrics", only(get(health::metrics), READ))
             .route("/healthz", get(health::alive))
             .route("/readyz", get(health::ready))

@@ -98,28 +98,71 @@ impl Answer {
 
 #[tokio::test]
 async fn each_role_may_do_its_part_and_no_more() {
-    let api = Api::start(&["proxy=p", "viewer=v", "operator=o"]);
-    // What a request is answered by no token, a wrong one, proxy, viewer, operator.
+    let api = Api::start(&["proxy=p", "service=s", "viewer=v", "operator=o"]);
+    // What a request is answered by no token, a wrong one, proxy, service, viewer, operator.
     let table = [
-        ("GET", "/v1/plan", [401, 401, 200, 200, 200]),
-        ("POST", "/v1/reports", [401, 401, 400, 403, 403]),
-        ("GET", "/v1/experiments", [401, 401, 403, 200, 200]),
-        ("POST", "/v1/experiments", [401, 401, 403, 403, 422]),
-        ("GET", "/v1/experiments/shop", [401, 401, 403, 404, 404]),
-        ("GET", "/v1/experiments/shop/decisions", [401, 401, 403, 404, 404]),
-        ("DELETE", "/v1/experiments/shop", [401, 401, 403, 403, 404]),
-        ("GET", "/metrics", [401, 401, 403, 200, 200]),
-        ("GET", "/healthz", [200; 5]),
-        ("GET", "/readyz", [200; 5]),
-        ("GET", "/nothing", [404; 5]),
-        ("PUT", "/v1/plan", [405; 5]),
+        ("GET", "/v1/plan", [401, 401, 200, 403, 200, 200]),
+        ("POST", "/v1/reports", [401, 401, 400, 403, 403, 403]),
+        ("GET", "/v1/experiments", [401, 401, 403, 403, 200, 200]),
+        ("POST", "/v1/experiments", [401, 401, 403, 403, 403, 422]),
+        ("GET", "/v1/experiments/shop", [401, 401, 403, 403, 404, 404]),
+        ("GET", "/v1/experiments/shop/decisions", [401, 401, 403, 403, 404, 404]),
+        ("POST", "/v1/experiments/shop/rewards", [401, 401, 403, 400, 403, 400]),
+        ("DELETE", "/v1/experiments/shop", [401, 401, 403, 403, 403, 404]),
+        ("GET", "/metrics", [401, 401, 403, 403, 200, 200]),
+        ("GET", "/healthz", [200; 6]),
+        ("GET", "/readyz", [200; 6]),
+        ("GET", "/nothing", [404; 6]),
+        ("PUT", "/v1/plan", [405; 6]),
     ];
     for (method, path, expected) in table {
-        for (token, expected) in ["", "x", "p", "v", "o"].into_iter().zip(expected) {
+        for (token, expected) in ["", "x", "p", "s", "v", "o"].into_iter().zip(expected) {
             let answer = api.call(method, path, token, "not a document").await;
             assert_eq!(answer.checked_status(), expected, "{method} {path} with token `{token}`: {answer:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn rewards_are_answered_by_kind_and_what_makes_tokens_is_for_proxies_alone() {
+    let api = Api::start(&["proxy=p", "service=s", "viewer=v", "operator=o"]);
+    let text = document("shop").replace("responseHeader: x-weir-reward", "api: {}");
+    assert_eq!(api.call("POST", "/v1/experiments", "o", text).await.status, 201);
+    let secret = |answer: &Answer| answer.json()["experiments"][0]["secret"].as_str().map(str::to_owned);
+    let known = secret(&api.call("GET", "/v1/plan", "p", "").await).expect("a secret");
+    for token in ["v", "o"] {
+        let plan = api.call("GET", "/v1/plan", token, "").await;
+        assert_eq!(secret(&plan), None);
+        let shown = api.call("GET", "/v1/experiments/shop", token, "").await;
+        let journal = api.call("GET", "/v1/experiments/shop/journal", token, "").await;
+        for answer in [plan, shown, journal] {
+            assert!(answer.status == 200 && !String::from_utf8(answer.body).unwrap().contains(&known));
+        }
+    }
+    let token = weir_core::token::Token { incarnation: 1, epoch: 1, version: 0, bin: START, nonce: 1, bucket: None };
+    let token = token.sign(&weir_core::token::Secret::from_hex(&known).unwrap());
+    let send = |body: String| api.call("POST", "/v1/experiments/shop/rewards", "s", body);
+    let list =
+        format!(r#"[{{"assignment": "{token}"}}, {{"assignment": "{token}", "reward": 3}}, {{"assignment": "x"}}]"#);
+    let answer = send(list.clone()).await;
+    let expected = serde_json::json!({"counted": 1, "duplicate": 1, "late": 0, "unknown": 0, "invalid": 1});
+    assert_eq!((answer.status, answer.json()), (200, expected));
+    let many = format!("[{}]", vec![r#"{"assignment":"x"}"#; 1_001].join(","));
+    for (body, status, said) in [
+        ("{".to_owned(), 400, "not JSON"),
+        ("{}".to_owned(), 422, "cannot be read"),
+        (r#"[{"assignment": "x", "reward": 0}]"#.to_owned(), 422, "none is counted"),
+        (r#"[{"assignment": "x", "reward": 1e16}]"#.to_owned(), 422, "none is counted"),
+        (r#"[{"assignment": "x", "amount": 1}]"#.to_owned(), 422, "unknown field"),
+        (format!(r#"[{{"assignment": "{}"}}]"#, "x".repeat(129)), 422, "none is counted"),
+        (many, 422, "1001 rewards"),
+        (" ".repeat((1 << 18) + 1), 413, "larger than"),
+    ] {
+        let answer = send(body).await;
+        assert_eq!(answer.checked_status(), status, "{answer:?}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(said), "{answer:?}");
+    }
+    assert_eq!(api.call("POST", "/v1/experiments/none/rewards", "s", list).await.checked_status(), 404);
 }
 
 #[tokio::test]

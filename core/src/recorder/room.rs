@@ -3,6 +3,7 @@
 use crate::histogram::Histogram;
 use crate::plan::MAX_EXPERIMENTS;
 use crate::report::{Counts, MAX_CELLS, MAX_REPORT_BYTES};
+use crate::reward::Claim;
 
 /// Room left in a report for what is not an experiment.
 const REPORT_OVERHEAD: usize = 2_048;
@@ -30,6 +31,12 @@ impl Room {
             }
             _ => false,
         }
+    }
+
+    pub(super) fn take_claim(&mut self, claim: &Claim) -> bool {
+        // Field names and a reward of up to 24 characters; quotes in an id are escaped.
+        let left = self.bytes.checked_sub(80 + 2 * claim.experiment.len() + claim.assignment.len());
+        left.map(|bytes| self.bytes = bytes).is_some()
     }
 
     pub(super) fn take_cell(&mut self, counts: &Counts, version: &str) -> bool {

@@ -42,6 +42,8 @@ fn valid(drained: &Drained) {
         stale: true,
         dropped: drained.dropped,
         experiments: drained.experiments.clone(),
+        claims: drained.claims.clone(),
+        lost_claims: drained.lost_claims,
     };
     let json = serde_json::to_vec(&report).unwrap();
     let read = Report::from_json(&json).unwrap();

@@ -33,6 +33,7 @@ fn map<'a>(vm: &'a mut Vm<'_>, map: i32) -> Result<&'a mut Headers, Error> {
 pub(crate) fn define(linker: &mut Linker<State>) -> Result<(), Error> {
     headers(linker)?;
     stream(linker)?;
+    metrics(linker)?;
     root(linker)?;
     shared(linker)
 }
@@ -61,6 +62,16 @@ fn headers(linker: &mut Linker<State>) -> Result<(), Error> {
             let map = map(&mut vm, which)?;
             map.retain(|(known, _)| *known != name);
             map.push((name, value));
+            Ok::<_, Error>(OK)
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_add_header_map_value",
+        |mut vm: Vm<'_>, which: i32, at: u32, size: u32, value: u32, length: u32| {
+            count(&mut vm, "add_header_map_value");
+            let (name, value) = (text(&vm, at, size)?, read(&vm, value, length)?);
+            map(&mut vm, which)?.push((name, value));
             Ok::<_, Error>(OK)
         },
     )?;
@@ -115,6 +126,27 @@ fn stream(linker: &mut Linker<State>) -> Result<(), Error> {
             Ok(if holds { OK } else { SERIALIZATION_FAILURE })
         },
     )?;
+    Ok(())
+}
+
+/// Metrics are numbered as they are defined, and count nothing.
+fn metrics(linker: &mut Linker<State>) -> Result<(), Error> {
+    linker.func_wrap(
+        "env",
+        "proxy_define_metric",
+        |mut vm: Vm<'_>, _kind: i32, _at: u32, _size: u32, metric: u32| {
+            count(&mut vm, "define_metric");
+            write(&mut vm, metric, &1_u32.to_le_bytes()).map(|()| OK)
+        },
+    )?;
+    linker.func_wrap("env", "proxy_increment_metric", |mut vm: Vm<'_>, _metric: u32, _by: i64| {
+        count(&mut vm, "increment_metric");
+        OK
+    })?;
+    linker.func_wrap("env", "proxy_record_metric", |mut vm: Vm<'_>, _metric: u32, _value: u64| {
+        count(&mut vm, "record_metric");
+        OK
+    })?;
     Ok(())
 }
 

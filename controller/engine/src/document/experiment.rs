@@ -4,7 +4,7 @@ use super::place::{Fields, Place, shown};
 use super::strategy::Kind;
 use super::tree::Node;
 use super::versions::ReadVersions;
-use super::{API_VERSION, KIND, Problem, Purpose, goals, lifecycle, rules, strategy, traffic};
+use super::{API_VERSION, KIND, Problem, Purpose, goals, lifecycle, reward, rules, strategy, traffic, unit};
 use crate::spec::{Approvals, Experiment, MOST_PRIORITY, OnTimeout};
 use weir_core::plan::{FailureRules, MAX_DEADLINE_MS, Match, Measure, Unit};
 
@@ -73,7 +73,11 @@ pub(super) fn read(document: &Node, purpose: Purpose, problems: &mut Vec<Problem
     let spec = fields.require("spec", asked, problems);
     let spec = spec.and_then(|place| place.fields(&SPEC_FIELDS, asked, problems));
     let experiment = spec.and_then(|fields| read_spec(&fields, purpose, problems))?;
-    Some(Experiment { name: name?, ..experiment })
+    let (name, mut experiment) = (name?, experiment);
+    if let Some(reward) = &mut experiment.reward {
+        reward::complete(reward, &name, &experiment.matching, experiment.deadline_ms);
+    }
+    Some(Experiment { name, ..experiment })
 }
 
 fn experiment_name(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<String> {
@@ -107,10 +111,10 @@ fn read_spec(fields: &Fields<'_>, purpose: Purpose, problems: &mut Vec<Problem>)
             .and_then(|place| place.name(problems)),
     };
     let matching = fields.get("match").map_or(Some(Match::default()), |place| traffic::matching(&place, problems));
-    let unit = fields.get("unit").map_or(Some(Unit::Request), |place| traffic::unit(&place, problems));
+    let unit = fields.get("unit").map_or(Some(Unit::Request), |place| unit::unit(&place, problems));
     let versions = ReadVersions::read(fields, problems);
     let limits = goals::limits(fields, problems);
-    let reward = fields.get("reward").map_or(Some(None), |place| goals::reward(&place, purpose, problems).map(Some));
+    let reward = fields.get("reward").map_or(Some(None), |place| reward::reward(&place, purpose, problems).map(Some));
     let (kind, strategy) = match fields.get("strategy") {
         Some(place) => strategy::read(&place, versions.known(), problems),
         None => {
@@ -171,6 +175,9 @@ fn read_spec(fields: &Fields<'_>, purpose: Purpose, problems: &mut Vec<Problem>)
     }
     if let (Some(limits), Some(deadline)) = (&limits, deadline_ms) {
         goals::keep_within_deadline(fields, limits, deadline, problems);
+    }
+    if let Some(Some(reward)) = &reward {
+        reward::keep_possible(fields, reward, unit.as_ref(), &versions, problems);
     }
     keep_routing_headers_apart(fields, &versions, unit.as_ref(), override_header.as_ref(), problems);
     if let (Some(deadline), Some(bin), Some(most)) = (deadline_ms, bin_ms, max_duration_ms)

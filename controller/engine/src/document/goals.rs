@@ -1,11 +1,11 @@
-//! What an experiment is judged by: objectives, guardrails, the reward and the error budgets.
+//! What an experiment is judged by: objectives, guardrails and the error budgets.
 
-use super::place::{Fields, Place, nearest, shown};
+use super::Problem;
+use super::place::{Fields, Place, shown};
 use super::quantity::WHOLE;
-use super::{Problem, Purpose};
-use crate::spec::{Alpha, Bound, Direction, Guardrail, Limit, MOST_LIMITS, MOST_RATIO, Objective, Reward, RewardKind};
+use crate::spec::{Alpha, Bound, Guardrail, Limit, MOST_LIMITS, MOST_RATIO, Objective};
 use weir_core::duration::format_milliseconds;
-use weir_core::plan::{MAX_DEADLINE_MS, RewardSource};
+use weir_core::plan::MAX_DEADLINE_MS;
 
 const USUAL: f64 = 0.05;
 /// Where the document says nothing.
@@ -182,36 +182,6 @@ fn latency_bound(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Bound
 /// A number within 1 to [`MOST_RATIO`].
 fn ratio(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<f64> {
     place.number(1.0..=MOST_RATIO, problems)
-}
-
-/// What to maximise or minimise.
-pub(super) fn reward(place: &Place<'_>, purpose: Purpose, problems: &mut Vec<Problem>) -> Option<Reward> {
-    let asked = "a reward such as `{responseHeader: x-weir-reward, direction: maximize}`";
-    let fields = place.fields(&["responseHeader", "kind", "direction"], asked, problems)?;
-    let source = match fields.get("responseHeader") {
-        // Counts may come from anywhere; this is the header that examples use.
-        None if purpose == Purpose::Analyze && !fields.mentions("responseHeader") => Some("x-weir-reward".to_owned()),
-        _ => fields
-            .require("responseHeader", "the response header that carries it", problems)
-            .and_then(|place| place.header_name(problems)),
-    };
-    let source = source.map(RewardSource::ResponseHeader);
-    let kinds = [("binary", RewardKind::Binary), ("real", RewardKind::Real)];
-    let kind = fields.get("kind").map_or(Some(RewardKind::Binary), |place| place.word(&kinds, problems));
-    let words = [("maximize", Direction::Maximize), ("minimize", Direction::Minimize)];
-    let direction = fields.require("direction", "which way is better: `maximize` or `minimize`", problems);
-    let direction = direction.and_then(|place| {
-        let text = place.as_text();
-        if let Some(text) = text
-            && !words.iter().any(|(word, _)| *word == text)
-        {
-            let hint = nearest(text, words.iter().map(|(word, _)| *word));
-            place.problem(problems, format!("unknown direction {}{hint}", shown(text)));
-            return None;
-        }
-        place.word(&words, problems)
-    });
-    Some(Reward { source: source?, kind: kind?, direction: direction? })
 }
 
 /// The budgets.

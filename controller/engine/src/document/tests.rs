@@ -2,6 +2,8 @@
 
 mod counts;
 mod messages;
+mod rewards;
+mod units;
 
 use super::{MAX_TEXT, Problem, read};
 use crate::spec::{Alpha, Approvals, Direction, Experiment, Limit, OnTimeout, Rule, Strategy};

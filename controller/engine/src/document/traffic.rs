@@ -1,9 +1,9 @@
-//! Which requests take part, what is randomised, what counts as a failure: the fields that filters carry out.
+//! Which requests take part, what counts as a failure: the fields that filters carry out.
 
 use super::Problem;
 use super::place::{Place, shown};
 use super::quantity::{PART_PER_MILLION, WHOLE};
-use weir_core::plan::{FailureRules, HeaderMatch, MAX_LIST, Match, PathMatch, Unit};
+use weir_core::plan::{FailureRules, HeaderMatch, MAX_LIST, Match, PathMatch};
 
 /// Reads `spec.match`.
 pub(super) fn matching(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Match> {
@@ -26,7 +26,7 @@ pub(super) fn matching(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option
 }
 
 /// Every item of a list, if every one can be read.
-fn each<'t, T>(
+pub(super) fn each<'t, T>(
     place: &Place<'t>,
     asked: &str,
     read: impl Fn(&Place<'t>, &mut Vec<Problem>) -> Option<T>,
@@ -37,7 +37,7 @@ fn each<'t, T>(
     read.into_iter().collect()
 }
 
-fn host(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<String> {
+pub(super) fn host(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<String> {
     let text = place.value("a host", problems)?.to_ascii_lowercase();
     let rest = text.strip_prefix("*.").unwrap_or(&text);
     if text != "*" && (rest.is_empty() || rest.contains(['*', ':', '/', ' '])) {
@@ -51,7 +51,7 @@ fn host(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<String> {
     Some(text)
 }
 
-fn path(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<PathMatch> {
+pub(super) fn path(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<PathMatch> {
     let asked = "`{prefix: /cart}` or `{exact: /cart}`";
     let fields = place.fields(&["prefix", "exact"], asked, problems)?;
     let (found, kind): (_, fn(String) -> PathMatch) = match (fields.get("prefix"), fields.get("exact")) {
@@ -81,34 +81,6 @@ fn header(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<HeaderMatch>
     Some(HeaderMatch { name: name?, exact: exact? })
 }
 
-/// Reads `spec.unit`.
-pub(super) fn unit(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Unit> {
-    let asked = "`request`, `{header: x-user}` or `{cookie: uid}`";
-    if let Some(word) = place.as_text() {
-        if word == "request" {
-            return Some(Unit::Request);
-        }
-        place.problem(problems, format!("{} is not a unit: write {asked}", shown(word)));
-        return None;
-    }
-    let fields = place.fields(&["header", "cookie"], asked, problems)?;
-    match (fields.get("header"), fields.get("cookie")) {
-        (Some(header), None) => header.header_name(problems).map(Unit::Header),
-        (None, Some(cookie)) => {
-            let name = cookie.name(problems)?;
-            if name.contains(['=', ';', ',', '"']) {
-                cookie.problem(problems, format!("{} is not the name of a cookie", shown(&name)));
-                return None;
-            }
-            Some(Unit::Cookie(name))
-        }
-        _ => {
-            place.problem(problems, format!("write one of {asked}"));
-            None
-        }
-    }
-}
-
 /// Reads `spec.failure`.
 pub(super) fn failure(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<FailureRules> {
     let fields = place.fields(&["codes", "grpc"], "`{codes: [500-599], grpc: [2, 14]}`", problems)?;
@@ -126,7 +98,7 @@ pub(super) fn failure(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<
 }
 
 /// `429` or `500-599`.
-fn code_range(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<(u32, u32)> {
+pub(super) fn code_range(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<(u32, u32)> {
     let text = place.text("a status code such as `429`, or a range such as `500-599`", problems)?;
     let (from, to) = text.split_once('-').unwrap_or((text, text));
     let code = |text: &str| text.trim().parse::<u32>().ok().filter(|code| (100..=599).contains(code));

@@ -6,6 +6,7 @@ pub(super) mod health;
 pub(super) mod history;
 pub(super) mod plan;
 pub(super) mod reports;
+pub(super) mod rewards;
 
 use super::auth::Caller;
 use super::connections::Peer;

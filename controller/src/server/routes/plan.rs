@@ -2,11 +2,12 @@
 
 use super::bad_query;
 use crate::server::App;
+use crate::server::auth::Role;
 use crate::server::problem::Problem;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub(crate) struct PlanQuery {
 pub(crate) async fn get(
     State(mut app): State<App>,
     query: Result<Query<PlanQuery>, QueryRejection>,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let wait = match &query.wait {
@@ -36,6 +39,8 @@ pub(crate) async fn get(
             Problem::new(StatusCode::BAD_REQUEST, "The query cannot be read.").at("wait", error.to_string())
         })?),
     };
+    // What makes tokens is for those who make them.
+    let proxy = app.auth.admit(&Method::GET, &uri, &headers, &[Role::Proxy]).is_ok();
     let plan = tokio::select! {
         biased;
         plan = app.plan.other_than(query.revision.as_deref(), wait.min(MAX_WAIT)) => plan,
@@ -43,7 +48,8 @@ pub(crate) async fn get(
     };
     Ok(match plan {
         Some(plan) => {
-            ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], plan.json.clone()).into_response()
+            ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], plan.json_for(proxy).to_vec())
+                .into_response()
         }
         None => StatusCode::NOT_MODIFIED.into_response(),
     })

@@ -137,7 +137,7 @@ const BAD: &[(&str, &str)] = &[
     ),
     (
         "reward: {header: x-r, direction: minimize}",
-        "14:11: spec.reward: the field `responseHeader` is missing: write the response header that carries it\n14:12: spec.reward: unknown field `header`; known here: `responseHeader`, `kind`, `direction`",
+        "14:11: spec.reward: the field `responseHeader` is missing: write the response header that carries it\n14:12: spec.reward: unknown field `header`; known here: `responseHeader`, `api`, `request`, `kind`, `direction`",
     ),
     ("bin: 1s\nbin: 2s", "15:3: the field `bin` is already there, in line 14: keep one of them"),
     (

@@ -1,0 +1,276 @@
+//! Rewards that came with a token: each is credited once, to the cell of the exposure that earned it, when that settles.
+//!
+//! A claim waits here until the worker that recorded its exposure says that the bin is final; only then it joins the settled
+//! counts, so that a bin's rewards and exposures settle together and a decision can be replayed from either. While it waits, the
+//! exposure's random number is remembered, so a token counts once, whoever sends it and however often; afterwards the bin is
+//! final and every claim on it comes too late.
+
+use super::{FORGET_MS, Live, Mirror};
+use crate::ledger::{ClaimRow, ClaimWrite, Ledger, LedgerError};
+use std::collections::{BTreeMap, BTreeSet};
+use weir_core::report::Counts;
+use weir_core::token::{Secret, Token};
+
+/// Most claims that wait: some 100 MB.
+pub(crate) const MAX_WAITING: usize = if cfg!(test) { 2_000 } else { 1_000_000 };
+/// After the deadline a worker's watermark may lag by so much at most, in milliseconds: clocks differ, reports are delayed.
+const LAG_MS: u64 = 3_600_000;
+
+/// What became of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// Its exposure is rewarded.
+    Counted,
+    /// It was already.
+    Duplicate,
+    /// Its bin has settled, rewarded or not.
+    Late,
+    /// Nothing is known of its cell.
+    Unknown,
+    /// It is no token of this experiment.
+    Invalid,
+    /// More than is bearable wait already.
+    Full,
+}
+
+impl Claimed {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Counted, Self::Duplicate, Self::Late, Self::Unknown, Self::Invalid, Self::Full];
+
+    /// Its name in metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Counted => "counted",
+            Self::Duplicate => "duplicate",
+            Self::Late => "late",
+            Self::Unknown => "unknown",
+            Self::Invalid => "invalid",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// Claims that wait for their bins to settle.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// By incarnation of the worker that recorded the exposure, experiment, and bin.
+    waiting: BTreeMap<u128, BTreeMap<String, BTreeMap<u64, Bin>>>,
+    count: usize,
+    /// What is to be written to the ledger, in this order.
+    pub(super) writes: Vec<ClaimWrite>,
+}
+
+/// What was claimed of one bin of one worker.
+#[derive(Debug, Default)]
+struct Bin {
+    /// Of the exposures rewarded.
+    nonces: BTreeSet<u64>,
+    /// By epoch and version.
+    earned: BTreeMap<(u32, usize), Counts>,
+}
+
+impl Claims {
+    /// Adds a claim. Whether it is new.
+    pub(super) fn add(&mut self, row: &ClaimRow) -> bool {
+        let of_worker = self.waiting.entry(row.incarnation).or_default();
+        let bin = of_worker.entry(row.experiment.clone()).or_default().entry(row.bin).or_default();
+        if !bin.nonces.insert(row.nonce) {
+            return false;
+        }
+        let earned = Counts {
+            rewarded: 1,
+            reward_sum: row.reward,
+            reward_sum_squares: row.reward * row.reward,
+            rewarded_buckets: row.bucket.into_iter().collect(),
+            ..Counts::default()
+        };
+        bin.earned.entry((row.epoch, row.version)).or_default().merge(&earned);
+        self.count += 1;
+        true
+    }
+
+    fn has(&self, experiment: &str, token: &Token) -> bool {
+        let of_worker = self.waiting.get(&token.incarnation).and_then(|of_worker| of_worker.get(experiment));
+        of_worker.and_then(|bins| bins.get(&token.bin)).is_some_and(|bin| bin.nonces.contains(&token.nonce))
+    }
+
+    /// Takes what waited for bins that begin before `before`.
+    fn take(&mut self, incarnation: u128, experiment: &str, before: u64) -> BTreeMap<(u32, usize), Counts> {
+        let mut earned = BTreeMap::<(u32, usize), Counts>::new();
+        let Some(of_worker) = self.waiting.get_mut(&incarnation) else { return earned };
+        let Some(bins) = of_worker.get_mut(experiment) else { return earned };
+        let later = bins.split_off(&before);
+        for bin in std::mem::replace(bins, later).into_values() {
+            self.count = self.count.saturating_sub(bin.nonces.len());
+            for (cell, counts) in bin.earned {
+                earned.entry(cell).or_default().merge(&counts);
+            }
+        }
+        if bins.is_empty() {
+            of_worker.remove(experiment);
+        }
+        if of_worker.is_empty() {
+            self.waiting.remove(&incarnation);
+        }
+        if !earned.is_empty() {
+            self.writes.push(ClaimWrite::Settle { incarnation, experiment: experiment.to_owned(), before });
+        }
+        earned
+    }
+
+    /// Forgets what an incarnation's bins before a time wait for, of one experiment or of all.
+    fn drop_before(&mut self, experiment: Option<&str>, incarnation: Option<u128>, before: u64) {
+        let mut dropped = Vec::new();
+        for (worker, of_worker) in &self.waiting {
+            if incarnation.is_none_or(|incarnation| incarnation == *worker) {
+                let ids = of_worker.keys().filter(|id| experiment.is_none_or(|experiment| experiment == *id));
+                dropped.extend(ids.map(|id| (*worker, id.clone())));
+            }
+        }
+        for (worker, id) in dropped {
+            self.take(worker, &id, before);
+        }
+    }
+
+    /// How many wait.
+    pub(super) const fn len(&self) -> usize {
+        self.count
+    }
+}
+
+impl Mirror {
+    /// What makes an experiment's tokens: from the ledger's secret and the id, so that it is the same after a restart and no
+    /// experiment's tokens are another's.
+    pub(crate) fn secret(&self, id: &str) -> Secret {
+        use siphasher::sip128::{Hasher128, SipHasher24};
+        use std::hash::Hasher;
+        let mut hasher = SipHasher24::new_with_key(&self.secret);
+        hasher.write(b"token\0");
+        hasher.write(id.as_bytes());
+        Secret::new(hasher.finish128().as_bytes())
+    }
+
+    /// Rewards the exposure of a token of an experiment.
+    pub(crate) fn claim(&mut self, id: &str, text: &str, reward: f64, now: u64) -> Claimed {
+        let Some(live) = self.experiments.get(id) else { return Claimed::Unknown };
+        let by_token = live.spec.reward.as_ref().is_some_and(|reward| reward.source.needs_token());
+        let token = Token::read(text.as_bytes(), &self.secret(id)).filter(|_| by_token);
+        let Some(token) = token else { return Claimed::Invalid };
+        let version = usize::from(token.version);
+        let published = live.state.epoch().map_or(0, |epoch| epoch.epoch);
+        if version >= live.spec.versions.len() || !(1..=published).contains(&token.epoch) {
+            return Claimed::Unknown;
+        }
+        if token.bin < self.settled_before(id, token.incarnation) || is_over(live, token.bin, now) {
+            return Claimed::Late;
+        }
+        if self.claims.has(id, &token) {
+            return Claimed::Duplicate;
+        }
+        if self.claims.len() >= MAX_WAITING {
+            return Claimed::Full;
+        }
+        let row = ClaimRow {
+            experiment: id.to_owned(),
+            incarnation: token.incarnation,
+            bin: token.bin,
+            nonce: token.nonce,
+            epoch: token.epoch,
+            version,
+            bucket: token.bucket,
+            reward,
+        };
+        self.claims.add(&row);
+        self.claims.writes.push(ClaimWrite::Put(row));
+        if let Some(live) = self.experiments.get_mut(id) {
+            live.stirred = true;
+        }
+        Claimed::Counted
+    }
+
+    /// Bins of a worker that begin before this take no reward any more.
+    fn settled_before(&self, id: &str, incarnation: u128) -> u64 {
+        let incarnation = format!("{incarnation:032x}");
+        let node = self.nodes.get(&incarnation).cloned().unwrap_or_default();
+        // One that is not known yet will be told to ignore bins before the horizon.
+        let Some(worker) = self.workers.get(&(node, incarnation)) else { return self.horizon };
+        let watermark = worker.body.experiments.get(id).map_or(0, |open| open.watermark);
+        watermark.max(worker.body.ignore_before)
+    }
+
+    /// Adds to the settled counts what waited for bins that a worker now calls final.
+    pub(super) fn settle_claims(&mut self, incarnation: &str, watermarks: &[(String, u64)]) {
+        let Some(incarnation) = weir_core::token::number_from_hex(incarnation) else { return };
+        for (id, watermark) in watermarks {
+            for ((epoch, version), earned) in self.claims.take(incarnation, id, *watermark) {
+                let Some(live) = self.experiments.get_mut(id) else { continue };
+                let mut total = live.settled(epoch, version).cloned().unwrap_or_default();
+                total.merge(&earned);
+                // Exposures that a token names are counted by the worker that made it, unless it was told to ignore them.
+                if total.is_contradictory() {
+                    tracing::warn!(
+                        experiment = id,
+                        rewards = earned.rewarded,
+                        "rewards of exposures that do not count"
+                    );
+                    continue;
+                }
+                live.settle(epoch, version, &earned);
+                self.dirty_settled.insert((id.clone(), epoch, version));
+            }
+        }
+    }
+
+    /// Adds what waits to what has not settled, where its exposures are known.
+    pub(super) fn show_claims(&mut self) {
+        for of_worker in self.claims.waiting.values() {
+            for (id, bins) in of_worker {
+                let Some(live) = self.experiments.get_mut(id) else { continue };
+                let epochs = &mut std::sync::Arc::make_mut(&mut live.observations).epochs;
+                for ((epoch, version), earned) in bins.values().flat_map(|bin| &bin.earned) {
+                    let counts = epochs.get_mut(epoch).and_then(|of_epoch| of_epoch.unsettled.get_mut(*version));
+                    if let Some(counts) = counts
+                        && counts.rewarded.saturating_add(earned.rewarded) <= counts.assigned
+                    {
+                        counts.merge(earned);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets what waits for bins that will never settle: their workers have been silent for a day, or were never heard of.
+    pub(crate) fn forget_claims(&mut self, now: u64) {
+        let since = now.saturating_sub(FORGET_MS);
+        if self.loaded_at <= since {
+            self.claims.drop_before(None, None, since.saturating_sub(2 * LAG_MS));
+        }
+    }
+
+    /// Forgets what waits for the bins of a worker that is forgotten itself.
+    pub(super) fn forget_claims_of(&mut self, incarnation: &str) {
+        self.claims.drop_before(None, weir_core::token::number_from_hex(incarnation), u64::MAX);
+    }
+
+    /// Forgets what waits for an experiment that is deleted.
+    pub(super) fn forget_claims_on(&mut self, id: &str) {
+        self.claims.drop_before(Some(id), None, u64::MAX);
+    }
+
+    /// How many claims wait.
+    pub(crate) const fn waiting_claims(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// Reads the secret from the ledger, or makes one.
+    pub(super) fn load_secret(&mut self, ledger: &Ledger) -> Result<(), LedgerError> {
+        self.secret = ledger.secret()?;
+        Ok(())
+    }
+}
+
+/// Whether no worker can still have a bin open, however late it reports.
+fn is_over(live: &Live, bin: u64, now: u64) -> bool {
+    let ends = bin.saturating_add(live.spec.bin_ms).saturating_add(live.spec.deadline_ms);
+    ends.saturating_add(LAG_MS) < now
+}
