@@ -29,8 +29,30 @@ pub struct Health {
     pub newest_report_ms: Option<u64>,
     /// Exposures that workers lately routed but did not record, for want of room.
     pub dropped: u64,
-    /// The largest step of a clock (the controller's, or a worker's against it) seen lately, in milliseconds, either way.
+    /// The last step of the controller's own clock, if it was lately.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_step: Option<ClockStep>,
+    /// A tenth of the workers' clocks are off the controller's by so many milliseconds or more, either way.
+    pub clocks_off_ms: u64,
+    /// The largest step of a clock (the controller's, or a worker's against it), in milliseconds, either way: in journals from before
+    /// the two above were told apart, and only there.
+    #[serde(skip_serializing_if = "is_none")]
     pub clock_step_ms: u64,
+}
+
+/// Somebody set the controller's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClockStep {
+    /// When it was seen, in Unix milliseconds by the clock as it is since.
+    pub at: u64,
+    /// How many milliseconds forward; negative: back.
+    pub forward_ms: i64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_none(milliseconds: &u64) -> bool {
+    *milliseconds == 0
 }
 
 impl Health {
@@ -59,15 +81,30 @@ impl Health {
         if self.dropped > 0 {
             faults.push(format!("{} exposures were not recorded for want of room", self.dropped));
         }
-        if self.clock_stepped() {
+        if let Some(ClockStep { forward_ms, .. }) = self.own_step.filter(ClockStep::matters) {
+            let way = if forward_ms < 0 { "back" } else { "forward" };
+            faults.push(format!("the controller's clock was set {way} by {} s", forward_ms.unsigned_abs() / 1_000));
+        }
+        if self.clocks_off_ms >= STEP_MS {
+            faults.push(format!("a tenth of the workers' clocks are off by {} s or more", self.clocks_off_ms / 1_000));
+        }
+        if self.clock_step_ms >= STEP_MS {
             faults.push(format!("a clock stepped by {} s", self.clock_step_ms / 1_000));
         }
         faults
     }
 
-    /// Whether time itself cannot be trusted: then nothing ends for want of time either.
+    /// Whether time itself cannot be trusted: then nothing ends for want of time either. Clocks of workers date bins, they measure no
+    /// duration.
     #[must_use]
-    pub const fn clock_stepped(&self) -> bool {
-        self.clock_step_ms >= STEP_MS
+    pub fn clock_stepped(&self) -> bool {
+        self.clock_step_ms >= STEP_MS || self.own_step.as_ref().is_some_and(ClockStep::matters)
+    }
+}
+
+impl ClockStep {
+    /// Whether it is too large for what was measured across it.
+    fn matters(&self) -> bool {
+        self.forward_ms.unsigned_abs() >= STEP_MS
     }
 }

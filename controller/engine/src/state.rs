@@ -43,6 +43,12 @@ pub struct State {
     /// Since when it runs, in Unix milliseconds; `None`: since it started.
     #[serde(default)]
     pub running_since: Option<u64>,
+    /// Since when, the longest duration being over, telemetry cannot answer, in Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blind_since: Option<u64>,
+    /// Which step of the controller's clock was last taken out of the time it ran: when it was seen, in Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_step_at: Option<u64>,
     /// What waits for a person's approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaited: Option<Proposal>,
@@ -294,6 +300,8 @@ impl State {
             split: None,
             ran_ms: 0,
             running_since: None,
+            blind_since: None,
+            clock_step_at: None,
             awaited: None,
             trips: Vec::new(),
         }
