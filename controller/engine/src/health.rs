@@ -1,6 +1,8 @@
 //! What is known of telemetry at a look. An input of a decision, beside the counts: lost telemetry is never evidence, so
-//! whatever is wrong here holds the weights and is said, and neither advances nor rolls back.
+//! whatever is wrong here holds the weights and is said, and neither advances nor rolls back. [`Watch`] finds it out, in the controller
+//! and in simulations alike.
 
+use crate::spec::Experiment;
 use serde::{Deserialize, Serialize};
 
 /// Without any report for so many milliseconds nothing is known of what happens now.
@@ -9,8 +11,101 @@ pub const QUIET_MS: u64 = 30_000;
 pub const STEP_MS: u64 = 5_000;
 /// A worker that fell silent matters for so many milliseconds; then it is taken for gone (scaled down), and others speak.
 pub const SILENCE_MS: u64 = 600_000;
-/// Of so many workers one may be silent, stale or behind without holding the weights.
+/// That a clock was set, or that counts were dropped, matters for so many milliseconds.
+pub const LATELY_MS: u64 = 120_000;
+/// A worker is live when it reported within so many milliseconds: more than the longest interval between reports that a large fleet
+/// is asked for.
+pub const LIVE_MS: u64 = 120_000;
+/// The longest interval between reports that a filter can be configured to, in milliseconds.
+pub const MAX_GAP_MS: u64 = 60_000;
+/// A worker with unfinished counts reports at its next interval, so it is silent after so many milliseconds …
+const SILENT_MS: u64 = 15_000;
+/// … or so many of its own intervals.
+const SILENT_GAPS: u64 = 3;
+/// A new plan is there after so many milliseconds: filters hold a poll open, and report it at their next interval.
+const PLAN_MS: u64 = 15_000;
+/// Of so many workers one may be silent, stale or behind, or have a clock of its own, without holding the weights.
 const ONE_OF: u64 = 10;
+
+/// What a controller knows of one worker.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Heard {
+    /// When it reported last, in Unix milliseconds.
+    pub last_seen: u64,
+    /// Milliseconds between its last two reports, [`MAX_GAP_MS`] at most; 0 where that is not known.
+    pub gap_ms: u64,
+    /// Whether bins of the experiment are open.
+    pub unfinished: bool,
+    /// Whether its last report said that its plan is stale.
+    pub stale: bool,
+    /// Whether its last report named another plan than the one in force.
+    pub other_plan: bool,
+    /// What its last report with counts of the experiment says of its clock: when that came, and by how many milliseconds it is off.
+    pub clock: Option<(u64, u64)>,
+}
+
+/// What a controller knows beside its workers.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch<'a> {
+    /// Unix milliseconds.
+    pub now: u64,
+    /// Since when it is there: while it was away nobody could report.
+    pub back_at: u64,
+    /// When the plan in force was published; `None` where that is not known.
+    pub published_at: Option<u64>,
+    /// When its own clock was set last.
+    pub own_step: Option<ClockStep>,
+    /// The experiment, for the time that its bins take to settle.
+    pub experiment: &'a Experiment,
+}
+
+impl Watch<'_> {
+    /// Whether that is not long ago.
+    #[must_use]
+    pub const fn lately(&self, at: u64) -> bool {
+        self.now.saturating_sub(at) < LATELY_MS
+    }
+
+    /// What is known of telemetry. `dropped`: when exposures were not recorded, and how many.
+    #[must_use]
+    pub fn health(
+        &self,
+        workers: impl IntoIterator<Item = Heard>,
+        dropped: impl IntoIterator<Item = (u64, u64)>,
+    ) -> Health {
+        let mut health = Health::default();
+        let mut newest = None;
+        let mut off = Vec::new();
+        for worker in workers {
+            let seen = worker.last_seen.max(self.back_at);
+            newest = newest.max(Some(seen));
+            let age = self.now.saturating_sub(seen);
+            let gaps = worker.gap_ms.saturating_mul(SILENT_GAPS);
+            // A bin is unfinished until it is over and its deadline has passed.
+            let settle = self.experiment.deadline_ms.saturating_add(self.experiment.bin_ms);
+            let patience = SILENT_MS.max(gaps).saturating_add(settle);
+            if worker.unfinished && age >= patience {
+                health.silent += u64::from(age < SILENCE_MS.saturating_add(patience));
+            } else if self.now.saturating_sub(worker.last_seen) < LIVE_MS {
+                let due = self.published_at.map(|at| at.saturating_add(PLAN_MS.max(gaps)));
+                // It should have the plan in force by now, and has said since that it has another.
+                let behind = worker.other_plan && due.is_some_and(|due| self.now >= due && worker.last_seen >= due);
+                health.live += 1;
+                health.stale += u64::from(worker.stale);
+                health.behind += u64::from(behind);
+                off.extend(worker.clock.filter(|(at, _)| self.lately(*at)).map(|(_, off)| off));
+            }
+        }
+        health.newest_report_ms = newest.map(|seen| self.now.saturating_sub(seen));
+        health.dropped = dropped.into_iter().filter(|(at, _)| self.lately(*at)).map(|(_, count)| count).sum();
+        health.own_step = self.own_step.filter(|step| self.lately(step.at));
+        // One proxy with a clock of its own spoils its own bins alone; a tenth of them does not stay among themselves.
+        off.sort_unstable_by(|a, b| b.cmp(a));
+        let tenth = off.len() / usize::try_from(ONE_OF).unwrap_or(usize::MAX);
+        health.clocks_off_ms = off.get(tenth).copied().unwrap_or(0);
+        health
+    }
+}
 
 /// What is known of telemetry. The default is that nothing is known to be wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,7 +23,8 @@ pub struct State {
     /// Per gate (the objectives, then the guardrails) and version, the verdicts that fired: a gate that has fired stays fired.
     pub latched: Vec<Vec<Verdict>>,
     /// Whether exposures were found not to follow the weights (card E); stays so, for what was counted meanwhile is spoilt. From then on
-    /// weights stay, nobody is promoted, and no guardrail finds a violation: an objective, which compares with nobody, still may.
+    /// weights stay but for the breaker, nobody is promoted, and no guardrail finds a violation: an objective, which compares with nobody,
+    /// still may.
     #[serde(default)]
     pub sample_ratio_broken: bool,
     /// Variances at which evidence about real rewards is tightest (card H), each fixed when its pair first had enough.
@@ -91,7 +92,7 @@ pub enum Step {
 pub struct Trip {
     /// The version, by index.
     pub version: usize,
-    /// Unix milliseconds.
+    /// Unix milliseconds; moved on by a step forward of the controller's clock, so that its age is what has really passed.
     pub at: u64,
     /// The epoch that was in force: its counts and those of earlier ones are the doubt, and never trip the breaker again.
     pub epoch: u32,
