@@ -1,6 +1,6 @@
 //! Every scenario of the gallery comes out as its file says, whatever the seed; and says something: an engine that does nothing, or
 //! flips coins, does not come out so.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::PathBuf;
 use weir_engine::assess::{Assessor, Depth};

@@ -5,7 +5,7 @@ use crate::world::{World, bandit, canary};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 use weir_engine::command::Command;
 use weir_engine::decide::Action;
-use weir_engine::health::{ClockStep, Health, SILENCE_MS};
+use weir_engine::health::{ClockStep, Health, Heard, LATELY_MS, LIVE_MS, SILENCE_MS, Watch};
 use weir_engine::spec::{OnTimeout, Rule};
 use weir_engine::state::{Cause, Outcome, Phase};
 
@@ -280,4 +280,38 @@ fn one_silent_worker_of_a_large_fleet_is_everyday() {
     assert!(Health { live: 200, silent: 3, ..Health::default() }.faults().is_empty());
     assert!(Health::default().faults().is_empty());
     assert_eq!(Health { live: 0, silent: 1, ..Health::default() }.faults().len(), 1);
+}
+
+#[test]
+fn what_a_controller_sees_of_itself_and_of_its_workers_is_told_for_a_while_and_apart() {
+    let experiment = canary(&[500]);
+    let known = |now: u64, off: [u64; 3]| {
+        let own_step = Some(ClockStep { at: 1_000_000, forward_ms: -20_000 });
+        let watch = Watch { now, back_at: 0, published_at: Some(1_000_000), own_step, experiment: &experiment };
+        let heard = |off| Heard { last_seen: now, gap_ms: 1_000, clock: Some((now, off)), ..Heard::default() };
+        watch.health(off.map(heard), [(1_000_000, 7), (now, 5)])
+    };
+    let fresh = known(1_060_000, [0, 60_000, 0]);
+    assert_eq!((fresh.live, fresh.dropped, fresh.clocks_off_ms, fresh.clock_step_ms), (3, 12, 60_000, 0));
+    assert_eq!(
+        fresh.faults()[1..],
+        ["the controller's clock was set back by 20 s", "a tenth of the workers' clocks are off by 60 s or more"]
+    );
+    let later = known(1_000_000 + LATELY_MS, [0; 3]);
+    assert_eq!((later.dropped, later.own_step), (5, None));
+}
+
+#[test]
+fn a_worker_that_should_have_the_plan_by_now_and_names_another_is_behind() {
+    let experiment = canary(&[500]);
+    let behind = |now: u64, last_seen: u64| {
+        let watch = Watch { now, back_at: 0, published_at: Some(1_000_000), own_step: None, experiment: &experiment };
+        let heard = Heard { last_seen, gap_ms: 1_000, other_plan: true, stale: true, ..Heard::default() };
+        let health = watch.health([heard], []);
+        (health.behind, health.stale)
+    };
+    assert_eq!(behind(1_010_000, 1_010_000), (0, 1), "it may be on its way");
+    assert_eq!(behind(1_020_000, 1_010_000), (0, 1), "it has not reported since");
+    assert_eq!(behind(1_020_000, 1_020_000), (1, 1));
+    assert_eq!(behind(1_000_000 + LIVE_MS, 1_000_000), (0, 0), "it is not live");
 }
