@@ -15,8 +15,8 @@ pub(crate) struct Clock {
     /// Milliseconds of a clock that nobody sets; `None`: time of day is all there is.
     steady: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
     latest: Arc<AtomicU64>,
-    /// Both clocks, as they were compared last.
-    compared: Arc<Mutex<Option<(u64, u64)>>>,
+    /// Time of day, the clock that nobody sets, and the time that was told, as they were compared last.
+    compared: Arc<Mutex<Option<(u64, u64, u64)>>>,
 }
 
 impl Clock {
@@ -47,14 +47,20 @@ impl Clock {
         self.latest.fetch_max(now, Ordering::Relaxed).max(now)
     }
 
-    /// By how many milliseconds somebody has set the time of day, either way, since this was asked last; `None` if nobody has.
-    pub(crate) fn step(&self) -> Option<u64> {
+    /// By how many milliseconds somebody has set the time of day forward (negative: back) since this was asked last; `None` if nobody
+    /// has. Forward only as far as [`Self::now`] jumps with it: what was set back before and is set right again moves nothing.
+    pub(crate) fn step(&self) -> Option<i64> {
         let steady = self.steady.as_ref()?;
-        let (day, steady) = ((self.read)(), steady());
-        let before = self.compared.lock().unwrap_or_else(PoisonError::into_inner).replace((day, steady));
-        let (day_before, steady_before) = before?;
-        let passed = day_before.saturating_add(steady.saturating_sub(steady_before));
-        Some(day.abs_diff(passed)).filter(|step| *step >= DRIFT_MS)
+        let (day, steady, told) = ((self.read)(), steady(), self.now());
+        let before = self.compared.lock().unwrap_or_else(PoisonError::into_inner).replace((day, steady, told));
+        let (day_before, steady_before, told_before) = before?;
+        let passed = steady.saturating_sub(steady_before);
+        let expected = day_before.saturating_add(passed);
+        let jumped = told.saturating_sub(told_before).saturating_sub(passed);
+        let forward = day.saturating_sub(expected).min(jumped);
+        let whole = |milliseconds: u64| i64::try_from(milliseconds).unwrap_or(i64::MAX);
+        let step = if day < expected { -whole(expected - day) } else { whole(forward) };
+        Some(step).filter(|step| step.unsigned_abs() >= DRIFT_MS)
     }
 }
 
@@ -77,7 +83,7 @@ mod tests {
             let (day, steady) = (Arc::clone(&day), Arc::clone(&steady));
             Clock::from_fn(move || day.load(Ordering::Relaxed)).beside(move || steady.load(Ordering::Relaxed))
         };
-        let steps: Vec<Option<u64>> = times
+        let steps: Vec<Option<i64>> = times
             .into_iter()
             .map(|(now, passed)| {
                 day.store(now, Ordering::Relaxed);
@@ -85,6 +91,10 @@ mod tests {
                 clock.step()
             })
             .collect();
-        assert_eq!(steps, [None, None, Some(12_000), None, Some(57_500), None]);
+        assert_eq!(
+            steps,
+            [None, None, Some(-12_000), None, Some(50_000), None],
+            "12 s are set right again, less 4.5 that passed"
+        );
     }
 }

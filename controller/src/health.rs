@@ -1,59 +1,33 @@
 //! What the mirror knows of telemetry, as the engine asks for it. Reads, changes nothing: what is wrong here holds weights.
 
 use crate::mirror::{Mirror, Worker};
-use weir_engine::health::{Health, SILENCE_MS};
+use weir_engine::health::{Health, Heard, Watch};
 use weir_engine::spec::Experiment;
-
-/// A worker with unfinished counts reports at its next interval, so it is silent after so many milliseconds …
-const SILENT_MS: u64 = 15_000;
-/// … or so many of its own intervals.
-const SILENT_GAPS: u64 = 3;
-/// A new plan is there after so many milliseconds: filters hold a poll open, and report it at their next interval.
-const PLAN_MS: u64 = 15_000;
-/// What was dropped, and that a clock stepped, matters for so many milliseconds.
-pub(crate) const LATELY_MS: u64 = 120_000;
-/// Of so many workers one may have a clock of its own.
-const ONE_OF: usize = 10;
 
 /// What is known of telemetry for one experiment.
 pub(crate) fn health(mirror: &Mirror, id: &str, experiment: &Experiment, now: u64) -> Health {
-    let mut health = Health::default();
-    let mut newest = None;
-    let mut off = Vec::new();
-    let lately = |at: u64| now.saturating_sub(at) < LATELY_MS;
-    for worker in mirror.workers() {
-        // While the controller was away nobody could report.
-        let seen = worker.last_seen.max(mirror.loaded_at);
-        newest = newest.max(Some(seen));
-        let age = now.saturating_sub(seen);
-        let unfinished = worker.body.experiments.get(id).is_some_and(|open| !open.cells.is_empty());
-        // A bin is unfinished until it is over and its deadline has passed.
-        let patience = SILENT_MS.max(worker.said.gap.saturating_mul(SILENT_GAPS));
-        let patience = patience.saturating_add(experiment.deadline_ms).saturating_add(experiment.bin_ms);
-        if unfinished && age >= patience {
-            health.silent += u64::from(age < SILENCE_MS.saturating_add(patience));
-        } else if worker.is_live(now) {
-            health.live += 1;
-            health.stale += u64::from(worker.said.stale);
-            health.behind += u64::from(is_behind(mirror, worker, now));
-            off.extend(worker.said.clocks.get(id).filter(|said| lately(said.at)).map(|said| said.off));
-        }
-    }
-    health.newest_report_ms = newest.map(|seen| now.saturating_sub(seen));
-    health.dropped = mirror.dropped.iter().filter(|(at, _)| lately(*at)).map(|(_, count)| count).sum();
-    let own = mirror.stepped.filter(|(at, _)| lately(*at)).map_or(0, |(_, step)| step);
-    // One proxy with a clock of its own spoils its own bins alone; a tenth of them does not stay among themselves.
-    off.sort_unstable_by(|a, b| b.cmp(a));
-    let theirs = off.get(off.len() / ONE_OF).copied().unwrap_or(0);
-    health.clock_step_ms = own.max(theirs);
-    health
+    let watch = Watch {
+        now,
+        back_at: mirror.loaded_at,
+        published_at: mirror.published.as_ref().map(|(at, _)| *at),
+        own_step: mirror.stepped,
+        experiment,
+    };
+    watch.health(mirror.workers().map(|worker| heard(mirror, worker, id)), mirror.dropped.iter().copied())
 }
 
-/// Whether a worker should have the plan in force by now, and has another.
-fn is_behind(mirror: &Mirror, worker: &Worker, now: u64) -> bool {
-    let Some((at, revision)) = &mirror.published else { return false };
-    let due = at.saturating_add(PLAN_MS.max(worker.said.gap.saturating_mul(SILENT_GAPS)));
-    !worker.said.plan.is_empty() && worker.said.plan != *revision && now >= due && worker.last_seen >= due
+/// What is known of one worker.
+fn heard(mirror: &Mirror, worker: &Worker, id: &str) -> Heard {
+    let said = &worker.said;
+    let in_force = mirror.published.as_ref().map(|(_, revision)| revision);
+    Heard {
+        last_seen: worker.last_seen,
+        gap_ms: said.gap,
+        unfinished: worker.body.experiments.get(id).is_some_and(|open| !open.cells.is_empty()),
+        stale: said.stale,
+        other_plan: !said.plan.is_empty() && in_force.is_some_and(|revision| *revision != said.plan),
+        clock: said.clocks.get(id).map(|said| (said.at, said.off)),
+    }
 }
 
 #[cfg(test)]
@@ -62,7 +36,11 @@ mod tests {
     use crate::keeper::Command;
     use crate::testing::{Bench, START, cell, counts, experiment, report};
     use weir_core::report::Report;
-    use weir_engine::health::{QUIET_MS, STEP_MS};
+    use weir_engine::health::{LATELY_MS, QUIET_MS, SILENCE_MS, STEP_MS};
+
+    /// As the engine has them.
+    const SILENT_MS: u64 = 15_000;
+    const PLAN_MS: u64 = 15_000;
 
     /// A keeper with one experiment, and its id.
     fn bench() -> (Bench, String) {
@@ -166,11 +144,11 @@ mod tests {
             report.experiments[0].cells = vec![cell("v1", START + 60_000, counts(1, 1))];
         };
         say(&mut bench, 1, 1, &id, false, ahead);
-        assert_eq!(known(&mut bench).clock_step_ms, 60_000);
+        assert_eq!(known(&mut bench).clocks_off_ms, 60_000);
         (2..=10).for_each(|worker| say(&mut bench, worker, 1, &id, false, |_| ()));
-        assert!(known(&mut bench).clock_step_ms < STEP_MS, "one of ten");
+        assert!(known(&mut bench).clocks_off_ms < STEP_MS, "one of ten");
         say(&mut bench, 2, 2, &id, false, ahead);
-        assert_eq!(known(&mut bench).clock_step_ms, 60_000, "two of ten");
+        assert_eq!(known(&mut bench).clocks_off_ms, 60_000, "two of ten");
     }
 
     #[test]
@@ -179,10 +157,10 @@ mod tests {
         say(&mut bench, 1, 1, &id, false, |report| {
             report.experiments[0].cells = vec![cell("v1", START + 60_000, counts(1, 1))];
         });
-        assert_eq!(known(&mut bench).clock_step_ms, 60_000);
+        assert_eq!(known(&mut bench).clocks_off_ms, 60_000);
         bench.set_time(START + 1_000);
         say(&mut bench, 1, 2, &id, true, |_| ());
-        assert!(known(&mut bench).clock_step_ms < STEP_MS, "{:?}", known(&mut bench));
+        assert!(known(&mut bench).clocks_off_ms < STEP_MS, "{:?}", known(&mut bench));
     }
 
     #[test]
@@ -197,17 +175,20 @@ mod tests {
         bench.set_time(START + 30_000);
         // A report that was sent for half a minute until it was heard.
         say(&mut bench, 1, 1, &id, false, at(30_000));
-        assert!(known(&mut bench).clock_step_ms < STEP_MS, "{:?}", known(&mut bench));
+        assert!(known(&mut bench).clocks_off_ms < STEP_MS, "{:?}", known(&mut bench));
         bench.set_time(START + 40_000);
         say(&mut bench, 1, 2, &id, false, at(0));
-        assert!(known(&mut bench).clock_step_ms < STEP_MS, "{:?}", known(&mut bench));
+        assert!(known(&mut bench).clocks_off_ms < STEP_MS, "{:?}", known(&mut bench));
         // Another, whose counts are of a minute ago, report after report.
         say(&mut bench, 2, 1, &id, false, at(60_000));
         bench.set_time(START + 46_000);
         say(&mut bench, 2, 2, &id, false, at(55_000));
         let health = known(&mut bench);
-        assert!((STEP_MS..=71_000).contains(&health.clock_step_ms), "{health:?}");
-        assert!(health.faults().iter().any(|fault| fault.contains("a clock stepped")), "{health:?}");
+        assert!((STEP_MS..=71_000).contains(&health.clocks_off_ms), "{health:?}");
+        assert!(
+            health.faults().iter().any(|fault| fault.contains("a tenth of the workers' clocks are off by")),
+            "{health:?}"
+        );
     }
 
     #[test]
@@ -218,7 +199,7 @@ mod tests {
             report.experiments[0].cells = vec![cell("v1", START + 60_000, counts(1, 1))];
         });
         let known = bench.ask(Command::Snapshot).unwrap();
-        let steps: Vec<_> = known.iter().map(|snapshot| (snapshot.id == id, snapshot.health.clock_step_ms)).collect();
+        let steps: Vec<_> = known.iter().map(|snapshot| (snapshot.id == id, snapshot.health.clocks_off_ms)).collect();
         assert!(steps.contains(&(true, 60_000)) && steps.contains(&(false, 0)), "{steps:?}");
     }
 

@@ -17,6 +17,7 @@ use crate::ledger::OpenExperiment;
 use crate::mirror::{Claimed, ClockSaid, LIVE_MS, Live, MAX_WORKERS, Mirror, Said, Settled, Worker};
 use weir_core::report::{Acknowledgement, Cell, MAX_CELLS, Report, ReportedExperiment};
 use weir_core::settling::{self, OpenCell};
+use weir_engine::health::MAX_GAP_MS;
 
 /// How far ahead of the controller's a worker's clock may be, in milliseconds.
 const MAX_AHEAD_MS: u64 = 3_600_000;
@@ -24,8 +25,6 @@ const MAX_AHEAD_MS: u64 = 3_600_000;
 const MAX_OPEN_CELLS: usize = 4_000_000;
 /// Largest absolute value of a sum, so that no number of them adds up to infinity.
 const MAX_SUM: f64 = 1e150;
-/// The longest interval between reports that a filter can be configured to.
-const MAX_GAP_MS: u64 = 60_000;
 /// A worker's first report may be an old one, sent again and again: for so many milliseconds its age says nothing of its clock.
 const FIRST_MS: u64 = 5_000;
 /// Live workers per second of report interval: beyond so many, the interval grows.

@@ -3,13 +3,14 @@
 use crate::run::{Ending, Run};
 use crate::scenario::{Expect, Got, Scenario};
 use weir_core::duration::format_milliseconds;
+use weir_engine::decide::Action;
 use weir_engine::words::percent;
 
 /// What is not as it was expected, in sentences; none: all is.
 #[must_use]
 pub fn broken(scenario: &Scenario, run: &Run) -> Vec<String> {
     let Some(expect) = &scenario.expect else { return Vec::new() };
-    let Expect { outcome, version, rolled_back, by_ms, not_before_ms, holds, says, does, got } = expect;
+    let Expect { outcome, version, rolled_back, by_ms, not_before_ms, holds, says, does, asks, got } = expect;
     let name = |version: usize| scenario.experiment.version_name(version);
     let mut broken = Vec::new();
     if let Some(outcome) = outcome.filter(|outcome| *outcome != run.ending) {
@@ -57,8 +58,27 @@ pub fn broken(scenario: &Scenario, run: &Run) -> Vec<String> {
             broken.push(format!("it never did {action:?}"));
         }
     }
+    broken.extend(unasked(run, asks));
     got.iter().for_each(|got| broken.extend(lacks(run, got)));
     broken
+}
+
+/// What was done of these without anybody having been asked since the last time.
+fn unasked(run: &Run, asks: &[Action]) -> Option<String> {
+    let mut asked = false;
+    for decision in &run.decisions {
+        if decision.action == Action::Ask {
+            asked = true;
+        } else if asks.contains(&decision.action) && !std::mem::take(&mut asked) {
+            let at = format_milliseconds(decision.at_ms);
+            return Some(format!(
+                "nobody was asked before {:?} at {at}: {}",
+                decision.action,
+                decision.reasons.join(" ")
+            ));
+        }
+    }
+    None
 }
 
 /// What a version got that it should not have, or did not.

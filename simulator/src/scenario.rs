@@ -292,6 +292,8 @@ pub struct Expect {
     pub says: Vec<String>,
     /// What must have been done at some time.
     pub does: Vec<Action>,
+    /// What must never have been done but after a person was asked: each time anew.
+    pub asks: Vec<Action>,
     /// What some versions must have got.
     pub got: Vec<Got>,
 }

@@ -125,6 +125,9 @@ impl<'s> World<'s> {
         self.demand.lose(faults.unrecorded_at(now, self.requests.len()));
         // Whatever the controller keeps is by its own clock.
         let received = set(then, faults.controllers_clock(then));
+        if away {
+            self.controller.away(received);
+        }
         for (index, worker) in (0..count).zip(&mut self.workers) {
             let cut = away || is_away(&faults.partitions, now, index, count);
             if faults.deaths.iter().any(|death| (now..then).contains(&death.at_ms) && index < part(death.share, count))
@@ -150,12 +153,12 @@ impl<'s> World<'s> {
             if is_away(&faults.silences, now, index, count) {
                 continue;
             }
-            worker.heartbeat(received);
+            worker.heartbeat(then, received);
             if worker.has_report() {
                 if happens(&mut self.random, faults.lost_reports) {
                     self.lost_reports += 1;
                 } else {
-                    worker.deliver(&mut self.controller, received);
+                    worker.deliver(&mut self.controller, then, received);
                 }
             }
         }
@@ -176,7 +179,7 @@ impl<'s> World<'s> {
         let told = set(now, clock);
         self.controller.set_clock(clock, told);
         let (stirred, settled) = self.controller.open_counts(&self.workers, told);
-        let health = self.controller.health(&self.workers, told);
+        let health = self.controller.health(&self.scenario.experiment, &self.workers, told);
         let view = View {
             now: told,
             observations: self.controller.observations(),
@@ -202,6 +205,7 @@ impl<'s> World<'s> {
         }
         if changes {
             self.plan = Published::new(experiment, &self.state, self.seed, self.plan.serial + 1);
+            self.controller.published(told, self.plan.serial);
             // Held polls are answered at once.
             for (index, worker) in (0..self.scenario.workers).zip(&mut self.workers) {
                 if !is_away(&self.scenario.faults.partitions, now, index, self.scenario.workers) {

@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::PathBuf;
-use weir_engine::decide::{Action, Decision};
-use weir_engine::spec::Experiment;
+use weir_engine::assess::{Assessor, Depth};
+use weir_engine::decide::{Action, Decision, decide};
+use weir_engine::spec::{Approvals, Experiment};
 use weir_engine::state::{Outcome, Phase, State};
 use weir_simulator::policy::{Policy, View, Weir};
 use weir_simulator::random::{Random, seeded};
@@ -101,6 +102,55 @@ fn an_engine_that_does_nothing_comes_out_of_no_scenario_as_expected() {
     for (name, seed, broken) in broken(&[], &|_| Box::new(Idle)) {
         assert!(!broken.is_empty(), "{name}, seed {seed}: to do nothing is enough");
     }
+}
+
+/// Weir, but its breaker rests.
+#[derive(Default)]
+struct WithoutBreaker(Assessor);
+
+impl Policy for WithoutBreaker {
+    fn name(&self) -> String {
+        "without the breaker".to_owned()
+    }
+
+    fn look(&mut self, experiment: &Experiment, state: &State, view: &View<'_>) -> Decision {
+        let mut assessment = self.0.assess(experiment, state, view.observations, Depth::Decision);
+        assessment.versions.iter_mut().for_each(|version| version.doubt = None);
+        decide(experiment, state, &assessment, &view.health, view.now)
+    }
+}
+
+/// Weir, but it asks once and then does what it likes.
+#[derive(Default)]
+struct AsksOnce {
+    weir: Weir,
+    asked: bool,
+}
+
+impl Policy for AsksOnce {
+    fn name(&self) -> String {
+        "asks once".to_owned()
+    }
+
+    fn look(&mut self, experiment: &Experiment, state: &State, view: &View<'_>) -> Decision {
+        if !std::mem::replace(&mut self.asked, true) {
+            return decision(Action::Ask, "It waits for approval, of a simulated person.", state.clone(), view.now);
+        }
+        let free = Experiment { approvals: Approvals::default(), ..experiment.clone() };
+        self.weir.look(&free, state, view)
+    }
+}
+
+#[test]
+fn an_engine_whose_breaker_rests_or_that_moves_without_approval_is_found_out() {
+    let lacks = |name: &str, policy: &mut dyn Policy| {
+        let gallery = gallery();
+        let scenario = gallery.iter().find(|scenario| scenario.experiment.name == name).unwrap();
+        expect::broken(scenario, &simulate(scenario, policy, scenario.seed, Watching::Words))
+    };
+    assert_eq!(lacks("broken", &mut WithoutBreaker::default()), ["it never did Trip"]);
+    let found = lacks("approvals", &mut AsksOnce::default());
+    assert!(found.len() == 1 && found[0].starts_with("nobody was asked before Shift at "), "{found:?}");
 }
 
 #[test]

@@ -146,13 +146,14 @@ fn held(run: &Run, from_ms: u64, until_ms: u64) -> String {
 #[test]
 fn a_step_of_the_controllers_clock_holds_the_weights_either_way_and_then_it_goes_on() {
     // Set back, it is behind every worker's, and they hold the weights until it is right again.
-    for (steps, until_ms) in
-        [("{at: 60s, forward: 20s}", 180_000), ("{at: 60s, back: 20s}, {at: 10m, forward: 20s}", 720_000)]
-    {
+    for (steps, until_ms, way) in [
+        ("{at: 60s, forward: 20s}", 180_000, "forward"),
+        ("{at: 60s, back: 20s}, {at: 10m, forward: 20s}", 720_000, "back"),
+    ] {
         let scenario = canary(&format!("traffic: 100/s\nfaults: {{clockSteps: [{steps}]}}\n"));
         let run = simulate(&scenario, &mut Weir::in_words(), 1, Watching::Everything);
         let said = held(&run, 60_000, until_ms);
-        assert!(said.contains("a clock stepped by 20 s"), "{steps}: {said}");
+        assert!(said.contains(&format!("the controller's clock was set {way} by 20 s")), "{steps}: {said}");
         assert_eq!((run.ending, run.version), (Ending::Promoted, 1), "{steps}");
         let settled: u64 = run.versions.iter().map(|version| version.settled.assigned).sum();
         assert!(run.requests - settled < 100 * 60, "{steps}: nothing is counted twice or lost");
@@ -166,7 +167,7 @@ fn workers_with_a_clock_of_their_own_hold_the_weights_unless_they_are_few() {
             format!("traffic: 100/s\nduration: 2h\nworkers: 20\nfaults: {{clocks: [{{share: {share}, {way}}}]}}\n")
         };
         let half = simulate(&canary(&faults("50%")), &mut Weir::in_words(), 1, Watching::Everything);
-        assert!(held(&half, 0, 7_200_000).contains("a clock stepped by"), "{way}: {half:?}");
+        assert!(held(&half, 0, 7_200_000).contains("a tenth of the workers' clocks are off by"), "{way}: {half:?}");
         let few = simulate(&canary(&faults("5%")), &mut Weir::in_words(), 1, Watching::Everything);
         assert_eq!(few.ending, Ending::Promoted, "{way}: one of twenty");
     }

@@ -185,6 +185,7 @@ impl Order<'_> {
     /// The next state, with what this look had the evidence for; nothing waits for approval any more.
     fn next(&self) -> State {
         let mut next = decide::remember(self.state, self.assessment);
+        decide::set_right(&mut next, self.health);
         next.awaited = None;
         next
     }

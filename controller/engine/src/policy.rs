@@ -89,6 +89,8 @@ pub fn step_towards(
         return current.to_vec();
     }
     let scale = f64::from(TOTAL_WEIGHT);
+    // On the lattice from the start: of a floor between two of its weights no version would ever get more than the lower one.
+    let floor = floor.next_multiple_of(LATTICE);
     let floors: Vec<u32> = open.iter().map(|open| if *open { floor } else { 0 }).collect();
     let reserved: f64 = floors.iter().map(|floor| f64::from(*floor)).sum::<f64>().min(scale);
     // The floors first, the rest by the target.
@@ -129,8 +131,7 @@ fn round_to(shares: &[f64], lattice: u32, floors: &[u32], baseline: usize) -> Ve
         let steps = share / sum * f64::from(TOTAL_WEIGHT) / f64::from(lattice);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0 to TOTAL_WEIGHT")]
         let whole = (steps + 1e-9).floor() as u32 * lattice;
-        // A floor that is not on the lattice rounds up, so that a version never falls below it.
-        *weight = if *share > 0.0 { whole.max(floor.div_ceil(lattice) * lattice) } else { 0 };
+        *weight = if *share > 0.0 { whole.max(*floor) } else { 0 };
         remainders.push((steps - f64::from(whole / lattice), version));
     }
     remainders.sort_by(|(a, v), (b, w)| {
@@ -191,6 +192,19 @@ mod tests {
                 assert_eq!(weights.iter().sum::<u32>(), TOTAL_WEIGHT);
                 assert!(weights.iter().all(|weight| *weight >= floor), "{versions} {floor}: {weights:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_floor_between_two_weights_of_the_lattice_is_reached_from_below() {
+        for (mut weights, target, reached) in [
+            (vec![9_800, 200], vec![1.0, 0.0], vec![9_700, 300]),
+            (vec![9_700, 200, 100], vec![1.0, 0.0, 0.0], vec![9_400, 300, 300]),
+        ] {
+            for _ in 0..10 {
+                weights = step_towards(&weights, &target, &vec![true; target.len()], 250, 2_000, 0);
+            }
+            assert_eq!(weights, reached);
         }
     }
 

@@ -23,7 +23,8 @@ pub struct State {
     /// Per gate (the objectives, then the guardrails) and version, the verdicts that fired: a gate that has fired stays fired.
     pub latched: Vec<Vec<Verdict>>,
     /// Whether exposures were found not to follow the weights (card E); stays so, for what was counted meanwhile is spoilt. From then on
-    /// weights stay, nobody is promoted, and no guardrail finds a violation: an objective, which compares with nobody, still may.
+    /// weights stay but for the breaker, nobody is promoted, and no guardrail finds a violation: an objective, which compares with nobody,
+    /// still may.
     #[serde(default)]
     pub sample_ratio_broken: bool,
     /// Variances at which evidence about real rewards is tightest (card H), each fixed when its pair first had enough.
@@ -43,6 +44,12 @@ pub struct State {
     /// Since when it runs, in Unix milliseconds; `None`: since it started.
     #[serde(default)]
     pub running_since: Option<u64>,
+    /// Since when, the longest duration being over, telemetry cannot answer, in Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blind_since: Option<u64>,
+    /// Which step of the controller's clock was last taken out of the time it ran: when it was seen, in Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_step_at: Option<u64>,
     /// What waits for a person's approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaited: Option<Proposal>,
@@ -85,7 +92,7 @@ pub enum Step {
 pub struct Trip {
     /// The version, by index.
     pub version: usize,
-    /// Unix milliseconds.
+    /// Unix milliseconds; moved on by a step forward of the controller's clock, so that its age is what has really passed.
     pub at: u64,
     /// The epoch that was in force: its counts and those of earlier ones are the doubt, and never trip the breaker again.
     pub epoch: u32,
@@ -294,6 +301,8 @@ impl State {
             split: None,
             ran_ms: 0,
             running_since: None,
+            blind_since: None,
+            clock_step_at: None,
             awaited: None,
             trips: Vec::new(),
         }

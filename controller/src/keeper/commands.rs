@@ -2,7 +2,7 @@
 
 use super::{Answer, Command, ExperimentView, Keeper, Reply};
 use crate::explain::Basis;
-use crate::health::{LATELY_MS, health};
+use crate::health::health;
 use crate::ingest::{Reason, Refused, ingest, needs_room};
 use crate::ledger::{DecisionRow, Ledger, LedgerError, Told, action_name};
 use crate::mirror::{Live, Mirror};
@@ -12,7 +12,7 @@ use weir_core::plan::InvalidPlan;
 use weir_core::report::{Acknowledgement, Report};
 use weir_engine::assess::Assessment;
 use weir_engine::decide::{Action, Decision};
-use weir_engine::health::Health;
+use weir_engine::health::{ClockStep, Health, LATELY_MS};
 use weir_engine::journal::{CellCounts, Entry, Event, Observed, Trace, trace, unsettled};
 use weir_engine::spec::{Experiment, TOTAL_WEIGHT};
 use weir_engine::state::{Observations, State};
@@ -197,7 +197,7 @@ impl Keeper {
         self.count();
         if let Some(step) = self.clock.step() {
             tracing::warn!(milliseconds = step, "the clock stepped; weights stay for a while");
-            self.mirror.stepped = Some((now, step));
+            self.mirror.stepped = Some(ClockStep { at: now, forward_ms: step });
         }
         self.mirror.dropped.retain(|(at, _)| now.saturating_sub(*at) < LATELY_MS);
         if now.saturating_sub(self.housekept_at) >= HOUSEKEEP_EVERY_MS {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use weir_core::plan::PlannedExperiment;
 use weir_core::report::Counts;
 use weir_engine::assess::Assessment;
+use weir_engine::health::ClockStep;
 use weir_engine::journal::{CellCounts, Observed, growth};
 use weir_engine::overlap::rank;
 use weir_engine::planning::planned;
@@ -46,8 +47,8 @@ pub(crate) struct Mirror {
     pub(crate) dropped: VecDeque<(u64, u64)>,
     /// When the plan in force was published, and its revision.
     pub(crate) published: Option<(u64, String)>,
-    /// When the controller's clock stepped last, and by how many milliseconds.
-    pub(crate) stepped: Option<(u64, u64)>,
+    /// How the controller's clock was set last.
+    pub(crate) stepped: Option<ClockStep>,
     /// Unsettled cells of all workers.
     open_cells: usize,
     /// No worker that was forgotten reported a bin that begins at or after this.

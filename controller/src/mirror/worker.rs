@@ -3,9 +3,7 @@
 use crate::ledger::WorkerBody;
 use std::collections::BTreeMap;
 
-/// A worker is live when it reported within this many milliseconds: more than the longest interval between reports that a
-/// fleet of [`super::MAX_WORKERS`] is asked for.
-pub(crate) const LIVE_MS: u64 = 120_000;
+pub(crate) use weir_engine::health::LIVE_MS;
 
 /// A worker's node and incarnation.
 pub(crate) type WorkerKey = (String, String);

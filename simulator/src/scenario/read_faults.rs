@@ -7,13 +7,14 @@ use weir_engine::decide::Action;
 use weir_engine::document::place::{Fields, Place, nearest, shown};
 
 /// What a scenario may expect to be done.
-const ACTIONS: [(&str, Action); 6] = [
+const ACTIONS: [(&str, Action); 7] = [
     ("shift", Action::Shift),
     ("ask", Action::Ask),
     ("pause", Action::Pause),
     ("trip", Action::Trip),
     ("release", Action::Release),
     ("renew", Action::Renew),
+    ("promote", Action::Promote),
 ];
 
 pub(super) fn faults(place: &Place<'_>, names: Option<&[&str]>, end: u64, problems: &mut Problems) -> Option<Faults> {
@@ -117,7 +118,7 @@ fn version_of(place: &Place<'_>, names: Option<&[&str]>, problems: &mut Problems
 }
 
 pub(super) fn expect(place: &Place<'_>, names: Option<&[&str]>, end: u64, problems: &mut Problems) -> Option<Expect> {
-    let known = ["outcome", "version", "rolledBack", "by", "notBefore", "holds", "says", "does", "got"];
+    let known = ["outcome", "version", "rolledBack", "by", "notBefore", "holds", "says", "does", "asks", "got"];
     let fields = place.fields(&known, "what must come out, as `{outcome: promoted, version: v2}`", problems)?;
     let outcome = fields.get("outcome").map_or(Some(None), |place| place.word(&Ending::WORDS, problems).map(Some));
     let index = |place: &Place<'_>, problems: &mut Problems| version_of(place, names, problems);
@@ -137,6 +138,7 @@ pub(super) fn expect(place: &Place<'_>, names: Option<&[&str]>, end: u64, proble
     let says = list_of(&fields, "says", "a list such as `[\"waits for approval\"]`", problems, words);
     let action = |place: &Place<'_>, problems: &mut Problems| place.word(&ACTIONS, problems);
     let does = list_of(&fields, "does", "a list such as `[trip, release]`", problems, action);
+    let asks = list_of(&fields, "asks", "a list such as `[shift, promote]`", problems, action);
     let asked = "a list such as `[{version: v2, least: 9%, most: 11%}]`";
     let got = list_of(&fields, "got", asked, problems, |place, problems| {
         let known = ["version", "least", "most", "requests", "settled"];
@@ -158,6 +160,7 @@ pub(super) fn expect(place: &Place<'_>, names: Option<&[&str]>, end: u64, proble
         holds: holds?,
         says: says?,
         does: does?,
+        asks: asks?,
         got: got?,
     })
 }

@@ -5,16 +5,9 @@ use crate::scenario::TICK_MS;
 use weir_core::report::{Counts, ReportedExperiment};
 use weir_core::settling::{self, OpenCell};
 use weir_engine::cells::{Cell, Tally};
-use weir_engine::health::{Health, QUIET_MS, SILENCE_MS};
+use weir_engine::health::{ClockStep, Health, Heard, LIVE_MS, MAX_GAP_MS, SILENCE_MS, Watch};
 use weir_engine::spec::Experiment;
 use weir_engine::state::{EpochCounts, Observations};
-
-/// A worker is live when it reported within so many milliseconds, as in the controller.
-const LIVE_MS: u64 = 120_000;
-/// That a clock stepped matters for so many milliseconds, as in the controller.
-const LATELY_MS: u64 = 120_000;
-/// Of so many workers one may have a clock of its own, as in the controller.
-const ONE_OF: usize = 10;
 
 /// A report is so long on its way, and made as often.
 const REPORT_MS: u64 = 2 * TICK_MS;
@@ -25,8 +18,22 @@ pub(crate) struct Open {
     /// Cells whose bin is not final yet.
     cells: Vec<OpenCell>,
     pub(crate) last_seen: u64,
-    /// By how many milliseconds the newest bin of the last report cannot be: it begins later than now, or is long over.
-    off_ms: u64,
+    /// Milliseconds between its last two reports; 0 before the second.
+    gap_ms: u64,
+    /// What its last report says of its plan: whether that is stale, and its serial.
+    stale: bool,
+    plan: Option<u32>,
+    /// When its last report with counts came, and by how many milliseconds its newest bin cannot be: it begins later than then, or was
+    /// long over.
+    clock: Option<(u64, u64)>,
+}
+
+impl Open {
+    /// A report came, of a worker with this plan.
+    pub(crate) fn hear(&mut self, now: u64, plan: Option<u32>, stale: bool) {
+        self.gap_ms = if self.last_seen > 0 { now.saturating_sub(self.last_seen).min(MAX_GAP_MS) } else { 0 };
+        (self.last_seen, self.plan, self.stale) = (now, plan, stale);
+    }
 }
 
 /// Settled and open counts.
@@ -42,12 +49,16 @@ pub(crate) struct Controller {
     settled: bool,
     /// What was open of workers that died.
     buried: Vec<Open>,
-    /// When exposures found no room last, and how many then.
-    dropped: Option<(u64, u64)>,
+    /// When exposures found no room, and how many then.
+    dropped: Vec<(u64, u64)>,
     /// By how much the clock here is ahead.
     clock: i64,
-    /// When the clock here was set last, and by how much.
-    stepped: Option<(u64, u64)>,
+    /// How the clock here was set last.
+    stepped: Option<ClockStep>,
+    /// When it was away last.
+    back_at: u64,
+    /// When the plan in force was published, and its serial.
+    published: Option<(u64, u32)>,
     /// A report's newest bin is at most so old.
     bin_and_deadline_ms: u64,
 }
@@ -62,19 +73,31 @@ impl Controller {
             stirred: false,
             settled: false,
             buried: Vec::new(),
-            dropped: None,
+            dropped: Vec::new(),
             clock: 0,
             stepped: None,
+            back_at: 0,
+            published: None,
             bin_and_deadline_ms: experiment.bin_ms + experiment.deadline_ms,
         }
     }
 
     /// The clock here is ahead by so much: if somebody has set it since, that is seen.
     pub(crate) fn set_clock(&mut self, ahead_ms: i64, now: u64) {
-        let step = ahead_ms.abs_diff(std::mem::replace(&mut self.clock, ahead_ms));
-        if step > 0 {
-            self.stepped = Some((now, step));
+        let forward_ms = ahead_ms - std::mem::replace(&mut self.clock, ahead_ms);
+        if forward_ms != 0 {
+            self.stepped = Some(ClockStep { at: now, forward_ms });
         }
+    }
+
+    /// It is away: nobody can report.
+    pub(crate) fn away(&mut self, now: u64) {
+        self.back_at = now;
+    }
+
+    /// Another plan is in force.
+    pub(crate) fn published(&mut self, now: u64, serial: u32) {
+        self.published = Some((now, serial));
     }
 
     pub(crate) fn observations(&self) -> &Observations {
@@ -93,34 +116,34 @@ impl Controller {
     /// Exposures of a worker found no room.
     pub(crate) fn dropped(&mut self, now: u64, count: u64) {
         if count > 0 {
-            self.dropped = Some((now, count));
+            self.dropped.push((now, count));
         }
     }
 
-    /// What is known of telemetry.
-    pub(crate) fn health(&mut self, workers: &[Worker], now: u64) -> Health {
-        self.buried.retain(|open| now.saturating_sub(open.last_seen) < SILENCE_MS);
-        let all = || workers.iter().map(|worker| &worker.open).chain(&self.buried).filter(|open| open.last_seen > 0);
-        let age = |open: &Open| now.saturating_sub(open.last_seen);
-        let count = |found: &dyn Fn(&Open) -> bool| all().filter(|open| found(open)).count() as u64;
-        Health {
-            live: count(&|open| age(open) < QUIET_MS),
-            silent: count(&|open| (QUIET_MS..SILENCE_MS).contains(&age(open)) && !open.cells.is_empty()),
-            newest_report_ms: all().map(age).min(),
-            clock_step_ms: self.clock_step(workers, now),
-            dropped: self.dropped.filter(|(at, _)| now.saturating_sub(*at) < QUIET_MS).map_or(0, |(_, count)| count),
-            ..Health::default()
-        }
-    }
-
-    /// The largest step of a clock: of the one here lately, or of what a tenth of the workers are off by.
-    fn clock_step(&self, workers: &[Worker], now: u64) -> u64 {
-        let own = self.stepped.filter(|(at, _)| now.saturating_sub(*at) < LATELY_MS).map_or(0, |(_, step)| step);
-        let live =
-            workers.iter().map(|worker| &worker.open).filter(|open| now.saturating_sub(open.last_seen) < LIVE_MS);
-        let mut off: Vec<u64> = live.map(|open| open.off_ms).collect();
-        off.sort_unstable_by(|a, b| b.cmp(a));
-        own.max(off.get(off.len() / ONE_OF).copied().unwrap_or(0))
+    /// What is known of telemetry, as the controller of production finds it out.
+    pub(crate) fn health(&mut self, experiment: &Experiment, workers: &[Worker], now: u64) -> Health {
+        let watch = Watch {
+            now,
+            back_at: self.back_at,
+            published_at: self.published.map(|(at, _)| at),
+            own_step: self.stepped,
+            experiment,
+        };
+        // Who fell silent longer ago is taken for gone.
+        let gone = SILENCE_MS.saturating_mul(2).saturating_add(self.bin_and_deadline_ms);
+        self.buried.retain(|open| now.saturating_sub(open.last_seen) < gone);
+        self.dropped.retain(|(at, _)| watch.lately(*at));
+        let in_force = self.published.map(|(_, serial)| serial);
+        let heard = |open: &Open| Heard {
+            last_seen: open.last_seen,
+            gap_ms: open.gap_ms,
+            unfinished: !open.cells.is_empty(),
+            stale: open.stale,
+            other_plan: in_force.is_some() && open.plan.is_some() && open.plan != in_force,
+            clock: open.clock,
+        };
+        let all = workers.iter().map(|worker| &worker.open).chain(&self.buried).filter(|open| open.last_seen > 0);
+        watch.health(all.map(heard), self.dropped.iter().copied())
     }
 
     /// What has settled of a version.
@@ -134,11 +157,10 @@ impl Controller {
 
     /// Takes a report of a worker.
     pub(crate) fn take(&mut self, open: &mut Open, report: ReportedExperiment, now: u64) {
-        open.last_seen = now;
         self.stirred = true;
         if let Some(newest) = report.cells.iter().map(|cell| cell.bin).max() {
             let behind = now.saturating_sub(newest.saturating_add(self.bin_and_deadline_ms + REPORT_MS));
-            open.off_ms = newest.saturating_sub(now).max(behind);
+            open.clock = Some((now, newest.saturating_sub(now).max(behind)));
         }
         for cell in report.cells {
             let Some(version) = self.names.iter().position(|name| *name == cell.version) else { continue };

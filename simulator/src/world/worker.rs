@@ -85,18 +85,24 @@ impl Worker {
         self.outbox.is_some()
     }
 
-    /// Its report arrives and is acknowledged.
-    pub(crate) fn deliver(&mut self, controller: &mut Controller, now: u64) {
+    /// Its report arrives and is acknowledged; at a time, and what the controller's clock shows then.
+    pub(crate) fn deliver(&mut self, controller: &mut Controller, now: u64, received: u64) {
+        self.heard(now, received);
         for report in self.outbox.take().into_iter().flatten() {
-            controller.take(&mut self.open, report, now);
+            controller.take(&mut self.open, report, received);
         }
     }
 
     /// Silence for ten intervals ends with an empty report, as the filter's sender has it.
-    pub(crate) fn heartbeat(&mut self, now: u64) {
-        if self.outbox.is_none() && self.open.last_seen > 0 && now >= self.open.last_seen + 10 * TICK_MS {
-            self.open.last_seen = now;
+    pub(crate) fn heartbeat(&mut self, now: u64, received: u64) {
+        if self.outbox.is_none() && self.open.last_seen > 0 && received >= self.open.last_seen + 10 * TICK_MS {
+            self.heard(now, received);
         }
+    }
+
+    fn heard(&mut self, now: u64, received: u64) {
+        let stale = self.is_stale(now);
+        self.open.hear(received, self.plan.as_ref().map(|plan| plan.serial), stale);
     }
 
     /// A valid answer to its question for a plan.

@@ -19,8 +19,8 @@ use crate::state::{Frozen, Observations, PairUnits, State, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// What follows where exposures do not follow the weights, while an experiment runs.
-pub(crate) const SAMPLE_RATIO_ADVICE: &str = "nobody is promoted, weights stay, and only an objective, which compares with nobody, still \
-                                             rolls back; find the cause, then apply the experiment under a new name";
+pub(crate) const SAMPLE_RATIO_ADVICE: &str = "nobody is promoted, weights stay unless the breaker pauses a version, and only an objective, \
+                                             which compares with nobody, still rolls back; find the cause, then apply the experiment under a new name";
 
 /// What is believed and what is evident of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use super::{Action, Look, is_violated, ladder, winner};
 use crate::assess::Assessment;
+use crate::breaker::Doubt;
 use crate::spec::{Experiment, Strategy};
 use crate::state::{Proposal, State, Step};
 
@@ -13,9 +14,8 @@ impl Look<'_> {
                 version == wanted
             }
             // A bandit wants something else at every look: the first proposal stands until its epoch ends.
-            (Some(Proposal { step: Step::Weights { rung, .. }, .. }), Step::Weights { rung: wanted, .. }) => {
-                rung == wanted
-            }
+            (Some(Proposal { step: Step::Weights { .. }, .. }), Step::Weights { .. }) if self.is_bandit() => true,
+            (Some(Proposal { step: proposed @ Step::Weights { .. }, .. }), wanted) => proposed == wanted,
             _ => false,
         };
         let first = !same;
@@ -40,6 +40,14 @@ pub(crate) fn no_longer(
     let candidates = || assessment.versions.iter().filter(|version| !version.baseline && !version.out);
     if let Some(version) = candidates().find(|version| is_violated(version)) {
         return Some(format!("{} breaks its limits", version.name));
+    }
+    let doubted = candidates().find(|version| version.doubt.as_ref().is_some_and(Doubt::trips));
+    if let Some((version, doubt)) = doubted.and_then(|version| Some((version, version.doubt?))) {
+        let Doubt { failed, exposures, .. } = doubt;
+        let name = &version.name;
+        return Some(format!(
+            "the breaker doubts {name}: {failed} of {exposures} exposures that have not settled failed"
+        ));
     }
     match step {
         Step::Promotion { version } => (winner::winner(experiment, state, assessment) != Some(*version))

@@ -23,7 +23,7 @@ impl Look<'_> {
         Some(if tripped { Action::Trip } else { Action::Release })
     }
 
-    fn trip(&mut self) -> bool {
+    pub(super) fn trip(&mut self) -> bool {
         let Some(epoch) = self.next.epoch().map(|epoch| epoch.epoch) else { return false };
         let mut tripped = false;
         for (index, version) in self.assessment.versions.iter().enumerate() {
@@ -36,9 +36,14 @@ impl Look<'_> {
             self.next.awaited = None;
             self.next.trips.retain(|trip| trip.version != index);
             self.next.trips.push(Trip { version: index, at: self.now, epoch, open: true });
+            let then = if self.next.sample_ratio_broken {
+                "it stays so, for nothing can be compared while exposures do not follow the weights"
+            } else {
+                "settled counts will roll it back or let it go"
+            };
             self.reasons.push(format!(
                 "The breaker pauses {}: {} of {} exposures that have not settled failed already, where {} would be tolerated. \
-                 That is no verdict; settled counts will roll it back or let it go.",
+                 That is no verdict; {then}.",
                 version.name,
                 doubt.failed,
                 doubt.exposures,
@@ -59,6 +64,8 @@ impl Look<'_> {
             if settled {
                 trip.open = false;
                 released = true;
+                // It was proposed for weights in which somebody was held.
+                self.next.awaited = None;
                 self.reasons.push(format!(
                     "The breaker lets {} go: what it doubted has settled, and is not evidence that a limit is broken.",
                     self.experiment.version_name(trip.version)

@@ -12,7 +12,8 @@ use crate::words::{count, duration, weight};
 ///
 /// A pending experiment begins anew; of one that is paused the weights stay. Otherwise, by strategy:
 /// - a canary keeps the highest new rung whose weight is not above that of its old one, and climbs from there by evidence;
-/// - an A/B test gets its new weights in a new epoch, or, where the old or the new document asks for approval of steps, proposes them;
+/// - an A/B test gets its new weights in a new epoch, or, where the old or the new document asks for approval of steps, or an earlier
+///   edit still waits for it, proposes them: at once, or when the breaker holds nobody any more;
 /// - a bandit keeps its weights, and its next move heeds the new bounds.
 ///
 /// # Errors
@@ -41,12 +42,14 @@ pub fn edited(was: &Experiment, wanted: &Experiment, state: &State, now: u64) ->
         }
         (Strategy::Ab { weights: before }, Strategy::Ab { weights: split }) if before != split => {
             let in_force = state.split.as_ref().unwrap_or(before);
-            let asks = was.approvals.step || wanted.approvals.step;
+            let asks = was.approvals.step || wanted.approvals.step || state.split.is_some();
             next.split = Some(in_force.clone()).filter(|in_force| asks && in_force != split);
             if state.is_running() {
                 weights = standing_weights(wanted, &next);
                 let proposed = breaking::lowered(wanted, &next, split);
-                if next.split.is_some() && proposed != weights {
+                if next.split.is_some() && next.trips.iter().any(|trip| trip.open) {
+                    reasons.push("The new weights are proposed for approval when the breaker holds nobody.".to_owned());
+                } else if next.split.is_some() && proposed != weights {
                     reasons.push(format!("It waits for approval: {}.", moves(wanted, &weights, &proposed)));
                     let step = Step::Weights { weights: proposed, rung: next.rung };
                     next.awaited = Some(Proposal { since: now, step });
@@ -71,12 +74,19 @@ pub fn edited(was: &Experiment, wanted: &Experiment, state: &State, now: u64) ->
 }
 
 impl Look<'_> {
-    /// An A/B test's weights after an edit that waited for approval.
+    /// An A/B test's weights after an edit that waits for approval. That it waits is forgotten only where nothing is left to approve:
+    /// weights in force may be those of the document because a version is held or out, and say nothing about the split.
     pub(super) fn split(&mut self, weights: &[u32]) -> Option<(Vec<u32>, usize)> {
-        self.next.split.as_ref()?;
+        let in_force = self.next.split.as_ref()?;
+        if in_force.as_slice() == weights {
+            self.next.split = None;
+            return None;
+        }
+        if self.next.trips.iter().any(|trip| trip.open) {
+            return None;
+        }
         let wanted = breaking::lowered(self.experiment, &self.next, weights);
         if wanted.as_slice() == self.next.weights() {
-            self.next.split = None;
             return None;
         }
         let moves = moves(self.experiment, self.next.weights(), &wanted);

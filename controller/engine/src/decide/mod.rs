@@ -1,7 +1,7 @@
 //! What to do: evidence decides, policy moves the rest, doubt holds.
 //!
 //! `ladder` and `bandit` say which weights a strategy wants, `approval` lets a person have the last word, `breaking` is what
-//! the breaker does, `edit` what a changed document means, `reasons` says it in sentences. What people command is [`crate::command`]'s.
+//! the breaker does, `edit` what a changed document means, `time` what it means that time passes, `reasons` says it in sentences. What people command is [`crate::command`]'s.
 
 mod approval;
 mod bandit;
@@ -9,6 +9,7 @@ mod breaking;
 mod edit;
 mod ladder;
 mod reasons;
+mod time;
 mod winner;
 
 pub(crate) use approval::no_longer;
@@ -16,11 +17,13 @@ pub(crate) use breaking::rolled_back;
 pub use edit::{changes, edited};
 pub(crate) use ladder::part as part_of_ladder;
 pub(crate) use reasons::{broken, moves};
+pub(crate) use time::set_right;
+use time::went_back;
 
 use crate::assess::{Assessment, VersionAssessment};
 use crate::health::Health;
 use crate::policy;
-use crate::spec::{Experiment, OnTimeout, Strategy};
+use crate::spec::{Experiment, Strategy};
 use crate::state::{Cause, Epoch, Outcome, Phase, State, Step, Verdict};
 use serde::{Deserialize, Serialize};
 
@@ -116,7 +119,8 @@ pub fn decide(experiment: &Experiment, state: &State, assessment: &Assessment, h
         }
         Phase::Running | Phase::Paused { .. } => {}
     }
-    let next = remember(state, assessment);
+    let mut next = remember(state, assessment);
+    set_right(&mut next, health);
     let mut look = Look { experiment, assessment, now, next, reasons: Vec::new() };
     let action = look.act(health);
     let Look { next, reasons, .. } = look;
@@ -132,11 +136,6 @@ pub(crate) fn faults(state: &State, health: &Health, now: u64) -> Vec<String> {
     faults
 }
 
-/// Whether the epoch in force began in the future.
-fn went_back(state: &State, now: u64) -> bool {
-    state.epoch().is_some_and(|epoch| now < epoch.began_at)
-}
-
 impl Look<'_> {
     fn act(&mut self, health: &Health) -> Action {
         if let Some(action) = self.roll_back() {
@@ -147,20 +146,24 @@ impl Look<'_> {
             return self.renew();
         }
         let faults = faults(&self.next, health, self.now);
-        if !faults.is_empty() {
-            self.reasons.push(format!("Weights stay: {}. Lost telemetry is not evidence.", faults.join("; ")));
-        }
         if self.next.sample_ratio_broken {
             // Nothing that was proposed is warranted any more.
             self.next.awaited = None;
-            self.reasons.push("Exposures do not follow the weights: weights stay until the cause is found.".to_owned());
         }
-        if !self.reasons.is_empty() {
+        if !faults.is_empty() {
+            self.reasons.push(format!("Weights stay: {}. Lost telemetry is not evidence.", faults.join("; ")));
+            if self.next.sample_ratio_broken {
+                self.reasons.push(reasons::incomparable(self.experiment, &self.next));
+            }
             // A clock that stepped measures no duration, and begins no epoch.
             if went_back(&self.next, self.now) || health.clock_stepped() {
                 return Action::Hold;
             }
             return self.time_out_blind().unwrap_or_else(|| self.renew());
+        }
+        self.next.blind_since = None;
+        if self.next.sample_ratio_broken {
+            return self.hold_incomparable();
         }
         if let Some(action) = self.trip_or_release() {
             return action;
@@ -204,48 +207,18 @@ impl Look<'_> {
         Action::Promote
     }
 
-    /// Whether the longest duration has passed.
-    fn is_over(&self) -> bool {
-        self.next.ran(self.now) >= self.experiment.max_duration_ms
-    }
-
-    /// The end of time where nothing may rest on what was seen: a person decides, whatever the experiment says of time-outs. On a
-    /// promotion that waits for approval time does not run out.
-    fn time_out_blind(&mut self) -> Option<Action> {
-        let waits = self.next.awaited.as_ref().is_some_and(|awaited| matches!(awaited.step, Step::Promotion { .. }));
-        if waits || !self.is_over() {
-            return None;
+    /// While exposures do not follow the weights, and that alone is wrong: doubt may still take traffic away, and time still runs out.
+    /// Neither claims anything about a version. What the breaker holds it does not let go: counts that settle cannot clear it.
+    fn hold_incomparable(&mut self) -> Action {
+        if self.trip() {
+            let weights = standing_weights(self.experiment, &self.next);
+            self.begin_epoch(weights);
+            return Action::Trip;
         }
-        self.reasons.push(
-            "The longest duration has passed meanwhile: it pauses, since nothing can be concluded from what is seen now."
-                .to_owned(),
-        );
-        self.reasons.push(reasons::paused(self.experiment, Cause::Timeout));
-        pause(&mut self.next, Cause::Timeout, self.now);
-        Some(Action::Pause)
-    }
-
-    fn time_out(&mut self) -> Option<Action> {
-        if !self.is_over() {
-            return None;
-        }
-        let baseline = self.experiment.baseline;
-        match self.experiment.on_timeout {
-            OnTimeout::RollBack => {
-                let name = self.experiment.version_name(baseline);
-                self.reasons.push(format!(
-                    "The longest duration has passed without enough evidence: all traffic goes back to {name}."
-                ));
-                conclude(&mut self.next, Outcome::Inconclusive, baseline, self.now);
-                Some(Action::Conclude)
-            }
-            OnTimeout::Pause => {
-                self.reasons.push("The longest duration has passed without enough evidence.".to_owned());
-                self.reasons.push(reasons::paused(self.experiment, Cause::Timeout));
-                pause(&mut self.next, Cause::Timeout, self.now);
-                Some(Action::Pause)
-            }
-        }
+        self.time_out().unwrap_or_else(|| {
+            self.reasons.push(reasons::incomparable(self.experiment, &self.next));
+            self.renew()
+        })
     }
 
     fn shift(&mut self) -> Action {
@@ -255,7 +228,8 @@ impl Look<'_> {
             Strategy::Canary { steps } => ladder::climb(self, steps),
         };
         match wanted.filter(|(weights, _)| weights.as_slice() != self.next.weights()) {
-            Some((weights, rung)) if self.experiment.approvals.step => {
+            // What an edit left to be approved is, also where it did away with approvals.
+            Some((weights, rung)) if self.experiment.approvals.step || self.next.split.is_some() => {
                 return self.ask(Step::Weights { weights, rung });
             }
             Some((weights, rung)) => {
@@ -352,6 +326,7 @@ pub(crate) fn pause(next: &mut State, cause: Cause, now: u64) {
     next.ran_ms = next.ran(now);
     next.phase = Phase::Paused { since: now, cause };
     next.awaited = None;
+    next.blind_since = None;
 }
 
 /// The weights that the strategy has now, by itself: a canary's at its rung, an A/B test's split, a bandit's as they are; without
@@ -384,6 +359,7 @@ pub(crate) fn nobody_is_left(experiment: &Experiment, state: &State) -> bool {
 pub(crate) fn conclude(next: &mut State, outcome: Outcome, version: usize, now: u64) {
     next.ran_ms = next.ran(now);
     next.awaited = None;
+    next.blind_since = None;
     next.trips.iter_mut().for_each(|trip| trip.open = false);
     next.phase = Phase::Concluded { outcome, version, at: now };
 }

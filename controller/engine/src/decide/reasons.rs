@@ -100,6 +100,16 @@ pub(super) fn paused(experiment: &Experiment, cause: Cause) -> String {
     format!("{why} {} is counted on; only evidence of a violation still moves traffic.", experiment.name)
 }
 
+/// That exposures do not follow the weights, and whom the breaker holds.
+pub(super) fn incomparable(experiment: &Experiment, state: &State) -> String {
+    let mut said = "Exposures do not follow the weights: weights stay until the cause is found.".to_owned();
+    for trip in state.trips.iter().filter(|trip| trip.open) {
+        let name = experiment.version_name(trip.version);
+        said.push_str(&format!(" The breaker holds {name}, for counts that settle cannot clear it now."));
+    }
+    said
+}
+
 /// What a verdict or a promotion still waits for.
 pub(super) fn missing(experiment: &Experiment, state: &State, assessment: &Assessment) -> Vec<String> {
     if assessment.settled_exposures == 0 {

@@ -60,6 +60,8 @@ fn changed(before: Option<&State>, after: &State) -> BTreeMap<String, String> {
         split,
         ran_ms,
         running_since,
+        blind_since,
+        clock_step_at,
         awaited,
         trips,
     } = after;
@@ -82,12 +84,22 @@ fn changed(before: Option<&State>, after: &State) -> BTreeMap<String, String> {
         frozen,
         units,
         rung,
-        split,
         ran_ms,
         running_since,
         awaited,
         trips
     );
+    // What states did not have at first: where it is nothing, journals from before do not speak of it.
+    macro_rules! compare_later {
+        ($($field:ident),*) => {
+            $(part(
+                stringify!($field),
+                before.map_or($field.is_none(), |before| before.$field == *$field),
+                &|| fingerprint($field),
+            );)*
+        };
+    }
+    compare_later!(split, blind_since, clock_step_at);
     // Epochs are only added to, but for a pending experiment's first.
     let had = before.map_or(&[][..], |before| before.epochs.as_slice());
     let news = if epochs.starts_with(had) { epochs.get(had.len()..).unwrap_or_default() } else { epochs.as_slice() };

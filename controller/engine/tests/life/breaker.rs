@@ -76,6 +76,33 @@ fn what_never_settles_holds_a_version_for_a_bounded_time() {
 }
 
 #[test]
+fn where_exposures_do_not_follow_the_weights_the_breaker_still_trips_and_lets_nobody_go() {
+    let mut world = halfway(10);
+    world.state.sample_ratio_broken = true;
+    world.serve(&BROKEN, 200);
+    let trip = world.look();
+    assert_eq!((trip.action, world.weights()), (Action::Trip, vec![10_000, 0]), "{:?}", trip.reasons);
+    let said = trip.reasons.join(" ");
+    assert!(said.contains("That is no verdict; it stays so, for nothing can be compared"), "{said}");
+    assert!(!said.contains("weights stay"), "{said}");
+    // Its guardrail rolls nobody back now, and what has settled since lets nobody go.
+    world.go(&GOOD, 200, 200);
+    assert_eq!((world.outcome(), world.weights()), (None, vec![10_000, 0]));
+    assert!(world.state.is_tripped(1) && !world.state.is_out(1));
+    let held = world.look();
+    assert!(held.reasons.join(" ").contains("The breaker holds v2"), "{:?}", held.reasons);
+}
+
+#[test]
+fn without_telemetry_the_breaker_rests_also_where_exposures_do_not_follow_the_weights() {
+    let mut world = halfway(11);
+    world.state.sample_ratio_broken = true;
+    world.health.dropped = 1;
+    world.serve(&BROKEN, 200);
+    assert_eq!((world.look().action, world.weights()), (Action::Hold, vec![5_000, 5_000]));
+}
+
+#[test]
 fn an_outage_of_everything_is_not_the_candidates_doubt() {
     let mut world = halfway(4);
     for _ in 0..4 {

@@ -142,9 +142,29 @@ fn who_edits_approvals_away_with_the_weights_is_asked_all_the_same() {
     })
     .unwrap();
     assert_eq!(world.weights(), [5_000, 5_000]);
+    world.go(&ALIKE, 100, 30);
+    assert_eq!(world.weights(), [5_000, 5_000], "nor at a later look");
+    assert!(world.state.awaited.is_some());
     // An edit back leaves nothing to approve.
     edit(&mut world, with_split([5_000, 5_000])).unwrap();
     assert_eq!((world.state.awaited.clone(), world.state.split.clone()), (None, None));
+}
+
+#[test]
+fn who_edits_the_weights_first_and_approvals_away_later_is_asked_all_the_same() {
+    let mut world = split(true);
+    edit(&mut world, with_split([100, 9_900])).unwrap();
+    edit(&mut world, |experiment| experiment.approvals.step = false).unwrap();
+    world.go(&ALIKE, 100, 5);
+    assert_eq!(world.weights(), [5_000, 5_000]);
+    // Other weights are no way around what waits, either.
+    edit(&mut world, with_split([200, 9_800])).unwrap();
+    world.go(&ALIKE, 100, 5);
+    assert_eq!(world.weights(), [5_000, 5_000]);
+    assert_eq!(world.command(Command::Approve).unwrap().state.weights(), [200, 9_800]);
+    // Approved, it is over: the next edit asks nobody.
+    edit(&mut world, with_split([5_000, 5_000])).unwrap();
+    assert_eq!(world.weights(), [5_000, 5_000]);
 }
 
 #[test]
@@ -195,4 +215,75 @@ fn a_pending_experiment_begins_anew_and_says_what_changed() {
     world.command(Command::Start).unwrap();
     world.go(&GOOD, 200, 5);
     assert_eq!(world.weights(), [5_000, 5_000]);
+}
+
+/// An A/B test with approvals of which the breaker holds v2, on counts that are no evidence.
+fn held(weights: &[u32], truths: &[(f64, f64)]) -> World {
+    let mut goals = rewarded(experiment(weights.len(), Strategy::Ab { weights: weights.to_vec() }));
+    goals.approvals.step = true;
+    goals.alpha.roll_back = 1e-200;
+    let mut world = World::new(goals, 2);
+    world.go(truths, 2_000, 60);
+    let mut broken = truths.to_vec();
+    broken[1].0 = 0.6;
+    world.serve(&broken, 1_000);
+    let trip = world.look();
+    assert_eq!(trip.action, Action::Trip, "{:?}", trip.reasons);
+    world
+}
+
+#[test]
+fn a_split_that_was_edited_while_the_breaker_held_a_version_waits_for_approval_once_it_lets_go() {
+    let mut world = held(&[9_000, 1_000], &ALIKE);
+    edit(&mut world, with_split([100, 9_900])).unwrap();
+    assert_eq!(world.weights(), [10_000, 0]);
+    assert!(
+        matches!(world.command(Command::Approve), Err(Refusal::NothingAwaited(_))),
+        "nothing is proposed meanwhile"
+    );
+    world.until(Action::Release, &ALIKE, 200, 60);
+    assert_eq!(world.weights(), [9_000, 1_000], "what was approved last");
+    world.until(Action::Ask, &ALIKE, 200, 2);
+    world.go(&ALIKE, 200, 10);
+    assert_eq!(world.weights(), [9_000, 1_000]);
+    assert_eq!(world.command(Command::Approve).unwrap().state.weights(), [100, 9_900]);
+    world.go(&ALIKE, 200, 10);
+    assert_eq!((world.weights(), world.state.split.clone()), (vec![100, 9_900], None));
+}
+
+#[test]
+fn a_split_that_waited_when_the_breaker_tripped_is_asked_for_again_afterwards() {
+    let mut world = held(&[9_000, 1_000], &ALIKE);
+    world.until(Action::Release, &ALIKE, 200, 60);
+    edit(&mut world, with_split([100, 9_900])).unwrap();
+    world.serve(&[(0.005, 0.1), (0.6, 0.1)], 2_000);
+    assert_eq!(world.look().action, Action::Trip);
+    world.until(Action::Release, &ALIKE, 200, 60);
+    assert_eq!(world.weights(), [9_000, 1_000]);
+    world.until(Action::Ask, &ALIKE, 200, 2);
+}
+
+#[test]
+fn what_is_approved_after_a_release_leaves_nobody_without_traffic() {
+    let three = [(0.005, 0.1), (0.005, 0.1), (0.005, 0.1)];
+    let mut world = held(&[6_000, 2_000, 2_000], &three);
+    edit(&mut world, |experiment| experiment.strategy = Strategy::Ab { weights: vec![5_000, 2_500, 2_500] }).unwrap();
+    world.until(Action::Release, &three, 200, 60);
+    assert_eq!((world.weights(), world.state.awaited.clone()), (vec![6_000, 2_000, 2_000], None));
+    world.until(Action::Ask, &three, 200, 3);
+    world.command(Command::Approve).unwrap();
+    assert_eq!(world.weights(), [5_000, 2_500, 2_500]);
+    world.go(&three, 200, 60);
+    assert_eq!(world.weights(), [5_000, 2_500, 2_500]);
+}
+
+#[test]
+fn a_proposal_of_other_weights_than_are_wanted_now_is_made_anew() {
+    let mut world = split(true);
+    edit(&mut world, with_split([8_000, 2_000])).unwrap();
+    let stale = Step::Weights { weights: vec![10_000, 0], rung: 0 };
+    world.state.awaited = Some(Proposal { since: world.now, step: stale });
+    world.serve(&ALIKE, 100);
+    assert_eq!(world.look().action, Action::Ask);
+    assert_eq!(world.command(Command::Approve).unwrap().state.weights(), [8_000, 2_000]);
 }

@@ -5,9 +5,10 @@ use crate::world::{World, canary, experiment, rewarded};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 use weir_engine::command::Command;
 use weir_engine::decide::{Action, edited};
-use weir_engine::health::Health;
+use weir_engine::health::{ClockStep, Health};
 use weir_engine::journal::{Actor, Entry, Event, Observed, Order, Replay, Trace, trace};
 use weir_engine::spec::{Experiment, Strategy};
+use weir_engine::state::{Outcome, Phase};
 
 /// A journal of an experiment of which nothing is counted.
 struct Written {
@@ -18,7 +19,7 @@ struct Written {
 impl Written {
     fn begin(experiment: Experiment) -> Self {
         let world = World::new(experiment.clone(), 61);
-        let event = Event::Begin { experiment: Box::new(experiment), by: Actor::default() };
+        let event = Event::Begin { experiment: Box::new(experiment), by: Actor::default(), release: String::new() };
         let entries = vec![Entry { at: 0, event, trace: trace(None, &world.state) }];
         Self { world, entries }
     }
@@ -100,4 +101,50 @@ fn an_approval_that_telemetry_did_not_allow_is_a_difference() {
     let Event::Command { health, .. } = &mut written.entries[2].event else { panic!("no command") };
     health.dropped = 1;
     assert!(written.replay().unwrap_err().contains("entry 3, command"));
+}
+
+#[test]
+fn a_journal_that_the_release_before_edits_could_wait_wrote_comes_out_again() {
+    // As it was written then, line by line: a canary that was paused and resumed, held by dropped counts, climbed and was promoted.
+    let mut replay = Replay::default();
+    for (number, line) in (1..).zip(include_str!("journals/before-splits.jsonl").lines()) {
+        let entry: Entry = serde_json::from_str(line).unwrap();
+        replay.push(number, &entry).unwrap();
+    }
+    assert_eq!(replay.decisions(), 6);
+    let phase = &replay.state().unwrap().phase;
+    assert!(matches!(phase, Phase::Concluded { outcome: Outcome::Promoted, version: 1, .. }), "{phase:?}");
+}
+
+#[test]
+fn what_was_known_of_clocks_before_they_were_told_apart_is_read_and_decided_on_as_it_was() {
+    let mut written = Written::begin(canary(&[500, 5_000]));
+    let text = r#"{"live":3,"silent":0,"stale":0,"behind":0,"newestReportMs":10,"dropped":0,"clockStepMs":20000}"#;
+    written.world.health = serde_json::from_str(text).unwrap();
+    written.world.now += 2_000;
+    let before = written.world.state.clone();
+    let decision = written.world.look();
+    assert_eq!(decision.action, Action::Hold);
+    assert_eq!(decision.reasons, ["Weights stay: a clock stepped by 20 s. Lost telemetry is not evidence."]);
+    let event = Event::Look { observed: Observed::default(), health: written.world.health };
+    written.add(event, Trace::of(&before, &decision));
+    written.replay().unwrap();
+}
+
+#[test]
+fn a_step_of_the_controllers_clock_is_taken_out_of_the_time_it_ran_in_a_replay_too() {
+    let mut written = Written::begin(canary(&[500, 5_000]));
+    written.world.now = 90_000;
+    let at = written.world.now;
+    written.world.health.own_step = Some(ClockStep { at, forward_ms: 60_000 });
+    for _ in 0..2 {
+        let before = written.world.state.clone();
+        let decision = written.world.look();
+        let event = Event::Look { observed: Observed::default(), health: written.world.health };
+        written.add(event, Trace::of(&before, &decision));
+        written.world.now += 2_000;
+    }
+    let replay = written.replay().unwrap();
+    assert_eq!(replay.state(), Some(&written.world.state));
+    assert_eq!(replay.state().unwrap().ran(90_000), 30_000, "once, however often it is told");
 }

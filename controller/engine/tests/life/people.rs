@@ -311,6 +311,19 @@ fn nothing_is_approved_while_telemetry_cannot_answer_for_it_and_it_still_waits()
 }
 
 #[test]
+fn a_promotion_is_not_approved_while_the_breaker_doubts_a_candidate() {
+    let mut goals = canary(&[5_000]);
+    goals.approvals.promotion = true;
+    let mut world = World::new(goals, 14);
+    world.until(Action::Ask, &GOOD, 500, 300);
+    // All fails since, nothing of that has settled, and nobody has looked.
+    world.serve(&[(0.003, 0.0), (1.0, 0.0)], 500);
+    let refused = world.command(Command::Approve).unwrap_err();
+    assert!(matches!(&refused, Refusal::NoLonger(doubt) if doubt.starts_with("the breaker doubts v2:")), "{refused}");
+    assert_eq!(world.look().action, Action::Trip);
+}
+
+#[test]
 fn nothing_is_approved_where_exposures_do_not_follow_the_weights() {
     let mut goals = canary(&[5_000]);
     goals.approvals.promotion = true;

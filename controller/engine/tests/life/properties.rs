@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use weir_engine::assess::{Assessor, Depth};
 use weir_engine::command::{Command, carry_out};
 use weir_engine::decide::{Action, decide};
-use weir_engine::health::Health;
+use weir_engine::health::{ClockStep, Health};
 use weir_engine::policy::LATTICE;
 use weir_engine::spec::{Approvals, Experiment, OnTimeout, Rule, Strategy as Moves, TOTAL_WEIGHT};
 use weir_engine::state::{Phase, State, Step};
@@ -36,7 +36,10 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         3 => Just(Health::default()),
         1 => Just(Health { live: 4, silent: 1, ..Health::default() }),
         1 => Just(Health { newest_report_ms: Some(60_000), ..Health::default() }),
-        1 => Just(Health { clock_step_ms: 60_000, ..Health::default() }),
+        1 => Just(Health { clocks_off_ms: 60_000, ..Health::default() }),
+        1 => (0_u64..400_000, -60_000_i64..60_000).prop_map(|(at, forward_ms)| {
+            Health { own_step: Some(ClockStep { at, forward_ms }), ..Health::default() }
+        }),
     ];
     let event = prop_oneof![
         6 => (prop_oneof![Just(0), Just(1), Just(5), Just(90)], 0_u64..400, 1_u64..12)
@@ -221,7 +224,7 @@ fn a_state_that_was_stored_before_any_of_this_is_read_as_it_was() {
     let experiment = canary(&[500, 5_000]);
     let state = State::begin(&experiment, 1_000);
     let mut json = serde_json::to_value(&state).unwrap();
-    for field in ["ranMs", "runningSince", "awaited", "trips", "split"] {
+    for field in ["ranMs", "runningSince", "awaited", "trips", "split", "blindSince", "clockStepAt"] {
         json.as_object_mut().unwrap().remove(field);
     }
     let read: State = serde_json::from_value(json).unwrap();
