@@ -1,6 +1,7 @@
 //! One assessment, put together from what was folded, what is believed and what is open.
 
 use super::rivals::{all_better, beaten, beats_all, winner};
+use super::seen::seen;
 use super::sentences::{conclusion, standing, warn};
 use super::{Assessment, Carry, Depth, SampleRatio, VersionAssessment};
 use crate::beliefs::Beliefs;
@@ -106,6 +107,7 @@ pub(super) fn put_together<C: Cell>(
                 gates.iter().filter(|gate| gate.covered).map(|gate| gate.log_e_violated),
             )),
             roll_back_at: gates::roll_back_at(experiment),
+            seen: None,
             metrics,
             gates,
             log_e_beaten,
@@ -120,6 +122,9 @@ pub(super) fn put_together<C: Cell>(
             may_be_best: !state.is_out(index) && log_e_beaten.is_none_or(|log_e| log_e < gates::beaten_at(experiment)),
             why: String::new(),
         };
+        if crate::decide::is_violated(&assessed) && depth != Depth::Evidence {
+            assessed.seen = seen(experiment, stretches, index, &assessed.gates);
+        }
         assessed.why = standing(experiment, &assessed);
         versions.push(assessed);
     }

@@ -22,14 +22,8 @@ pub(super) fn fallen(next: &mut State, assessment: &Assessment) -> Vec<String> {
     for (version, out) in assessment.versions.iter().zip(&mut next.out) {
         let Some(what) = broken(version).filter(|_| !*out) else { continue };
         *out = true;
-        let observed = match version.settled.assigned {
-            0 => String::new(),
-            assigned => {
-                #[expect(clippy::cast_precision_loss, reason = "a percentage for people")]
-                let percent = 100.0 * version.settled.bad() as f64 / assigned as f64;
-                format!(" ({percent:.2}% of {assigned} settled exposures were bad)")
-            }
-        };
+        let baseline = assessment.versions.iter().find(|other| other.baseline).map_or("", |other| other.name.as_str());
+        let observed = version.seen.as_ref().map(|seen| format!(" ({})", seen.in_words(baseline))).unwrap_or_default();
         let consequence = if version.baseline {
             "it is the baseline, so it keeps its traffic but cannot win"
         } else {
