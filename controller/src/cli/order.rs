@@ -1,6 +1,6 @@
 //! What people ask of an experiment: `weir start`, `pause`, `resume`, `approve`, `set-weights`, `promote`, `roll-back`, `stop`.
 
-use super::client::{ApiError, Server, ServerArgs, View, experiment_name};
+use super::client::{Server, ServerArgs, View, experiment_name};
 use super::output::{OutputArgs, now, print, print_json, stretch};
 use super::show::{action, step};
 use crate::ledger::Told;
@@ -113,13 +113,12 @@ pub(crate) fn approve(args: ApproveArgs) -> anyhow::Result<ExitCode> {
     let server = Server::new(common.server.clone());
     let view: View = server.typed(&server.get(&format!("/v1/experiments/{}", common.name))?)?;
     if view.state.phase == Phase::Pending {
-        if awaited_since.is_some() {
-            anyhow::bail!(
-                "{name} waits for its start, not for what you saw; to start it: weir start {name} --reason WHY",
-                name = common.name
-            );
+        let name = &common.name;
+        let waits = format!("{name} has not started, and nothing but its start waits: weir start {name} --reason WHY");
+        if common.output.json() {
+            return refused(name, &waits);
         }
-        return send(common, json!({ "command": "start" }));
+        anyhow::bail!(waits);
     }
     let mut since = awaited_since;
     if let Some(awaited) = &view.state.awaited
@@ -182,7 +181,7 @@ fn send(common: Common, mut command: Value) -> anyhow::Result<ExitCode> {
 }
 
 /// That nothing was done, and why, for programs.
-pub(crate) fn refused(name: &str, error: &ApiError) -> anyhow::Result<ExitCode> {
+pub(crate) fn refused(name: &str, error: &impl std::fmt::Display) -> anyhow::Result<ExitCode> {
     print_json(&json!({ "name": name, "error": error.to_string() }))?;
     Ok(ExitCode::FAILURE)
 }
