@@ -5,7 +5,7 @@ use super::winner::stood;
 use crate::assess::{Assessment, VersionAssessment};
 use crate::spec::{Experiment, Rule, Strategy};
 use crate::state::{Cause, State, Verdict};
-use crate::words::{e_value, weight};
+use crate::words::{e_value, e_value_of, weight};
 
 /// Which of its limits a version breaks, by name, on the evidence of this look or an earlier one; `None` if none.
 pub(crate) fn broken(version: &VersionAssessment) -> Option<String> {
@@ -126,12 +126,10 @@ pub(super) fn missing(experiment: &Experiment, state: &State, assessment: &Asses
         for gate in version.gates.iter().filter(|gate| gate.covered && gate.verdict == Verdict::NotEnoughEvidence) {
             let (part, what) =
                 ladder.filter(|part| *part < 1.0).map_or((1.0, "needed"), |part| (part, "needed to climb"));
+            let (found, needed) = e_value_of(gate.log_e_met, part * gate.met_at);
             reasons.push(format!(
-                "{}: not enough evidence on {} yet (e-value {} that it is met, {} {what}).",
-                version.name,
-                gate.name,
-                e_value(gate.log_e_met),
-                e_value(part * gate.met_at)
+                "{}: not enough evidence on {} yet (e-value {found} that it is met, {needed} {what}).",
+                version.name, gate.name
             ));
         }
         if let (Some(_), Some(doubt)) = (ladder, ladder::doubt(version)) {
