@@ -196,3 +196,20 @@ fn a_token_is_asked_for_by_name_and_taken_from_the_environment() {
     let ran = serve.run(&["apply", "-f", "checkout.yaml", "--token-value", "change-too-0123456789"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
 }
+
+#[test]
+fn two_experiments_of_one_name_in_two_files_are_found_before_anything_is_sent() {
+    let serve = Serve::start(&[]);
+    serve.write("a.yaml", DOCUMENT);
+    serve.write("b.yaml", &DOCUMENT.replace("max: 2%", "max: 3%"));
+    let expected =
+        "b.yaml: metadata.name: a.yaml has another experiment named checkout: give one of them a name of its own\n";
+    let ran = serve.run(&["validate", "-f", "a.yaml", "-f", "b.yaml"]);
+    assert_eq!((ran.code, ran.out.lines().next()), (Some(1), expected.lines().next()), "{ran:?}");
+    let ran = serve.run(&["apply", "-f", "a.yaml", "-f", "b.yaml"]);
+    assert_eq!((ran.code, ran.err), (Some(1), format!("{expected}weir: nothing was applied\n")));
+    assert_eq!(serve.run(&["get", "-o", "json"]).json()["experiments"], serde_json::json!([]));
+    // The same twice is the same.
+    let ran = serve.run(&["validate", "-f", "a.yaml", "-f", "a.yaml"]);
+    assert!(ran.ok(), "{ran:?}");
+}

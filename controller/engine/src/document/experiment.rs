@@ -169,8 +169,8 @@ fn read_spec(fields: &Fields<'_>, purpose: Purpose, problems: &mut Vec<Problem>)
              write `strategy: ab`, compare two versions, or let each request be its own unit",
         );
     }
-    if let (Some(limits), Some(deadline)) = (&limits, deadline_ms) {
-        goals::keep_within_deadline(fields, limits, deadline, problems);
+    if let Some(deadline) = deadline_ms {
+        goals::keep_within_deadline(fields, deadline, problems);
     }
     keep_routing_headers_apart(fields, &versions, unit.as_ref(), override_header.as_ref(), problems);
     if let (Some(deadline), Some(bin), Some(most)) = (deadline_ms, bin_ms, max_duration_ms)

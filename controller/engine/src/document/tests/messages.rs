@@ -286,6 +286,11 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "13:37: spec.objectives[0].latency.max: 20s is beyond the deadline of 15s, after which an exposure is an error: raise `deadline`, or limit `errorRate`",
     ),
     (
+        "    - name: errors\n      errorRate: {max: 1%}\n",
+        "    - name: errors\n      errorRate: {max: 5}\n    - {name: p99, latency: {quantile: 99%, max: 20s}}\n",
+        "13:24: spec.objectives[0].errorRate.max: `5` is neither a percentage nor below 1: write a percentage such as `2%`, or a fraction below 1 such as `0.02`\n14:49: spec.objectives[1].latency.max: 20s is beyond the deadline of 15s, after which an exposure is an error: raise `deadline`, or limit `errorRate`",
+    ),
+    (
         "errorRate: {max: 1%}",
         "latency: {quantile: 100%}",
         "13:16: spec.objectives[0].latency: the field `max` is missing: write the longest latency it allows, as `max: 400ms`\n13:27: spec.objectives[0].latency.quantile: `100%` must be more than 0% and less than 100%",
