@@ -23,8 +23,8 @@ Examples:
   weir replay checkout --ledger weir.db               without a server, from its ledger: also one that is deleted, by its id
   weir replay checkout --with stricter.yaml           what would this document have done, on the same observations?
 
-A document that is asked about has the same name, versions, unit and reward; strategy, limits, alpha, approvals and durations are its
-own. From the first decision on whose weights differ, the answer rests on traffic that other weights sent: it says where that is,
+A document that is asked about has the same name, versions, match, unit, deadline, bin, measure and failure, the same reward or none,
+and, where users are the unit, the same guardrail on latency or none; anything else is its own. From the first decision on whose weights differ, the answer rests on traffic that other weights sent: it says where that is,
 and of which versions too little was seen.
 
 Exit code 0 if all is equal, 1 if something differs (the first is named) or cannot be read.")]
