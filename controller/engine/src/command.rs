@@ -78,7 +78,7 @@ pub enum Refusal {
     Blind(String),
     /// An edit would raise a canary's weight.
     #[error(
-        "spec.strategy.canary.steps begins at {first}, above the weight in force, {here}: an edit raises no weight; begin the steps \
+        "spec.strategy.canary.steps begins at {first}, above the canary's rung, {here}: an edit raises no weight; begin the steps \
          with {here} or less, and it climbs from there"
     )]
     Steep {

@@ -27,7 +27,7 @@ pub struct Health {
     pub behind: u64,
     /// Milliseconds since the newest report of any worker; `None` where that is not known.
     pub newest_report_ms: Option<u64>,
-    /// Exposures that workers lately routed but did not record, for want of room.
+    /// Exposures that workers lately routed but did not record: for want of room, or because a report was refused and with it what was not final.
     pub dropped: u64,
     /// The largest step of a clock (the controller's, or a worker's against it) seen lately, in milliseconds, either way.
     pub clock_step_ms: u64,
@@ -57,7 +57,10 @@ impl Health {
             faults.push(format!("{} of {} workers still use an older plan", self.behind, self.live));
         }
         if self.dropped > 0 {
-            faults.push(format!("{} exposures were not recorded for want of room", self.dropped));
+            faults.push(format!(
+                "{} exposures were not recorded lately (a worker had no room, or its counts were refused)",
+                self.dropped
+            ));
         }
         if self.clock_stepped() {
             faults.push(format!("a clock stepped by {} s", self.clock_step_ms / 1_000));

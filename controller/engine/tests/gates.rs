@@ -559,3 +559,29 @@ fn a_latched_verdict_stays() {
     let why = run.assess().versions[1].gates[0].why.clone();
     assert!(why.contains("a verdict stays"), "{why}");
 }
+
+#[test]
+fn a_pair_of_which_one_is_out_is_not_told_to_stand_still() {
+    let mut goals = sticky(experiment(3));
+    goals.strategy = Strategy::Ab { weights: vec![3_334, 3_333, 3_333] };
+    goals.guardrails = vec![guardrail("errors", Bound::ErrorRate { ratio: 2.0, margin: 0.0 })];
+    goals.reward = reward(RewardKind::Binary);
+    let worse: Behaviour = |random, version| {
+        let fails = if version == 1 { 0.2 } else { 0.02 };
+        (random.happens(fails), 10_000, f64::from(u8::from(random.happens(0.1))))
+    };
+    let mut run = Run::new(goals);
+    while run.state.epochs.len() == 1 {
+        run.go(worse, 1, 2_000, &mut Random(run.observations.epochs.len() as u64 + 5));
+    }
+    assert!(run.state.is_out(1));
+    run.serve(worse, 2_000, &mut Random(6));
+    let assessment = run.assess();
+    let still = |warning: &&String| warning.contains("stands still");
+    assert_eq!(assessment.warnings.iter().find(still), None);
+    // Of a pair that is in, it is told, and what to do is not what is done.
+    run.state.out[1] = false;
+    let told = run.assess().warnings;
+    assert!(told.iter().filter(still).all(|warning| !warning.contains("strategy ab")), "{told:?}");
+    assert!(told.iter().any(|warning| warning.contains("stands still")), "{told:?}");
+}
