@@ -25,7 +25,7 @@ pub(crate) struct DeleteArgs {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 /// Runs `weir delete`.

@@ -22,21 +22,21 @@ pub(crate) struct Common {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 /// A command without anything of its own.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OrderArgs {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
 }
 
 /// Approval.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ApproveArgs {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// Since when what you approve has waited, as `weir get` shows it; without it, what waits now is shown and approved.
     #[arg(long, value_name = "MILLISECONDS")]
     awaited_since: Option<u64>,
@@ -46,7 +46,7 @@ pub(crate) struct ApproveArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct PromoteArgs {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// The version that gets all traffic.
     #[arg(id = "of", value_name = "VERSION")]
     version: String,
@@ -56,7 +56,7 @@ pub(crate) struct PromoteArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct RollBackArgs {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// The version that gets no more traffic; every candidate without it, which ends the experiment.
     #[arg(id = "of", value_name = "VERSION")]
     version: Option<String>,
@@ -66,7 +66,7 @@ pub(crate) struct RollBackArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct SetWeightsArgs {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// A version's part of the traffic; 100% in all, who is not named gets none.
     #[arg(value_name = "VERSION=PERCENT", required = true, value_parser = share)]
     weights: Vec<(String, u32)>,

@@ -59,11 +59,12 @@ pub(crate) struct PowerArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    per_second(text).ok_or_else(|| "write it as `50/s`, `300/m` or `20/h`".to_owned())
+    per_second(text)
+        .ok_or_else(|| "write more than none, a million a second at most, as `50/s`, `300/m` or `20/h`".to_owned())
 }
 
 fn share(text: &str) -> Result<f64, String> {

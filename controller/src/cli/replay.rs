@@ -41,7 +41,7 @@ pub(crate) struct ReplayArgs {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 /// Where a journal is read.
@@ -151,11 +151,9 @@ fn replay(journal: &Journal, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
                         &json!({ "name": args.name, "decisions": decisions, "entries": entries, "equal": true }),
                     )?;
                 } else {
-                    let (decisions, entries) = (count(decisions), count(entries));
-                    print(&format!(
-                        "{}: {decisions} decisions recomputed from {entries} entries, all equal\n",
-                        args.name
-                    ))?;
+                    let decisions = format!("{} decision{}", count(decisions), if decisions == 1 { "" } else { "s" });
+                    let entries = format!("{} entr{}", count(entries), if entries == 1 { "y" } else { "ies" });
+                    print(&format!("{}: {decisions} recomputed from {entries}, all equal\n", args.name))?;
                 }
                 return Ok(ExitCode::SUCCESS);
             }

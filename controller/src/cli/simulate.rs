@@ -4,6 +4,7 @@ use super::client::Source;
 use super::output::{NOTHING, OutputArgs, Table, amount, count, percent, print, print_json, weight};
 use super::progress::Progress;
 use anyhow::{Context, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,17 +43,19 @@ pub(crate) struct SimulateArgs {
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
     /// Who decides: `weir`, or one of our reconstructions of what others do.
-    #[arg(long, value_name = "POLICY", default_value = "weir", value_parser = policy)]
+    #[arg(long, value_name = "POLICY", default_value = "weir", value_parser = policies())]
     policy: Name,
     /// File for the picture (SVG) of one run.
     #[arg(long, value_name = "FILE", conflicts_with = "runs")]
     plot: Option<PathBuf>,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
-fn policy(word: &str) -> Result<Name, String> {
-    Name::of(word).ok_or_else(|| format!("there are {}", Name::ALL.map(Name::word).join(", ")))
+/// The policies by their words, which `--help` and a misspelling list.
+fn policies() -> impl TypedValueParser<Value = Name> {
+    PossibleValuesParser::new(Name::ALL.map(Name::word))
+        .try_map(|word| Name::of(&word).ok_or("there is no such policy"))
 }
 
 /// Runs `weir simulate`.

@@ -86,7 +86,7 @@ pub(crate) struct ValidateArgs {
     #[arg(value_name = "FILE")]
     more: Vec<String>,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 /// One thing that is wrong, and where.
