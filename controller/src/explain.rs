@@ -352,15 +352,19 @@ fn sentence(missing: &Missing) -> String {
         }
         Claim::Beaten => format!("{version}: evidence that it is not the best ({evidence}); {when}."),
         Claim::Exposures => {
-            format!("{version}: {} of {} settled exposures; {when}.", words::number(*have), words::number(*need))
+            format!("{version}: {} of {} settled exposures; {when}.", whole(*have), whole(*need))
         }
-        Claim::Rung => format!(
-            "{version}, on this rung: {} of {} settled exposures; {when}.",
-            words::number(*have),
-            words::number(*need)
-        ),
+        Claim::Rung => {
+            format!("{version}, on this rung: {} of {} settled exposures; {when}.", whole(*have), whole(*need))
+        }
         Claim::Approval => format!("{version}: somebody's approval."),
     }
+}
+
+/// A number of exposures.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "exposures; saturates")]
+fn whole(count: f64) -> String {
+    words::count(count.max(0.0) as u64)
 }
 
 fn when(outlook: Outlook) -> String {

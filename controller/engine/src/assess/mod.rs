@@ -127,7 +127,8 @@ pub struct VersionAssessment {
     /// Counts that show what it breaks; absent while it breaks nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
-    /// Evidence that some other version has a better reward (card J): natural log of the e-value. None without a reward.
+    /// Evidence that some other version has a better reward (card J): natural log of the e-value. None without a reward,
+    /// or where no other version is in.
     pub log_e_beaten: Option<f64>,
     /// Evidence: whether it may still be the best (card J).
     pub may_be_best: bool,

@@ -5,7 +5,7 @@ use super::winner::stood;
 use crate::assess::{Assessment, VersionAssessment};
 use crate::spec::{Experiment, Rule, Strategy};
 use crate::state::{Cause, State, Verdict};
-use crate::words::{e_value, e_value_of, weight};
+use crate::words::{count, e_value, e_value_of, weight};
 
 /// Which of its limits a version breaks, by name, on the evidence of this look or an earlier one; `None` if none.
 pub(crate) fn broken(version: &VersionAssessment) -> Option<String> {
@@ -112,12 +112,16 @@ pub(super) fn missing(experiment: &Experiment, state: &State, assessment: &Asses
         if version.settled.assigned < experiment.min_exposures {
             reasons.push(format!(
                 "{} has {} of the {} settled exposures it needs.",
-                version.name, version.settled.assigned, experiment.min_exposures
+                version.name,
+                count(version.settled.assigned),
+                count(experiment.min_exposures)
             ));
         } else if ladder.is_some() && !version.baseline && !stood(experiment, version) {
             reasons.push(format!(
                 "{} has {} of the {} settled exposures it needs on this rung.",
-                version.name, version.settled_at_these_weights, experiment.min_exposures
+                version.name,
+                count(version.settled_at_these_weights),
+                count(experiment.min_exposures)
             ));
         }
         if version.baseline {

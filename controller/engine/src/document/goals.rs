@@ -59,7 +59,8 @@ fn one_of<'t>(
 ) -> Option<(bool, Place<'t>)> {
     match (fields.get("errorRate"), fields.get("latency")) {
         (Some(_), Some(latency)) => {
-            let message = format!("one {what} limits one thing: give the latency a {what} and a name of its own");
+            let message =
+                format!("one {what} limits one thing: write a second one, with a name of its own, for the latency");
             latency.problem(problems, message);
             None
         }

@@ -185,7 +185,7 @@ const BAD: &[(&str, &str)] = &[
     ),
     (
         "guardrails: [{name: both, errorRate: {ratio: 2}, latency: {ratio: 2}}]",
-        "14:61: spec.guardrails[0].latency: one guardrail limits one thing: give the latency a guardrail and a name of its own",
+        "14:61: spec.guardrails[0].latency: one guardrail limits one thing: write a second one, with a name of its own, for the latency",
     ),
     (
         "guardrails: [{name: errors, errorRate: {ratio: 2}}]",
