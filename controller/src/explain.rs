@@ -10,7 +10,7 @@ use weir_engine::decide::Action;
 use weir_engine::gates;
 use weir_engine::health::Health;
 use weir_engine::journal::{Actor, Event};
-use weir_engine::outlook::{Claim, Missing, Outlook, outlook};
+use weir_engine::outlook::{Claim, Missing, Outlook, outlook, promotion_waits};
 use weir_engine::spec::{Direction, Experiment, RewardKind, Rule, Strategy};
 use weir_engine::state::{Cause, Observations, Outcome, Phase, State, Step};
 use weir_engine::words;
@@ -90,7 +90,7 @@ pub(crate) fn explain(basis: &Basis, journal: &[JournalRow]) -> Explanation {
         stands: stands(basis, &assessment),
         story: story(experiment, journal),
         beliefs: beliefs(experiment, &assessment),
-        evidence: evidence(&assessment),
+        evidence: evidence(basis, &assessment),
         missing: missing.into_iter().map(|missing| Gap { sentence: sentence(&missing), missing }).collect(),
         warnings,
     }
@@ -201,8 +201,14 @@ fn stands(basis: &Basis, assessment: &Assessment) -> Vec<String> {
             };
             let order =
                 basis.decision.as_ref().filter(|told| told.decision.at == at).and_then(|told| told.ordered.as_ref());
-            let by = order.map(|order| format!(", by hand: {}", order.by)).unwrap_or_default();
-            format!("It concluded {} ago, after {ran}: {how}{by}.", stretch(now.saturating_sub(at)))
+            let by = match order {
+                Some(order) if order.command == Command::Approve => format!(", approved by {}", order.by),
+                Some(order) => format!(", by hand: {}", order.by),
+                None => String::new(),
+            };
+            // Since it began, not since its time was last given anew.
+            let after = stretch(at.saturating_sub(state.started_at));
+            format!("It concluded {} ago, after {after}: {how}{by}.", stretch(now.saturating_sub(at)))
         }
     }];
     for (index, version) in experiment.versions.iter().enumerate() {
@@ -327,16 +333,18 @@ fn beliefs(experiment: &Experiment, assessment: &Assessment) -> Vec<String> {
     believed.flatten().collect()
 }
 
-fn evidence(assessment: &Assessment) -> Vec<String> {
+fn evidence(basis: &Basis, assessment: &Assessment) -> Vec<String> {
     let mut said: Vec<String> = assessment.versions.iter().map(|version| version.why.clone()).collect();
     said.push(assessment.conclusion.clone());
+    said.extend(promotion_waits(&basis.experiment, &basis.state, assessment));
     said
 }
 
 fn sentence(missing: &Missing) -> String {
     let Missing { version, claim, have, need, outlook } = missing;
     let when = when(*outlook);
-    let evidence = format!("e-value {}, {} needed", words::e_value(*have), words::e_value(*need));
+    let (found, needed) = words::e_value_of(*have, *need);
+    let evidence = format!("e-value {found}, {needed} needed");
     match claim {
         Claim::Climb { gate } => format!("{version}, to climb: evidence that it keeps {gate} ({evidence}); {when}."),
         Claim::Met { gate } => {
@@ -344,9 +352,19 @@ fn sentence(missing: &Missing) -> String {
         }
         Claim::Beaten => format!("{version}: evidence that it is not the best ({evidence}); {when}."),
         Claim::Exposures => {
-            format!("{version}: {} of {} settled exposures; {when}.", words::number(*have), words::number(*need))
+            format!("{version}: {} of {} settled exposures; {when}.", whole(*have), whole(*need))
         }
+        Claim::Rung => {
+            format!("{version}, on this rung: {} of {} settled exposures; {when}.", whole(*have), whole(*need))
+        }
+        Claim::Approval => format!("{version}: somebody's approval."),
     }
+}
+
+/// A number of exposures.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "exposures; saturates")]
+fn whole(count: f64) -> String {
+    words::count(count.max(0.0) as u64)
 }
 
 fn when(outlook: Outlook) -> String {

@@ -77,7 +77,7 @@ impl Metrics {
         registry.register("responses", "Responses, by class of status", metrics.requests.clone());
         registry.register(
             "dropped_exposures",
-            "Exposures routed but not recorded for want of room",
+            "Exposures routed but not recorded: no room, or counts that were refused",
             metrics.dropped.clone(),
         );
         registry.register(

@@ -25,9 +25,13 @@ fn an_experiment_is_created_shown_changed_and_deleted() {
     serve.write("checkout.yaml", &DOCUMENT.replace("minExposures: 100", "minExposures: 200"));
     let ran = serve.run(&["apply", "-f", "checkout.yaml", "--output", "json"]);
     let reasons = ["checkout was changed: minExposures 100 → 200.", "Weights stay."];
-    let expected =
-        serde_json::json!({ "experiments": [{ "name": "checkout", "result": "changed", "reasons": reasons }] });
-    assert_eq!((ran.code, ran.json()), (Some(0), expected), "{ran:?}");
+    let json = ran.json();
+    let id = json["experiments"][0]["id"].as_str().expect("an id");
+    assert!(id.starts_with("checkout-"), "{ran:?}");
+    let expected = serde_json::json!({
+        "experiments": [{ "name": "checkout", "id": id, "result": "changed", "reasons": reasons }]
+    });
+    assert_eq!((ran.code, &json), (Some(0), &expected), "{ran:?}");
 
     let ran = serve.run(&["get"]);
     assert!(ran.out.contains("checkout  shop     running  v1 99%, v2 1%"), "{ran:?}");
@@ -195,4 +199,42 @@ fn a_token_is_asked_for_by_name_and_taken_from_the_environment() {
     assert_eq!(ran.code, Some(1), "{ran:?}");
     let ran = serve.run(&["apply", "-f", "checkout.yaml", "--token-value", "change-too-0123456789"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[test]
+fn two_experiments_of_one_name_in_two_files_are_found_before_anything_is_sent() {
+    let serve = Serve::start(&[]);
+    serve.write("a.yaml", DOCUMENT);
+    serve.write("b.yaml", &DOCUMENT.replace("max: 2%", "max: 3%"));
+    let expected =
+        "b.yaml: metadata.name: a.yaml has another experiment named checkout: give one of them a name of its own\n";
+    let ran = serve.run(&["validate", "-f", "a.yaml", "-f", "b.yaml"]);
+    assert_eq!((ran.code, ran.out.lines().next()), (Some(1), expected.lines().next()), "{ran:?}");
+    let ran = serve.run(&["apply", "-f", "a.yaml", "-f", "b.yaml"]);
+    assert_eq!((ran.code, ran.err), (Some(1), format!("{expected}weir: nothing was applied\n")));
+    assert_eq!(serve.run(&["get", "-o", "json"]).json()["experiments"], serde_json::json!([]));
+    // The same twice is the same.
+    let ran = serve.run(&["validate", "-f", "a.yaml", "-f", "a.yaml"]);
+    assert!(ran.ok(), "{ran:?}");
+}
+
+#[test]
+fn whatever_fails_says_so_to_programs_too() {
+    let serve = Serve::start(&[]);
+    let failing: [&[&str]; 8] = [
+        &["get", "nope"],
+        &["explain", "nope"],
+        &["replay", "nope"],
+        &["watch", "nope"],
+        &["apply", "-f", "missing.yaml"],
+        &["simulate", "missing.yaml"],
+        &["power", "-f", "missing.yaml", "--rate", "1/s"],
+        &["start", "nope", "--reason", "x"],
+    ];
+    for arguments in failing {
+        let ran = serve.run(&[arguments, &["-o", "json"]].concat());
+        let error = ran.json()["error"].as_str().expect("an error").to_owned();
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(error.contains("nope") || error.contains("missing.yaml"), "{ran:?}");
+    }
 }

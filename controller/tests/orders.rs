@@ -173,3 +173,34 @@ fn people_command_an_experiment_and_its_journal_is_explained_and_replayed() {
     assert!(!nobody.ok() && nobody.err.contains("no experiment `nobody`"), "{nobody:?}");
     assert!(ran(&["delete", "checkout", "--reason", "it's over & done"]).ok());
 }
+
+#[test]
+fn what_waits_to_be_started_is_not_approved_but_started() {
+    let serve = Serve::start(&[]);
+    serve.write("checkout.yaml", &DOCUMENT.replace("minExposures: 100", "approvals: {start: true}"));
+    assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
+    let listed = serve.run(&["get"]);
+    assert!(
+        listed.out.ends_with("\n\ncheckout: waits to be started: weir start checkout --reason '…'\n"),
+        "{listed:?}"
+    );
+    let approved = serve.run(&["approve", "checkout", "--reason", "fine"]);
+    assert!(!approved.ok() && approved.err.contains("weir start checkout --reason WHY"), "{approved:?}");
+    let json = serve.run(&["approve", "checkout", "--reason", "fine", "-o", "json"]);
+    assert!(!json.ok() && json.json()["error"].to_string().contains("weir start checkout"), "{json:?}");
+    assert_eq!(serve.run(&["get", "checkout", "-o", "json"]).json()["state"]["phase"]["phase"], "pending");
+    assert!(serve.run(&["start", "checkout", "--reason", "all hands are here"]).ok());
+}
+
+#[test]
+fn an_experiment_is_not_deleted_for_an_empty_reason() {
+    let serve = Serve::start(&[]);
+    serve.write("checkout.yaml", DOCUMENT);
+    assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
+    for empty in ["", "  "] {
+        let ran = serve.run(&["delete", "checkout", "--reason", empty]);
+        assert!(!ran.ok() && ran.err.contains("the reason is empty"), "{ran:?}");
+    }
+    assert!(serve.run(&["get", "checkout"]).ok(), "it is there still");
+    assert!(serve.run(&["delete", "checkout"]).ok());
+}

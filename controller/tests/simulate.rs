@@ -69,6 +69,15 @@ fn an_expectation_that_fails_is_an_error_and_so_is_a_misspelt_field() {
     let (code, out, _) = folder.weir(&["simulate", "a.yaml"]);
     assert_eq!(code, Some(1));
     assert!(out.contains("not as expected: it ended rolledBack, not promoted"), "{out}");
+    let many = folder.weir(&["simulate", "a.yaml", "--runs", "3"]);
+    assert_eq!(many.0, Some(1), "{many:?}");
+    assert!(
+        many.1.contains("rolled back to v1") && many.1.ends_with("of runs must come out so, and fewer do\n"),
+        "{many:?}"
+    );
+    let json = folder.weir(&["simulate", "a.yaml", "--runs", "3", "-o", "json"]);
+    let answer: serde_json::Value = serde_json::from_str(&json.1).expect("JSON");
+    assert_eq!((json.0, &answer["asExpected"]), (Some(1), &false.into()));
     let (code, _, err) = folder.weir(&["simulate", "b.yaml"]);
     assert_eq!(code, Some(1));
     assert!(err.contains("b.yaml:11:1: unknown field `trafic`; did you mean `traffic`?"), "{err}");
@@ -105,4 +114,30 @@ fn power_takes_a_scenarios_experiment_and_no_conversion_without_a_reward() {
         let (code, _, err) = folder.weir(&[&arguments[..], &[also, "5%"]].concat());
         assert!(code == Some(1) && err.contains("checkout has no reward"), "{err}");
     }
+}
+
+#[test]
+fn of_many_runs_as_large_a_share_must_come_out_as_the_scenario_says_unless_chance_explains_it() {
+    // None of four is as expected: that refutes 90% (0.1⁴ is rare), but not 20% (0.8⁴ = 41%).
+    for (share, code) in [("90%", 1), ("20%", 0)] {
+        let text = format!("{EXPERIMENT}---\n{SCENARIO}expect: {{outcome: promoted, share: {share}}}\n");
+        let folder = Folder::with(&[("a.yaml", &text)]);
+        let ran = folder.weir(&["simulate", "a.yaml", "--runs", "4", "-o", "json"]);
+        let answer: serde_json::Value = serde_json::from_str(&ran.1).expect("JSON");
+        assert_eq!((ran.0, &answer["unexpected"]["count"]), (Some(code), &4.into()), "{share}: {ran:?}");
+        assert_eq!(answer["asExpected"], code == 0);
+    }
+}
+
+#[test]
+fn power_says_where_nobody_can_win_for_want_of_rewards() {
+    let rewarded = format!("{EXPERIMENT}  reward: {{responseHeader: x-reward, direction: maximize}}\n");
+    let folder = Folder::with(&[("e.yaml", &rewarded)]);
+    let arguments = ["power", "-f", "e.yaml", "--rate", "100/s", "--runs", "2", "--duration", "2m"];
+    let (code, out, err) = folder.weir(&arguments);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("note: checkout is decided by a reward, and no version earns one here"), "{out}");
+    let also = ["--baseline-conversion", "5%"];
+    let (_, out, _) = folder.weir(&[&arguments[..], &also].concat());
+    assert!(!out.contains("note:"), "{out}");
 }

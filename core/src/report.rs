@@ -35,7 +35,7 @@ pub struct Report {
     /// Whether the worker's plan is stale, so that running experiments go to the baseline unrecorded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
-    /// Assignments since the last report that were routed but not recorded for want of room.
+    /// Assignments since the last report that were routed but not recorded: for want of room, or because an earlier report was refused.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropped: u64,
     /// Counts per experiment, each once.

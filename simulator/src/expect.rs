@@ -10,7 +10,7 @@ use weir_engine::words::percent;
 #[must_use]
 pub fn broken(scenario: &Scenario, run: &Run) -> Vec<String> {
     let Some(expect) = &scenario.expect else { return Vec::new() };
-    let Expect { outcome, version, rolled_back, by_ms, not_before_ms, holds, says, does, asks, got } = expect;
+    let Expect { outcome, version, rolled_back, by_ms, not_before_ms, holds, says, does, asks, got, share: _ } = expect;
     let name = |version: usize| scenario.experiment.version_name(version);
     let mut broken = Vec::new();
     if let Some(outcome) = outcome.filter(|outcome| *outcome != run.ending) {

@@ -137,6 +137,10 @@ pub struct Many {
     /// Runs in which something else came out than the scenario expects; absent without an expectation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unexpected: Option<Share>,
+    /// Whether that is as the scenario expects: its interval does not refute that the share that must be is as expected. Absent
+    /// without an expectation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_expected: Option<bool>,
     /// What of the scenario some runs ended before, and how many.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreached: Vec<Unreached>,
@@ -207,6 +211,8 @@ pub fn summary(scenario: &Scenario, policy: String, all: &[Run]) -> Many {
         (share.count > 0).then_some(Unreached { what, share })
     });
     let some_bad = candidates().any(is_bad);
+    let unexpected = scenario.expect.as_ref().map(|_| share(&|run| !crate::expect::broken(scenario, run).is_empty()));
+    let must = scenario.expect.as_ref().map_or(1.0, |expect| expect.share);
     Many {
         experiment: scenario.experiment.name.clone(),
         policy,
@@ -228,7 +234,8 @@ pub fn summary(scenario: &Scenario, policy: String, all: &[Run]) -> Many {
         met_bad: Mean::of(&met),
         met_bad_in_all: mean(|run| run.met_bad_in_all),
         regret: mean(|run| run.regret),
-        unexpected: scenario.expect.as_ref().map(|_| share(&|run| !crate::expect::broken(scenario, run).is_empty())),
+        as_expected: unexpected.map(|share| share.low <= 1.0 - must),
+        unexpected,
         unreached: unreached.collect(),
     }
 }

@@ -247,7 +247,7 @@ fn area(
 /// A decision: a thin line, which says why to who points at it.
 fn mark(svg: &mut String, decision: &Logged, top: f64, until: u64) {
     let x = across(decision.at_ms, until);
-    let why = escaped(&format!("{}: {}", clock(decision.at_ms), decision.reasons.join(" ")));
+    let why = escaped(&format!("{}: {}", exact(decision.at_ms), decision.reasons.join(" ")));
     let _ = writeln!(
         svg,
         "<path d=\"M{x:.1} {:.1}V{:.1}\" stroke=\"#999\" stroke-dasharray=\"2 3\"><title>{why}</title></path>",
@@ -270,14 +270,25 @@ pub fn conclusion(run: &Run) -> String {
     }
 }
 
-/// A time of virtual days, hours, minutes and seconds, without what is zero at its end.
+/// A time of virtual days, hours, minutes and seconds, to the second: when something happened.
+#[must_use]
+pub fn exact(milliseconds: u64) -> String {
+    units(milliseconds, 4)
+}
+
+/// A time in its two largest units: how long something took.
 #[must_use]
 pub fn clock(milliseconds: u64) -> String {
+    units(milliseconds, 2)
+}
+
+/// In so many units from the largest on, without those that are zero.
+fn units(milliseconds: u64, most: usize) -> String {
     let seconds = milliseconds / 1_000;
     let parts = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
     let first = parts.iter().position(|(count, _)| *count > 0);
     let Some(first) = first else { return format_milliseconds(milliseconds) };
-    let shown = parts.iter().skip(first).take(2).filter(|(count, _)| *count > 0);
+    let shown = parts.iter().skip(first).take(most).filter(|(count, _)| *count > 0);
     shown.map(|(count, unit)| format!("{count}{unit}")).collect::<Vec<_>>().join(" ")
 }
 
@@ -293,6 +304,8 @@ mod tests {
     fn times_are_short() {
         let shown = [0, 59_000, 60_000, 3_660_000, 3_601_000, 90_000_000, 604_800_000].map(clock);
         assert_eq!(shown, ["0ms", "59s", "1m", "1h 1m", "1h", "1d 1h", "7d"]);
+        let told = [0, 59_000, 3_601_000, 7_384_000, 432_307_000].map(exact);
+        assert_eq!(told, ["0ms", "59s", "1h 1s", "2h 3m 4s", "5d 5m 7s"], "fourteen decisions of a day differ");
     }
 
     #[test]

@@ -296,6 +296,8 @@ pub struct Expect {
     pub asks: Vec<Action>,
     /// What some versions must have got.
     pub got: Vec<Got>,
+    /// Of many runs, the least share that must come out so.
+    pub share: f64,
 }
 
 /// What a version must have got.

@@ -44,14 +44,16 @@ pub enum Command {
 pub enum Refusal {
     /// It is over.
     #[error(
-        "{name} has concluded and {version} has its traffic: delete it to send everything to the baseline, or apply another experiment \
-         with a higher `priority`"
+        "{name} has concluded and {version} has its traffic: {}apply another experiment with a higher `priority`",
+        if *.baseline { "delete it, or " } else { "delete it to send everything to the baseline, or " }
     )]
     Concluded {
         /// The experiment's.
         name: String,
         /// The outcome's.
         version: String,
+        /// Whether that is the baseline.
+        baseline: bool,
     },
     /// It has not begun.
     #[error("{0} has not started: start it first, or stop it")]
@@ -78,7 +80,7 @@ pub enum Refusal {
     Blind(String),
     /// An edit would raise a canary's weight.
     #[error(
-        "spec.strategy.canary.steps begins at {first}, above the weight in force, {here}: an edit raises no weight; begin the steps \
+        "spec.strategy.canary.steps begins at {first}, above the canary's rung, {here}: an edit raises no weight; begin the steps \
          with {here} or less, and it climbs from there"
     )]
     Steep {
@@ -99,11 +101,9 @@ pub enum Refusal {
     },
     /// The weights are not so many, or do not sum to the whole.
     #[error(
-        "{given} weights that sum to {sum}: give each of the {count} versions one, {TOTAL_WEIGHT} in all (100 is 1%)"
+        "the weights sum to {sum}: give {TOTAL_WEIGHT} in all (100 is 1%), over the {count} versions; who is not named gets none"
     )]
     Weights {
-        /// How many were given.
-        given: usize,
         /// Their sum.
         sum: u64,
         /// How many versions there are.
@@ -136,7 +136,8 @@ pub fn carry_out(
 ) -> Result<Decision, Refusal> {
     let order = Order { experiment, state, assessment, health, now };
     if let Phase::Concluded { version, .. } = state.phase {
-        return Err(Refusal::Concluded { name: order.name(), version: experiment.version_name(version).to_owned() });
+        let (name, baseline) = (order.name(), version == experiment.baseline);
+        return Err(Refusal::Concluded { name, version: experiment.version_name(version).to_owned(), baseline });
     }
     match command {
         Command::Start => order.start(),
@@ -272,7 +273,7 @@ impl Order<'_> {
         let count = self.experiment.versions.len();
         let sum: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
         if weights.len() != count || sum != u64::from(TOTAL_WEIGHT) {
-            return Err(Refusal::Weights { given: weights.len(), sum, count });
+            return Err(Refusal::Weights { sum, count });
         }
         let mut next = self.next();
         let banned = weights.iter().enumerate().find(|(version, weight)| **weight > 0 && self.is_banned(*version));

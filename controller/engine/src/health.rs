@@ -122,7 +122,7 @@ pub struct Health {
     pub behind: u64,
     /// Milliseconds since the newest report of any worker; `None` where that is not known.
     pub newest_report_ms: Option<u64>,
-    /// Exposures that workers lately routed but did not record, for want of room.
+    /// Exposures that workers lately routed but did not record: for want of room, or because a report was refused and with it what was not final.
     pub dropped: u64,
     /// The last step of the controller's own clock, if it was lately.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -174,7 +174,10 @@ impl Health {
             faults.push(format!("{} of {} workers still use an older plan", self.behind, self.live));
         }
         if self.dropped > 0 {
-            faults.push(format!("{} exposures were not recorded for want of room", self.dropped));
+            faults.push(format!(
+                "{} exposures were not recorded lately (a worker had no room, or its counts were refused)",
+                self.dropped
+            ));
         }
         if let Some(ClockStep { forward_ms, .. }) = self.own_step.filter(ClockStep::matters) {
             let way = if forward_ms < 0 { "back" } else { "forward" };

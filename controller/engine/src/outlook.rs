@@ -8,7 +8,8 @@ use crate::assess::{Assessment, Assessor, Depth};
 use crate::decide::part_of_ladder;
 use crate::gates;
 use crate::spec::{Experiment, Strategy};
-use crate::state::{EpochCounts, Observations, Phase, State, Verdict};
+use crate::state::{EpochCounts, Observations, Phase, State, Step, Verdict};
+use crate::words::count;
 use serde::{Deserialize, Serialize};
 use weir_core::report::Counts;
 
@@ -53,6 +54,10 @@ pub enum Claim {
     Beaten,
     /// Settled exposures, whatever they show.
     Exposures,
+    /// The same since the canary stands on its rung.
+    Rung,
+    /// A person's approval of what waits.
+    Approval,
 }
 
 /// When a bar may be reached.
@@ -99,11 +104,13 @@ pub fn outlook(
         Strategy::Canary { steps } if state.rung + 1 < steps.len() => Some(part_of_ladder(steps, state.rung)),
         _ => None,
     };
-    let mut missing = Vec::new();
+    let mut missing: Vec<Missing> = awaited(experiment, state).into_iter().collect();
     for (index, version) in assessment.versions.iter().enumerate().filter(|(_, version)| !version.out) {
         let name = &version.name;
         let mut add = |claim: Claim, have: f64, need: f64, value: &dyn Fn(&Assessment) -> Option<f64>| {
-            let outlook = look.reaches(index, have, need, value);
+            // A count grows from nothing, too.
+            let seen = if claim == Claim::Rung { have.max(f64::MIN_POSITIVE) } else { have };
+            let outlook = look.reaches(index, seen, need, value);
             missing.push(Missing { version: name.clone(), claim, have, need, outlook });
         };
         if version.settled.assigned < experiment.min_exposures {
@@ -112,6 +119,20 @@ pub fn outlook(
             #[expect(clippy::cast_precision_loss, reason = "an extrapolation")]
             let count = |then: &Assessment| then.versions.get(index).map(|version| version.settled.assigned as f64);
             add(Claim::Exposures, have, need, &count);
+        } else if matches!(experiment.strategy, Strategy::Canary { .. })
+            && !version.baseline
+            && version.settled_at_these_weights < experiment.min_exposures
+        {
+            #[expect(clippy::cast_precision_loss, reason = "an extrapolation")]
+            let (have, need) = (version.settled_at_these_weights as f64, experiment.min_exposures as f64);
+            // Each exposure is one, also those that came before this rung.
+            let at_this_rate = |then: &Assessment| {
+                let before = then.versions.get(index)?.settled.assigned;
+                #[expect(clippy::cast_precision_loss, reason = "an extrapolation")]
+                let since = version.settled.assigned.saturating_sub(before) as f64;
+                Some(have - since)
+            };
+            add(Claim::Rung, have, need, &at_this_rate);
         }
         if !version.baseline {
             for (at, gate) in version.gates.iter().enumerate().filter(|(_, gate)| gate.covered) {
@@ -135,6 +156,47 @@ pub fn outlook(
         }
     }
     missing
+}
+
+/// What waits for somebody to approve it.
+fn awaited(experiment: &Experiment, state: &State) -> Option<Missing> {
+    let version = match &state.awaited.as_ref()?.step {
+        Step::Promotion { version } => experiment.version_name(*version).to_owned(),
+        Step::Weights { weights, .. } => {
+            let named = experiment.versions.iter().zip(weights).zip(state.weights());
+            let moved =
+                named.filter(|((_, wanted), here)| wanted != here).map(|((version, _), _)| version.name.as_str());
+            moved.collect::<Vec<_>>().join(", ")
+        }
+    };
+    Some(Missing { version, claim: Claim::Approval, have: 0.0, need: 1.0, outlook: Outlook::Unknown })
+}
+
+/// What an evident winner still waits for until it is promoted, in a sentence; `None` where nothing keeps it, or nobody has won.
+#[must_use]
+pub fn promotion_waits(experiment: &Experiment, state: &State, assessment: &Assessment) -> Option<String> {
+    let winner = assessment.winner.as_deref().filter(|_| !state.is_concluded())?;
+    let index = experiment.versions.iter().position(|version| version.name == winner)?;
+    let version = assessment.versions.get(index)?;
+    let why = match &experiment.strategy {
+        _ if !state.is_running() => "it is paused, and is promoted once it is resumed".to_owned(),
+        _ if state.is_tripped(index) => "the breaker holds it until what it doubted has settled".to_owned(),
+        Strategy::Canary { steps } if index != experiment.baseline && state.rung + 1 < steps.len() => {
+            format!("it stands on rung {} of {}, and climbs the others first", state.rung + 1, steps.len())
+        }
+        Strategy::Canary { .. }
+            if index != experiment.baseline && version.settled_at_these_weights < experiment.min_exposures =>
+        {
+            format!(
+                "it has {} of the {} settled exposures it needs on the last rung",
+                count(version.settled_at_these_weights),
+                count(experiment.min_exposures)
+            )
+        }
+        _ if experiment.approvals.promotion => "somebody must approve it".to_owned(),
+        _ => return None,
+    };
+    Some(format!("{winner} is not promoted yet: {why}."))
 }
 
 struct Look<'a> {

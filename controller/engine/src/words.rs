@@ -15,6 +15,20 @@ pub fn e_value(log_e: f64) -> String {
     }
 }
 
+/// An e-value beside the one that is needed, both given by their natural logs: with as many decimals as tell them apart, so that no
+/// rounding says that it is reached.
+#[must_use]
+pub fn e_value_of(log_e: f64, needed: f64) -> (String, String) {
+    let shown = (e_value(log_e), e_value(needed));
+    if shown.0 != shown.1 || log_e >= needed {
+        return shown;
+    }
+    (2..=6)
+        .map(|decimals| (format!("{:.decimals$}", log_e.exp()), format!("{:.decimals$}", needed.exp())))
+        .find(|(found, needed)| found != needed)
+        .map_or(shown, |(found, needed)| (trimmed(found), trimmed(needed)))
+}
+
 /// A share as a percentage, at most four significant decimals.
 #[must_use]
 pub fn percent(share: f64) -> String {
@@ -95,5 +109,8 @@ mod tests {
         assert_eq!(e_value(20_f64.ln()), "20");
         assert_eq!(e_value(1e9), "over 10,000");
         assert_eq!(e_value(-9.0), "under 0.01");
+        let beside = |e: f64, needed: f64| e_value_of(e.ln(), needed.ln());
+        assert_eq!(beside(1.0603, 1.0649), ("1.06".to_owned(), "1.065".to_owned()), "as far as they differ");
+        assert_eq!(beside(3.0, 20.0), ("3".to_owned(), "20".to_owned()));
     }
 }

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use weir_core::plan::{FailureRules, Match, Measure, RewardSource, Unit};
 use weir_core::report::{Counts, UNIT_BUCKETS};
-use weir_engine::assess::{Assessment, Assessor, Depth, assess};
+use weir_engine::assess::{Assessment, Assessor, Depth, SeenWhat, assess};
 use weir_engine::decide::{Action, Decision, decide};
 use weir_engine::gates::GateKind;
 use weir_engine::health::Health;
@@ -218,6 +218,46 @@ fn an_objective_on_latency_is_violated_by_a_slow_version_and_met_by_a_fast_one()
     let mut run = Run::new(goals);
     let decision = run.go(slow, 60, 1_000, &mut Random(4));
     assert_eq!(decision.action, Action::RollBack, "{:?}", decision.reasons);
+    // Nothing failed: what is told is what the limit counts, e^(−380/120) = 4.2% of which 1% may be.
+    let seen = run.assess().versions[1].seen.clone().expect("counts");
+    assert_eq!((seen.what, seen.latest, seen.baseline), (SeenWhat::SlowerThan { us: 400_000 }, false, None));
+    let share = seen.events as f64 / seen.exposures as f64;
+    assert!((0.02..0.08).contains(&share), "{seen:?}");
+    let told = format!("v2 breaks p99 ({:.2}% of ", 100.0 * share);
+    let reason = &decision.reasons[0];
+    assert!(reason.starts_with(&told) && reason.contains(" took longer than 400 ms or failed): "), "{reason}");
+}
+
+#[test]
+fn what_is_told_of_a_version_that_was_healthy_for_long_is_what_was_seen_of_late() {
+    for relative in [false, true] {
+        let mut goals = experiment(2);
+        if relative {
+            goals.guardrails = vec![guardrail("errors", Bound::ErrorRate { ratio: 2.0, margin: 0.0 })];
+        } else {
+            goals.objectives = vec![Objective { name: "errors".into(), limit: Limit::ErrorRate { max: 0.02 } }];
+        }
+        goals.strategy = Strategy::Ab { weights: vec![5_000, 5_000] };
+        // So that it is not promoted meanwhile.
+        goals.min_exposures = 10_000_000;
+        let mut run = Run::new(goals);
+        run.go(HEALTHY, 60, 1_000, &mut Random(11));
+        let broken: Behaviour = |random, version| {
+            let (failed, latency, _) = HEALTHY(random, version);
+            (failed || (version == 1 && random.happens(0.3)), latency, 0.0)
+        };
+        let decision = run.go(broken, 60, 100, &mut Random(12));
+        assert_eq!(decision.action, Action::RollBack, "{:?}", decision.reasons);
+        let version = run.assess().versions[1].clone();
+        let on_average = version.settled.bad() as f64 / version.settled.assigned as f64;
+        assert!(on_average < 0.02, "the average contradicts it: {on_average}");
+        let seen = version.seen.expect("counts");
+        assert!(seen.latest && seen.events as f64 / seen.exposures as f64 > 0.02, "{seen:?}");
+        let reason = &decision.reasons[0];
+        assert!(reason.contains(" of the latest ") && reason.contains("settled exposures were bad"), "{reason}");
+        assert_eq!(seen.baseline.is_some(), relative);
+        assert_eq!(reason.contains("; of v1 "), relative, "{reason}");
+    }
 }
 
 #[test]
@@ -518,4 +558,30 @@ fn a_latched_verdict_stays() {
     assert_eq!(run.verdict(1, 0), Verdict::Met);
     let why = run.assess().versions[1].gates[0].why.clone();
     assert!(why.contains("a verdict stays"), "{why}");
+}
+
+#[test]
+fn a_pair_of_which_one_is_out_is_not_told_to_stand_still() {
+    let mut goals = sticky(experiment(3));
+    goals.strategy = Strategy::Ab { weights: vec![3_334, 3_333, 3_333] };
+    goals.guardrails = vec![guardrail("errors", Bound::ErrorRate { ratio: 2.0, margin: 0.0 })];
+    goals.reward = reward(RewardKind::Binary);
+    let worse: Behaviour = |random, version| {
+        let fails = if version == 1 { 0.2 } else { 0.02 };
+        (random.happens(fails), 10_000, f64::from(u8::from(random.happens(0.1))))
+    };
+    let mut run = Run::new(goals);
+    while run.state.epochs.len() == 1 {
+        run.go(worse, 1, 2_000, &mut Random(run.observations.epochs.len() as u64 + 5));
+    }
+    assert!(run.state.is_out(1));
+    run.serve(worse, 2_000, &mut Random(6));
+    let assessment = run.assess();
+    let still = |warning: &&String| warning.contains("stands still");
+    assert_eq!(assessment.warnings.iter().find(still), None);
+    // Of a pair that is in, it is told, and what to do is not what is done.
+    run.state.out[1] = false;
+    let told = run.assess().warnings;
+    assert!(told.iter().filter(still).all(|warning| !warning.contains("strategy ab")), "{told:?}");
+    assert!(told.iter().any(|warning| warning.contains("stands still")), "{told:?}");
 }

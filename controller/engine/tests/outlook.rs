@@ -1,13 +1,21 @@
 //! How long what is missing takes, as far as that can be said: near the truth where evidence grows, never where it does not.
 #![cfg(not(target_arch = "wasm32"))] // Nothing here depends on the platform.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failing helper fails its test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::cast_precision_loss,
+    reason = "a failing helper fails its test"
+)]
 
 mod support;
 
-use support::{Random, Run, error_rate, experiment};
+use support::{Random, Run, canary, error_rate, experiment};
 use weir_engine::assess::Depth;
-use weir_engine::outlook::{Claim, Missing, Outlook, outlook};
+use weir_engine::outlook::{Claim, Missing, Outlook, outlook, promotion_waits};
 use weir_engine::spec::Experiment;
+use weir_engine::state::{Phase, Proposal, State, Step};
 
 const LOOK_MS: u64 = 1_000;
 const REQUESTS: u64 = 500;
@@ -69,4 +77,50 @@ fn of_nothing_nothing_is_known_and_after_the_end_nothing_is_missing() {
     run.go(400, LOOK_MS, REQUESTS, &[0.0, 0.0], &mut random);
     assert!(run.outcome().is_some());
     assert_eq!(missing(&mut run), []);
+}
+
+#[test]
+fn exposures_on_the_rung_and_a_persons_approval_are_missing_while_they_are() {
+    let goals = Experiment { objectives: vec![error_rate(0.5)], min_exposures: 2_000, ..canary() };
+    let (mut run, mut random) = (Run::new(goals), Random(3));
+    // Until it has climbed once: what it had there is no longer on this rung.
+    while run.state.rung == 0 {
+        run.go(1, LOOK_MS, REQUESTS, &[0.001, 0.001], &mut random);
+        assert!(run.now < 1_000_000);
+    }
+    run.go(4, LOOK_MS, REQUESTS, &[0.001, 0.001], &mut random);
+    let rung = missing(&mut run).into_iter().find(|missing| missing.claim == Claim::Rung).expect("the rung");
+    let here = run.assess(Depth::Complete).versions[1].settled_at_these_weights;
+    assert_eq!((rung.version.as_str(), rung.have, rung.need), ("v2", here as f64, 2_000.0));
+    let Outlook::Within { soonest_ms, latest_ms: Some(latest_ms) } = rung.outlook else { panic!("{rung:?}") };
+    // 500 requests a second, a tenth of them its own: 50 a second.
+    let expected = (2_000 - here) * 1_000 / 50;
+    assert!(soonest_ms <= expected * 2 && expected <= latest_ms * 2, "{rung:?} {expected}");
+    let step = Step::Weights { weights: vec![7_500, 2_500], rung: 2 };
+    run.state.awaited = Some(Proposal { since: run.now, step });
+    let first = missing(&mut run).remove(0);
+    assert_eq!((first.claim, first.version.as_str()), (Claim::Approval, "v1, v2"));
+}
+
+#[test]
+fn a_winner_that_is_not_promoted_says_what_it_waits_for() {
+    let goals = Experiment { objectives: vec![error_rate(0.5)], ..canary() };
+    let (mut run, mut random) = (Run::new(goals), Random(4));
+    run.go(20, LOOK_MS, REQUESTS, &[0.001, 0.001], &mut random);
+    let mut assessment = run.assess(Depth::Complete);
+    assessment.winner = Some("v2".to_owned());
+    let mut state = run.state.clone();
+    state.phase = Phase::Running;
+    state.rung = 0;
+    let waits = |experiment: &Experiment, state: &State| promotion_waits(experiment, state, &assessment);
+    let said = waits(&run.experiment, &state).expect("a reason");
+    assert_eq!(said, "v2 is not promoted yet: it stands on rung 1 of 4, and climbs the others first.");
+    state.rung = 3;
+    run.experiment.min_exposures = 1_000_000;
+    let said = waits(&run.experiment, &state).expect("a reason");
+    assert!(said.contains("of the 1,000,000 settled exposures it needs on the last rung"), "{said}");
+    run.experiment.min_exposures = 1;
+    assert_eq!(waits(&run.experiment, &state), None);
+    run.experiment.approvals.promotion = true;
+    assert_eq!(waits(&run.experiment, &state).as_deref(), Some("v2 is not promoted yet: somebody must approve it."));
 }

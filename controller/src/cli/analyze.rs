@@ -43,7 +43,7 @@ pub(crate) struct AnalyzeArgs {
     #[arg(long = "file", short = 'f', value_name = "FILE", conflicts_with = "file")]
     named: Option<String>,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 /// Runs `weir analyze`.

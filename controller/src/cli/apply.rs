@@ -23,7 +23,7 @@ pub(crate) struct ApplyArgs {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 /// Runs `weir apply`.
@@ -43,14 +43,14 @@ pub(crate) fn run(args: ApplyArgs) -> anyhow::Result<ExitCode> {
             }
             answer => answer?,
         };
-        for Became { name, result, reasons } in results(&server, &answer)? {
+        for Became { name, id, result, reasons } in results(&server, &answer)? {
             if !args.output.json() {
                 print(&format!("experiment {name} {result}\n"))?;
                 for reason in &reasons {
                     print(&format!("  {reason}\n"))?;
                 }
             }
-            applied.push(json!({ "name": name, "result": result, "reasons": reasons }));
+            applied.push(json!({ "name": name, "id": id, "result": result, "reasons": reasons }));
         }
     }
     if args.output.json() {
@@ -83,6 +83,7 @@ fn finding(file: &str, detail: Detail) -> Finding {
 /// What became of an experiment.
 struct Became {
     name: String,
+    id: Option<String>,
     result: String,
     /// Of one that was changed: what of it, and what of its weights.
     reasons: Vec<String>,
@@ -100,7 +101,7 @@ fn results(server: &Server, answer: &Value) -> Result<Vec<Became>, ApiError> {
             let reasons = item.get("reasons").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
             let reasons = reasons.iter().filter_map(|reason| text(Some(reason))).collect();
             name.zip(text(item.get("result")))
-                .map(|(name, result)| Became { name, result, reasons })
+                .map(|(name, result)| Became { name, id: text(item.get("id")), result, reasons })
                 .ok_or_else(|| server.strange("no name or no result".to_owned()))
         })
         .collect()

@@ -25,11 +25,20 @@ pub(crate) struct DeleteArgs {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 /// Runs `weir delete`.
 pub(crate) fn run(args: DeleteArgs) -> anyhow::Result<ExitCode> {
+    // As of every other command: a reason that says nothing is none.
+    if args.reason.as_deref().is_some_and(|reason| reason.trim().is_empty()) {
+        let empty =
+            "the reason is empty: say why, in 1 to 1,000 characters, or leave `--reason` out; nothing was deleted";
+        if args.output.json() {
+            return refused(&args.name, &empty);
+        }
+        anyhow::bail!(empty);
+    }
     let deleted = Server::new(args.server).delete(&format!("/v1/experiments/{}", args.name), args.reason.as_deref());
     match deleted {
         Err(error) if args.output.json() => return refused(&args.name, &error),

@@ -20,7 +20,7 @@ pub(crate) struct ExplainArgs {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 /// Runs `weir explain`.

@@ -23,7 +23,7 @@ pub(crate) struct GetArgs {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 /// Runs `weir get`.

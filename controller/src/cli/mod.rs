@@ -107,9 +107,35 @@ It stays, with its counts and its journal, until it is deleted.")]
     Power(power::PowerArgs),
 }
 
+impl Command {
+    /// How its results are asked for; `None` of what has none.
+    fn output(&self) -> Option<output::OutputArgs> {
+        Some(match self {
+            Self::Serve(_) => return None,
+            Self::Apply(args) => args.output,
+            Self::Get(args) => args.output,
+            Self::Watch(args) => args.output,
+            Self::Explain(args) => args.output,
+            Self::Replay(args) => args.output,
+            Self::Start(args) | Self::Pause(args) | Self::Resume(args) | Self::Stop(args) => args.common.output,
+            Self::Approve(args) => args.common.output,
+            Self::SetWeights(args) => args.common.output,
+            Self::Promote(args) => args.common.output,
+            Self::RollBack(args) => args.common.output,
+            Self::Delete(args) => args.output,
+            Self::Validate(args) => args.output,
+            Self::Analyze(args) => args.output,
+            Self::Simulate(args) => args.output,
+            Self::Power(args) => args.output,
+        })
+    }
+}
+
 impl Cli {
-    /// Runs the command. A failure goes to stderr with its causes and becomes exit code 1.
+    /// Runs the command. A failure goes to stderr with its causes, and where programs read to stdout as a line of JSON, and becomes
+    /// exit code 1.
     pub(crate) fn run(self) -> ExitCode {
+        let json = self.command.output().is_some_and(output::OutputArgs::json);
         let result = match self.command {
             Command::Serve(args) => serve::run(args),
             Command::Apply(args) => apply::run(args),
@@ -133,6 +159,10 @@ impl Cli {
         };
         result.unwrap_or_else(|error| {
             eprintln!("weir: {error:#}");
+            if json {
+                // A line, so that it may follow the lines of `watch`. If nobody reads it, stderr has it.
+                let _ = output::print(&format!("{}\n", serde_json::json!({ "error": format!("{error:#}") })));
+            }
             ExitCode::FAILURE
         })
     }

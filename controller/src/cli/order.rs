@@ -1,6 +1,6 @@
 //! What people ask of an experiment: `weir start`, `pause`, `resume`, `approve`, `set-weights`, `promote`, `roll-back`, `stop`.
 
-use super::client::{ApiError, Server, ServerArgs, View, experiment_name};
+use super::client::{Server, ServerArgs, View, experiment_name};
 use super::output::{OutputArgs, now, print, print_json, stretch};
 use super::show::{action, step};
 use crate::ledger::Told;
@@ -22,21 +22,21 @@ pub(crate) struct Common {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 /// A command without anything of its own.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OrderArgs {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
 }
 
 /// Approval.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ApproveArgs {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// Since when what you approve has waited, as `weir get` shows it; without it, what waits now is shown and approved.
     #[arg(long, value_name = "MILLISECONDS")]
     awaited_since: Option<u64>,
@@ -46,7 +46,7 @@ pub(crate) struct ApproveArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct PromoteArgs {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// The version that gets all traffic.
     #[arg(id = "of", value_name = "VERSION")]
     version: String,
@@ -56,7 +56,7 @@ pub(crate) struct PromoteArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct RollBackArgs {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// The version that gets no more traffic; every candidate without it, which ends the experiment.
     #[arg(id = "of", value_name = "VERSION")]
     version: Option<String>,
@@ -66,7 +66,7 @@ pub(crate) struct RollBackArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct SetWeightsArgs {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// A version's part of the traffic; 100% in all, who is not named gets none.
     #[arg(value_name = "VERSION=PERCENT", required = true, value_parser = share)]
     weights: Vec<(String, u32)>,
@@ -113,13 +113,12 @@ pub(crate) fn approve(args: ApproveArgs) -> anyhow::Result<ExitCode> {
     let server = Server::new(common.server.clone());
     let view: View = server.typed(&server.get(&format!("/v1/experiments/{}", common.name))?)?;
     if view.state.phase == Phase::Pending {
-        if awaited_since.is_some() {
-            anyhow::bail!(
-                "{name} waits for its start, not for what you saw; to start it: weir start {name} --reason WHY",
-                name = common.name
-            );
+        let name = &common.name;
+        let waits = format!("{name} has not started, and nothing but its start waits: weir start {name} --reason WHY");
+        if common.output.json() {
+            return refused(name, &waits);
         }
-        return send(common, json!({ "command": "start" }));
+        anyhow::bail!(waits);
     }
     let mut since = awaited_since;
     if let Some(awaited) = &view.state.awaited
@@ -182,7 +181,7 @@ fn send(common: Common, mut command: Value) -> anyhow::Result<ExitCode> {
 }
 
 /// That nothing was done, and why, for programs.
-pub(crate) fn refused(name: &str, error: &ApiError) -> anyhow::Result<ExitCode> {
+pub(crate) fn refused(name: &str, error: &impl std::fmt::Display) -> anyhow::Result<ExitCode> {
     print_json(&json!({ "name": name, "error": error.to_string() }))?;
     Ok(ExitCode::FAILURE)
 }

@@ -7,6 +7,7 @@ use anyhow::bail;
 use std::process::ExitCode;
 use weir_core::duration::parse_milliseconds;
 use weir_engine::document::quantity::{WHOLE, billionths};
+use weir_engine::spec::Experiment;
 use weir_simulator::many::Share;
 use weir_simulator::plot::clock;
 use weir_simulator::power::{Answer, Question, ask};
@@ -58,11 +59,12 @@ pub(crate) struct PowerArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    per_second(text).ok_or_else(|| "write it as `50/s`, `300/m` or `20/h`".to_owned())
+    per_second(text)
+        .ok_or_else(|| "write more than none, a million a second at most, as `50/s`, `300/m` or `20/h`".to_owned())
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -92,6 +94,7 @@ pub(crate) fn run(args: PowerArgs) -> anyhow::Result<ExitCode> {
         );
     }
     let effects = effects(&args)?;
+    let nothing_to_win = nothing_to_win(&experiment, &args);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was read from a whole number")]
     let duration_ms = (args.duration as u64).max(1_000).min(experiment.max_duration_ms);
     let question = Question {
@@ -107,11 +110,30 @@ pub(crate) fn run(args: PowerArgs) -> anyhow::Result<ExitCode> {
     let answers = ask(&question, &|done| progress.show(done));
     progress.end();
     if args.output.json() {
-        print_json(&serde_json::json!({ "perSecond": args.rate, "durationMs": duration_ms, "effects": answers }))?;
+        let mut answer = serde_json::json!({ "perSecond": args.rate, "durationMs": duration_ms, "effects": answers });
+        if let (Some(note), Some(object)) = (&nothing_to_win, answer.as_object_mut()) {
+            object.insert("note".to_owned(), note.as_str().into());
+        }
+        print_json(&answer)?;
     } else {
         print(&table(&question, &answers))?;
+        if let Some(note) = nothing_to_win {
+            print(&format!("\nnote: {note}\n"))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// That nobody can win for want of rewards, where nothing that was said brings one.
+fn nothing_to_win(experiment: &Experiment, args: &PowerArgs) -> Option<String> {
+    let converts = args.baseline_conversion > 0.0 || args.candidate_conversion.iter().any(|share| *share > 0.0);
+    (experiment.reward.is_some() && !converts).then(|| {
+        format!(
+            "{} is decided by a reward, and no version earns one here, so none can be shown to be the best: give \
+             --baseline-conversion and --candidate-conversion",
+            experiment.name
+        )
+    })
 }
 
 fn behaviour(errors: f64, median: f64, conversion: f64) -> Behaviour {

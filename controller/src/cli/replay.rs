@@ -23,8 +23,8 @@ Examples:
   weir replay checkout --ledger weir.db               without a server, from its ledger: also one that is deleted, by its id
   weir replay checkout --with stricter.yaml           what would this document have done, on the same observations?
 
-A document that is asked about has the same name, versions, unit and reward; strategy, limits, alpha, approvals and durations are its
-own. From the first decision on whose weights differ, the answer rests on traffic that other weights sent: it says where that is,
+A document that is asked about has the same name, versions, match, unit, deadline, bin, measure and failure, the same reward or none,
+and, where users are the unit, the same guardrail on latency or none; anything else is its own. From the first decision on whose weights differ, the answer rests on traffic that other weights sent: it says where that is,
 and of which versions too little was seen.
 
 Exit code 0 if all is equal, 1 if something differs (the first is named) or cannot be read.")]
@@ -41,7 +41,7 @@ pub(crate) struct ReplayArgs {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 /// Where a journal is read.
@@ -151,11 +151,9 @@ fn replay(journal: &Journal, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
                         &json!({ "name": args.name, "decisions": decisions, "entries": entries, "equal": true }),
                     )?;
                 } else {
-                    let (decisions, entries) = (count(decisions), count(entries));
-                    print(&format!(
-                        "{}: {decisions} decisions recomputed from {entries} entries, all equal\n",
-                        args.name
-                    ))?;
+                    let decisions = format!("{} decision{}", count(decisions), if decisions == 1 { "" } else { "s" });
+                    let entries = format!("{} entr{}", count(entries), if entries == 1 { "y" } else { "ies" });
+                    print(&format!("{}: {decisions} recomputed from {entries}, all equal\n", args.name))?;
                 }
                 return Ok(ExitCode::SUCCESS);
             }

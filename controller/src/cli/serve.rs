@@ -90,7 +90,8 @@ async fn serve(args: &ServeArgs, addresses: &[SocketAddr], auth: Auth) -> anyhow
     let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
     let (clock, metrics) = (Clock::system(), Metrics::new());
-    let (keeper, plan) = Keeper::open(&args.ledger, clock.clone(), metrics.clone())?;
+    let (keeper, plan) = Keeper::open(&args.ledger, clock.clone(), metrics.clone())
+        .with_context(|| format!("the ledger {} cannot be used", args.ledger.display()))?;
     let (keeper, thread) = keeper.spawn()?;
     let (stop, stopped) = watch::channel(false);
 

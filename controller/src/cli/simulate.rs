@@ -4,15 +4,16 @@ use super::client::Source;
 use super::output::{NOTHING, OutputArgs, Table, amount, count, percent, print, print_json, weight};
 use super::progress::Progress;
 use anyhow::{Context, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use weir_engine::decide::Action;
 use weir_engine::document::{self, Problem};
-use weir_simulator::many::{self, Many, Quantiles, Share};
-use weir_simulator::plot::{clock, conclusion, svg};
+use weir_simulator::many::{self, Ended, Many, Quantiles, Share};
+use weir_simulator::plot::{clock, conclusion, exact, svg};
 use weir_simulator::policy::{Name, Weir};
-use weir_simulator::run::Logged;
+use weir_simulator::run::{Ending, Logged};
 use weir_simulator::{Run, Scenario, Watching, expect, scenario, simulate};
 
 /// Arguments of `weir simulate`.
@@ -26,7 +27,8 @@ Examples:
 
 A scenario is an experiment's document and, after a line `---`, one of `kind: Scenario` that says what traffic comes, how versions
 behave and what goes wrong: docs/simulate.md. Assignment, recording, statistics and decisions are those of production; the same
-seed gives the same run. Exit code 1 if a scenario expects something else.")]
+seed gives the same run. Exit code 1 if the scenario expects something else; of many runs, if they refute that as large a share of
+them as its `expect.share` says (all, if it says nothing) comes out as expected.")]
 pub(crate) struct SimulateArgs {
     /// File with the scenario, YAML or JSON; `-` is the standard input.
     #[arg(value_name = "SCENARIO")]
@@ -41,17 +43,19 @@ pub(crate) struct SimulateArgs {
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
     /// Who decides: `weir`, or one of our reconstructions of what others do.
-    #[arg(long, value_name = "POLICY", default_value = "weir", value_parser = policy)]
+    #[arg(long, value_name = "POLICY", default_value = "weir", value_parser = policies())]
     policy: Name,
     /// File for the picture (SVG) of one run.
     #[arg(long, value_name = "FILE", conflicts_with = "runs")]
     plot: Option<PathBuf>,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
-fn policy(word: &str) -> Result<Name, String> {
-    Name::of(word).ok_or_else(|| format!("there are {}", Name::ALL.map(Name::word).join(", ")))
+/// The policies by their words, which `--help` and a misspelling list.
+fn policies() -> impl TypedValueParser<Value = Name> {
+    PossibleValuesParser::new(Name::ALL.map(Name::word))
+        .try_map(|word| Name::of(&word).ok_or("there is no such policy"))
 }
 
 /// Runs `weir simulate`.
@@ -93,8 +97,12 @@ fn many(args: &SimulateArgs, scenario: &Scenario) -> anyhow::Result<ExitCode> {
         print_json(&serde_json::to_value(&many)?)?;
     } else {
         print(&distribution(&many))?;
+        if many.as_expected == Some(false) {
+            let must = scenario.expect.as_ref().map_or(1.0, |expect| expect.share);
+            print(&format!("not as expected: {} of runs must come out so, and fewer do\n", percent(must)))?;
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if many.as_expected == Some(false) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Reads a scenario, and the experiment where that stands elsewhere.
@@ -156,7 +164,7 @@ fn one(run: &Run) -> String {
             rate(settled.bad()),
             rate(settled.rewarded),
             weight(version.weight),
-            version.rolled_back_at_ms.map_or_else(|| NOTHING.to_owned(), clock),
+            version.rolled_back_at_ms.map_or_else(|| NOTHING.to_owned(), exact),
         ]);
     }
     text.push_str(&table.render());
@@ -200,12 +208,23 @@ fn told(decision: &Logged) -> String {
     };
     let weights: Vec<String> = decision.weights.iter().map(|part| weight(*part)).collect();
     let moved = if decision.action.moves_traffic() { format!(" → {}", weights.join(" / ")) } else { String::new() };
-    format!("  {:>9}  {what}{moved}: {}\n", clock(decision.at_ms), decision.reasons.join(" "))
+    format!("  {:>9}  {what}{moved}: {}\n", exact(decision.at_ms), decision.reasons.join(" "))
 }
 
 fn whole(value: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "requests; saturates")]
     count(value.round().max(0.0) as u64)
+}
+
+/// One way to end, for people.
+fn how(ended: &Ended) -> String {
+    let version = &ended.version;
+    match ended.ending {
+        Ending::Promoted => format!("{version} promoted"),
+        Ending::RolledBack => format!("rolled back to {version}"),
+        Ending::Inconclusive => format!("inconclusive, stays on {version}"),
+        Ending::Undecided => "undecided".to_owned(),
+    }
 }
 
 /// Many runs, for people.
@@ -219,7 +238,7 @@ fn distribution(many: &Many) -> String {
     );
     let mut table = Table::new(&["OUTCOME", "SHARE", "INTERVAL", "RUNS"]);
     for ended in &many.endings {
-        table.row(share_row(&format!("{} on {}", expect::word(ended.ending), ended.version), &ended.share));
+        table.row(share_row(&how(ended), &ended.share));
     }
     for (name, share) in [
         ("false roll-back", many.false_roll_back),

@@ -17,8 +17,30 @@ pub(crate) fn check(sources: &[Source]) -> (Vec<(&str, Experiment)>, Vec<Finding
         experiments.extend(read.into_iter().map(|experiment| (source.name.as_str(), experiment)));
         findings.extend(problems);
     }
+    findings.extend(doubles(&experiments));
     findings.extend(overlaps(&experiments));
     (experiments, findings)
+}
+
+/// Those that have the name of another one in a file before them: applied one after the other, the later would change the earlier.
+fn doubles(experiments: &[(&str, Experiment)]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (at, (file, experiment)) in experiments.iter().enumerate() {
+        let other = experiments.iter().take(at).find(|(_, one)| one.name == experiment.name && one != experiment);
+        if let Some((first, _)) = other {
+            findings.push(Finding {
+                file: (*file).to_owned(),
+                line: None,
+                column: None,
+                path: "metadata.name".to_owned(),
+                message: format!(
+                    "{first} has another experiment named {}: give one of them a name of its own",
+                    experiment.name
+                ),
+            });
+        }
+    }
+    findings
 }
 
 /// Those that could match a request of one before them, with the same priority.
@@ -64,7 +86,7 @@ pub(crate) struct ValidateArgs {
     #[arg(value_name = "FILE")]
     more: Vec<String>,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 /// One thing that is wrong, and where.

@@ -295,6 +295,9 @@ fn another_document_is_answered_on_the_same_observations_and_says_where_other_we
     let alien = Experiment { deadline_ms: was.deadline_ms + 1, ..was.clone() };
     assert_eq!(Rehearsal::comparable(&was, &alien).unwrap_err().field, "spec.deadline");
     assert!(Rehearsal::comparable(&was, &canary).is_ok());
+    let mut elsewhere = was.clone();
+    elsewhere.matching.hosts.push("other.example".to_owned());
+    assert_eq!(Rehearsal::comparable(&was, &elsewhere).unwrap_err().field, "spec.match");
 }
 
 #[test]

@@ -94,6 +94,7 @@ impl Auth {
             if !name.is_none_or(fine) {
                 bail!("the name in ROLE:NAME=TOKEN has 1 to {MAX_NAME} letters, digits, `-`, `_`, `.` and `@`");
             }
+            let word = role;
             let role = match role {
                 "proxy" => Role::Proxy,
                 "service" => Role::Service,
@@ -102,7 +103,7 @@ impl Auth {
                 other => bail!("`{}` is not a role: proxy, service, viewer or operator", other.escape_debug()),
             };
             if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                bail!("a token for the role {role:?} is empty or not visible ASCII");
+                bail!("a token for the role {word} is empty or not visible ASCII");
             }
             if tokens.iter().any(|known: &Token| known.secret == token) {
                 bail!("the same token is there twice: give each role, and each person, one of its own");

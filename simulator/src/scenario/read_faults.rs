@@ -118,7 +118,8 @@ fn version_of(place: &Place<'_>, names: Option<&[&str]>, problems: &mut Problems
 }
 
 pub(super) fn expect(place: &Place<'_>, names: Option<&[&str]>, end: u64, problems: &mut Problems) -> Option<Expect> {
-    let known = ["outcome", "version", "rolledBack", "by", "notBefore", "holds", "says", "does", "asks", "got"];
+    let known =
+        ["outcome", "version", "rolledBack", "by", "notBefore", "holds", "says", "does", "asks", "got", "share"];
     let fields = place.fields(&known, "what must come out, as `{outcome: promoted, version: v2}`", problems)?;
     let outcome = fields.get("outcome").map_or(Some(None), |place| place.word(&Ending::WORDS, problems).map(Some));
     let index = |place: &Place<'_>, problems: &mut Problems| version_of(place, names, problems);
@@ -151,6 +152,7 @@ pub(super) fn expect(place: &Place<'_>, names: Option<&[&str]>, end: u64, proble
             .map(|(name, usual)| fields.get(name).map_or(Some(usual), |place| place.whole(0..=u64::MAX, problems)));
         Some(Got { version: version?, least: least?, most: most?, requests: requests?, settled: settled? })
     });
+    let share = share_of(&fields, "share", 1.0, problems);
     Some(Expect {
         outcome: outcome?,
         version: version?,
@@ -162,5 +164,6 @@ pub(super) fn expect(place: &Place<'_>, names: Option<&[&str]>, end: u64, proble
         does: does?,
         asks: asks?,
         got: got?,
+        share: share?,
     })
 }

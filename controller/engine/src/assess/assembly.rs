@@ -1,6 +1,7 @@
 //! One assessment, put together from what was folded, what is believed and what is open.
 
 use super::rivals::{all_better, beaten, beats_all, winner};
+use super::seen::seen;
 use super::sentences::{conclusion, standing, warn};
 use super::{Assessment, Carry, Depth, SampleRatio, VersionAssessment};
 use crate::beliefs::Beliefs;
@@ -67,7 +68,7 @@ pub(super) fn put_together<C: Cell>(
         let broken_at = (1.0 / gates::ALPHA_SAMPLE_RATIO).ln();
         SampleRatio { log_e_broken: finite(log_e), broken_at, broken: state.sample_ratio_broken || log_e >= broken_at }
     });
-    warn(experiment, &tallies, &units, sample_ratio, &mut warnings);
+    warn(experiment, state, &tallies, &units, sample_ratio, &mut warnings);
 
     let broken = state.sample_ratio_broken || sample_ratio.is_some_and(|test| test.broken);
     let said = fold.gates();
@@ -106,6 +107,7 @@ pub(super) fn put_together<C: Cell>(
                 gates.iter().filter(|gate| gate.covered).map(|gate| gate.log_e_violated),
             )),
             roll_back_at: gates::roll_back_at(experiment),
+            seen: None,
             metrics,
             gates,
             log_e_beaten,
@@ -120,6 +122,11 @@ pub(super) fn put_together<C: Cell>(
             may_be_best: !state.is_out(index) && log_e_beaten.is_none_or(|log_e| log_e < gates::beaten_at(experiment)),
             why: String::new(),
         };
+        // Of one that is out already only people ask.
+        let asked = depth == Depth::Complete || (depth == Depth::Decision && !assessed.out);
+        if asked && crate::decide::is_violated(&assessed) {
+            assessed.seen = seen(experiment, stretches, index, &assessed.gates);
+        }
         assessed.why = standing(experiment, &assessed);
         versions.push(assessed);
     }

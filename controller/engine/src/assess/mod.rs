@@ -1,14 +1,16 @@
 //! What is believed and what is evident: the types of an assessment. `assessor` makes them look by look, `assembly` puts one together,
-//! `rivals` says who is beaten and who has won, `sentences` what people are told.
+//! `rivals` says who is beaten and who has won, `seen` which counts show what is broken, `sentences` what people are told.
 //!
 //! Beliefs inform people and steer weights; only evidence (e-values on settled counts) names a winner or a violation.
 
 mod assembly;
 mod assessor;
 mod rivals;
+mod seen;
 mod sentences;
 
 pub use assessor::Assessor;
+pub use seen::{Seen, SeenWhat};
 
 use crate::breaker::Doubt;
 use crate::cells::{Cell, Tally};
@@ -122,7 +124,11 @@ pub struct VersionAssessment {
     pub log_e_roll_back: f64,
     /// It is rolled back at this.
     pub roll_back_at: f64,
-    /// Evidence that some other version has a better reward (card J): natural log of the e-value. None without a reward.
+    /// Counts that show what it breaks; absent while it breaks nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
+    /// Evidence that some other version has a better reward (card J): natural log of the e-value. None without a reward,
+    /// or where no other version is in.
     pub log_e_beaten: Option<f64>,
     /// Evidence: whether it may still be the best (card J).
     pub may_be_best: bool,

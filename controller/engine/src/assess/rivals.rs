@@ -7,13 +7,17 @@ use crate::spec::Experiment;
 use crate::state::State;
 use weir_stats::best;
 
-/// ln Ē_k of card J: evidence that some version that is not out has a better reward than k. `None` without a reward.
+/// ln Ē_k of card J: evidence that some version that is not out has a better reward than k. `None` without a reward, or where no
+/// other version is in.
 pub(super) fn beaten(experiment: &Experiment, state: &State, fold: &Fold, real: &RealRewards, k: usize) -> Option<f64> {
     experiment.reward.as_ref()?;
     let versions = experiment.versions.len();
     let log_es: Vec<f64> =
         (0..versions).filter(|b| *b != k && !state.is_out(*b)).map(|b| better(fold, real, b, k)).collect();
-    // Without anyone to compare with it is −∞, which JSON cannot say.
+    // Nobody is left who could be better.
+    if log_es.is_empty() {
+        return None;
+    }
     Some(finite(best::log_mean_e(&log_es, versions)))
 }
 

@@ -3,22 +3,31 @@
 use super::{SAMPLE_RATIO_ADVICE, SampleRatio, VersionAssessment};
 use crate::cells::Tally;
 use crate::gates::{self, Gate};
-use crate::spec::{Experiment, RewardKind};
-use crate::state::{PairUnits, Verdict};
+use crate::spec::{Experiment, RewardKind, Strategy};
+use crate::state::{PairUnits, State, Verdict};
 use crate::words;
 
 pub(super) fn warn(
     experiment: &Experiment,
+    state: &State,
     tallies: &[Tally],
     units: &[PairUnits],
     sample_ratio: Option<SampleRatio>,
     warnings: &mut Vec<String>,
 ) {
+    // Nothing is asked any more about a candidate that is out.
+    let gone = |version: usize| version != experiment.baseline && state.is_out(version);
     for (pair, until) in units.iter().filter_map(|pair| Some((pair, pair.until?))) {
+        if gone(pair.a) || gone(pair.b) {
+            continue;
+        }
+        let hint = match experiment.strategy {
+            Strategy::Ab { .. } => "set no weights by hand",
+            Strategy::Canary { .. } | Strategy::Bandit { .. } => "keep the ratio of weights (strategy ab)",
+        };
         warnings.push(format!(
             "evidence about {} and {} stands still since epoch {until}: users of another version joined the two in other shares than \
-             their weights, so that those left without an event are no longer alike; keep the ratio of weights (strategy ab) where \
-             users are the unit",
+             their weights, so that those left without an event are no longer alike; {hint} where users are the unit",
             experiment.version_name(pair.a),
             experiment.version_name(pair.b)
         ));

@@ -5,7 +5,7 @@ use super::winner::stood;
 use crate::assess::{Assessment, VersionAssessment};
 use crate::spec::{Experiment, Rule, Strategy};
 use crate::state::{Cause, State, Verdict};
-use crate::words::{e_value, weight};
+use crate::words::{count, e_value, e_value_of, weight};
 
 /// Which of its limits a version breaks, by name, on the evidence of this look or an earlier one; `None` if none.
 pub(crate) fn broken(version: &VersionAssessment) -> Option<String> {
@@ -22,14 +22,8 @@ pub(super) fn fallen(next: &mut State, assessment: &Assessment) -> Vec<String> {
     for (version, out) in assessment.versions.iter().zip(&mut next.out) {
         let Some(what) = broken(version).filter(|_| !*out) else { continue };
         *out = true;
-        let observed = match version.settled.assigned {
-            0 => String::new(),
-            assigned => {
-                #[expect(clippy::cast_precision_loss, reason = "a percentage for people")]
-                let percent = 100.0 * version.settled.bad() as f64 / assigned as f64;
-                format!(" ({percent:.2}% of {assigned} settled exposures were bad)")
-            }
-        };
+        let baseline = assessment.versions.iter().find(|other| other.baseline).map_or("", |other| other.name.as_str());
+        let observed = version.seen.as_ref().map(|seen| format!(" ({})", seen.in_words(baseline))).unwrap_or_default();
         let consequence = if version.baseline {
             "it is the baseline, so it keeps its traffic but cannot win"
         } else {
@@ -128,12 +122,16 @@ pub(super) fn missing(experiment: &Experiment, state: &State, assessment: &Asses
         if version.settled.assigned < experiment.min_exposures {
             reasons.push(format!(
                 "{} has {} of the {} settled exposures it needs.",
-                version.name, version.settled.assigned, experiment.min_exposures
+                version.name,
+                count(version.settled.assigned),
+                count(experiment.min_exposures)
             ));
         } else if ladder.is_some() && !version.baseline && !stood(experiment, version) {
             reasons.push(format!(
                 "{} has {} of the {} settled exposures it needs on this rung.",
-                version.name, version.settled_at_these_weights, experiment.min_exposures
+                version.name,
+                count(version.settled_at_these_weights),
+                count(experiment.min_exposures)
             ));
         }
         if version.baseline {
@@ -142,12 +140,10 @@ pub(super) fn missing(experiment: &Experiment, state: &State, assessment: &Asses
         for gate in version.gates.iter().filter(|gate| gate.covered && gate.verdict == Verdict::NotEnoughEvidence) {
             let (part, what) =
                 ladder.filter(|part| *part < 1.0).map_or((1.0, "needed"), |part| (part, "needed to climb"));
+            let (found, needed) = e_value_of(gate.log_e_met, part * gate.met_at);
             reasons.push(format!(
-                "{}: not enough evidence on {} yet (e-value {} that it is met, {} {what}).",
-                version.name,
-                gate.name,
-                e_value(gate.log_e_met),
-                e_value(part * gate.met_at)
+                "{}: not enough evidence on {} yet (e-value {found} that it is met, {needed} {what}).",
+                version.name, gate.name
             ));
         }
         if let (Some(_), Some(doubt)) = (ladder, ladder::doubt(version)) {

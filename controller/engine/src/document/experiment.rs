@@ -173,8 +173,8 @@ fn read_spec(fields: &Fields<'_>, purpose: Purpose, problems: &mut Vec<Problem>)
              write `strategy: ab`, compare two versions, or let each request be its own unit",
         );
     }
-    if let (Some(limits), Some(deadline)) = (&limits, deadline_ms) {
-        goals::keep_within_deadline(fields, limits, deadline, problems);
+    if let Some(deadline) = deadline_ms {
+        goals::keep_within_deadline(fields, deadline, problems);
     }
     if let Some(Some(reward)) = &reward {
         reward::keep_possible(fields, reward, unit.as_ref(), &versions, problems);

@@ -59,7 +59,8 @@ fn one_of<'t>(
 ) -> Option<(bool, Place<'t>)> {
     match (fields.get("errorRate"), fields.get("latency")) {
         (Some(_), Some(latency)) => {
-            let message = format!("one {what} limits one thing: give the latency a {what} and a name of its own");
+            let message =
+                format!("one {what} limits one thing: write a second one, with a name of its own, for the latency");
             latency.problem(problems, message);
             None
         }
@@ -110,22 +111,17 @@ fn latency_limit(place: &Place<'_>, problems: &mut Vec<Problem>) -> Option<Limit
     quantile.zip(max).map(|(quantile, max)| Limit::Latency { quantile, max_us: max * 1_000 })
 }
 
-/// Beyond the deadline every exposure is bad already: a latency limit there would be one on errors.
-pub(super) fn keep_within_deadline(
-    fields: &Fields<'_>,
-    limits: &Limits,
-    deadline_ms: u64,
-    problems: &mut Vec<Problem>,
-) {
+/// Beyond the deadline every exposure is bad already: a latency limit there would be one on errors. Said whatever else is wrong.
+pub(super) fn keep_within_deadline(fields: &Fields<'_>, deadline_ms: u64, problems: &mut Vec<Problem>) {
     let items = fields.get("objectives").map_or(Vec::new(), |place| place.quiet_items());
-    for (objective, item) in limits.objectives.iter().zip(items) {
-        if let Limit::Latency { max_us, .. } = objective.limit
-            && max_us > deadline_ms * 1_000
-        {
-            let place = item.quiet("latency").and_then(|place| place.quiet("max")).unwrap_or(item);
+    for item in items {
+        let Some(place) = item.quiet("latency").and_then(|place| place.quiet("max")) else { continue };
+        // What is wrong with it by itself was said where it was read.
+        let Some(max_ms) = place.duration(1..=MAX_DEADLINE_MS, &mut Vec::new()) else { continue };
+        if max_ms > deadline_ms {
             let message = format!(
                 "{} is beyond the deadline of {}, after which an exposure is an error: raise `deadline`, or limit `errorRate`",
-                format_milliseconds(max_us / 1_000),
+                format_milliseconds(max_ms),
                 format_milliseconds(deadline_ms)
             );
             place.problem(problems, message);

@@ -165,6 +165,8 @@ impl Rehearsal {
         let same = [
             ("metadata.name", was.name == with.name),
             ("spec.versions", names(was) == names(with) && was.baseline == with.baseline),
+            // Other requests were counted than it would have met.
+            ("spec.match", was.matching == with.matching),
             ("spec.unit", was.unit == with.unit),
             ("spec.deadline", was.deadline_ms == with.deadline_ms),
             ("spec.bin", was.bin_ms == with.bin_ms),

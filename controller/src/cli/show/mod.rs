@@ -14,6 +14,7 @@ use super::output::{NOTHING, Table, count, stretch};
 use crate::ledger::Told;
 use table::settled;
 use weir_engine::assess::VersionAssessment;
+use weir_engine::outlook::promotion_waits;
 use weir_engine::state::{Phase, State, Verdict};
 use words::{age, by_hand, phase, strategy, weights};
 
@@ -27,13 +28,26 @@ pub(crate) fn list(views: &[View], now: u64) -> String {
         table.row(vec![
             view.experiment.name.clone(),
             view.experiment.service.clone(),
-            phase(view),
+            words::short(view),
             weights(view),
             view.assessment.as_ref().map_or_else(|| NOTHING.to_owned(), |a| count(a.settled_exposures)),
             stretch(now.saturating_sub(view.state.started_at)),
         ]);
     }
-    table.render()
+    let mut text = table.render();
+    let asks = |view: &View| {
+        let warned = view.health_warnings.iter().map(|warning| format!("warning: {warning}"));
+        waiting(view, now).into_iter().chain(warned).collect::<Vec<_>>()
+    };
+    let said: Vec<String> = views
+        .iter()
+        .flat_map(|view| asks(view).into_iter().map(|said| format!("{}: {said}\n", view.experiment.name)))
+        .collect();
+    if !said.is_empty() {
+        text.push('\n');
+        text.extend(said);
+    }
+    text
 }
 
 /// One experiment in detail.
@@ -59,6 +73,9 @@ pub(crate) fn detail(view: &View, now: u64) -> String {
             text.push_str(&versions(assessment, Some(&view.state.weights_in_force(experiment)), &by_hand(view)));
             text.push_str(&settled(assessment));
             text.push_str(&format!("{}\n", assessment.conclusion));
+            if let Some(waits) = promotion_waits(experiment, &view.state, assessment) {
+                text.push_str(&format!("{waits}\n"));
+            }
         }
         None => text.push_str("nothing assessed yet\n"),
     }

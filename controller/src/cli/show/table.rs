@@ -9,7 +9,8 @@ use weir_engine::state::Verdict;
 /// says of each by whom it was rolled back, where that is known.
 pub(crate) fn versions(assessment: &Assessment, in_force: Option<&[u32]>, by_hand: &[Option<String>]) -> String {
     // Card J is about rewards.
-    let rewarded = assessment.versions.iter().any(|version| version.log_e_beaten.is_some());
+    let rewarded =
+        assessment.versions.iter().any(|version| version.log_e_beaten.or(version.probability_best).is_some());
     let mut headings = vec!["VERSION", "WEIGHT", "EXPOSURES", "ERRORS", "P50", "P99"];
     if rewarded {
         headings.extend(["REWARD", "BEST*"]);

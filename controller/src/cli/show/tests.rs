@@ -123,6 +123,15 @@ fn an_experiment_that_has_concluded_shows_its_outcome_and_where_the_traffic_is()
     let by_hand = View { last_change: Some(told), ..view.clone() };
     let said = detail(&by_hand, 500_000);
     assert!(said.contains("· promoted v2, by hand: ada ·"), "{said}");
+    let listed = list(std::slice::from_ref(&by_hand), 500_000);
+    assert!(listed.contains("  promoted v2, by hand  "), "{listed}");
+    // What evidence found and a person approved is not against it.
+    let mut approved = by_hand;
+    let order = approved.last_change.as_mut().and_then(|told| told.ordered.as_mut()).unwrap();
+    order.command = Command::Approve;
+    let said = detail(&approved, 500_000);
+    assert!(said.contains("· promoted v2, approved by ada ·"), "{said}");
+    assert!(list(&[approved], 500_000).contains("  promoted v2, approved  "));
     assert!(shown.contains("· after 30 s"), "{shown}");
     let rows: Vec<&str> = shown.lines().filter(|line| line.starts_with('v')).collect();
     assert!(rows[1].contains("  100%  ") && rows[0].contains("  0%  "), "{shown}");
@@ -137,6 +146,16 @@ checkout  shop     running  v1 33.34%, v2 33.33%, v3 33.33%      4,500  1 m 1 s
     let shown = list(&[view()], 62_000);
     assert_eq!(shown, expected, "\n{shown}");
     assert!(list(&[], 0).contains("weir apply"));
+    let mut waits = view();
+    waits.state.awaited = Some(Proposal { since: 21_000, step: Step::Promotion { version: 1 } });
+    waits.health_warnings = vec!["no proxy has reported for 40 s".to_owned()];
+    let shown = list(&[view(), waits], 27_000);
+    let said = "
+
+checkout: waits for approval since 6 s: the promotion of v2; weir approve checkout --awaited-since 21000 --reason '…'
+checkout: warning: no proxy has reported for 40 s
+";
+    assert!(shown.ends_with(said), "{shown}");
 }
 
 #[test]

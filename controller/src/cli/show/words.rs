@@ -22,23 +22,47 @@ pub(crate) fn step(experiment: &Experiment, step: &Step) -> String {
     }
 }
 
+/// Where it stands, and by whom where a person ended it.
 pub(super) fn phase(view: &View) -> String {
+    let stands = stands(view);
+    match ended_by(view) {
+        Some((how, order)) => format!("{stands}, {how} {}", order.by),
+        None => stands,
+    }
+}
+
+/// The same for a column: that a person ended it, not who.
+pub(super) fn short(view: &View) -> String {
+    let stands = stands(view);
+    match ended_by(view) {
+        Some((_, Order { command: Command::Approve, .. })) => format!("{stands}, approved"),
+        Some(_) => format!("{stands}, by hand"),
+        None => stands,
+    }
+}
+
+/// The order that concluded it, if that was one: approved is what evidence had found, by hand is what it had not.
+fn ended_by(view: &View) -> Option<(&'static str, &Order)> {
+    let Phase::Concluded { at, .. } = view.state.phase else { return None };
+    let (_, order) = ordered(view).filter(|(decided, _)| *decided == at)?;
+    Some((if order.command == Command::Approve { "approved by" } else { "by hand:" }, order))
+}
+
+fn stands(view: &View) -> String {
     match view.state.phase {
         Phase::Pending => "pending".to_owned(),
         Phase::Running => "running".to_owned(),
         Phase::Paused { cause: Cause::Asked, .. } => "paused".to_owned(),
         Phase::Paused { cause: Cause::Weights, .. } => "paused, weights by hand".to_owned(),
         Phase::Paused { cause: Cause::Timeout, .. } => "paused, out of time".to_owned(),
-        Phase::Concluded { outcome, version, at } => {
+        Phase::Concluded { outcome, version, .. } => {
             let version = view.experiment.version_name(version);
-            let how = match outcome {
+            match outcome {
                 Outcome::Promoted => format!("promoted {version}"),
                 Outcome::RolledBack => format!("rolled back to {version}"),
                 Outcome::Stopped => format!("stopped, stays on {version}"),
                 Outcome::Inconclusive => format!("inconclusive, stays on {version}"),
-            };
-            let by = ordered(view).filter(|(decided, _)| *decided == at);
-            by.map_or_else(|| how.clone(), |(_, order)| format!("{how}, by hand: {}", order.by))
+            }
         }
     }
 }

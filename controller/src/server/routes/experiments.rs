@@ -39,8 +39,7 @@ pub(crate) struct DecisionsQuery {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct DeleteQuery {
     /// Why; kept in the journal.
-    #[serde(default)]
-    reason: String,
+    reason: Option<String>,
 }
 
 /// What became of the documents, in their order.
@@ -160,7 +159,12 @@ pub(crate) async fn delete(
 ) -> Result<Json<Deleted>, Problem> {
     let name = named(name)?;
     let Query(DeleteQuery { reason }) = query.map_err(|rejection| bad_query(&rejection))?;
-    let reason = reason.trim().to_owned();
+    let given = reason.is_some();
+    let reason = reason.unwrap_or_default().trim().to_owned();
+    if given && reason.is_empty() {
+        let problem = "say why, or leave it out";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The reason is empty.").at("reason", problem));
+    }
     check_length(&reason)?;
     let by = actor(&request);
     let deleted = app.keeper.ask(|reply| Command::Delete { name: name.clone(), by, reason, reply }).await?;

@@ -25,6 +25,7 @@ fn many(policy: &str, falsely: Option<u64>, promoted: Option<u64>, met: f64, p50
         met_bad_in_all: mean(met),
         regret: Mean::default(),
         unexpected: None,
+        as_expected: None,
         unreached: Vec::new(),
     }
 }

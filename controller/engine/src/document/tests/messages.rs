@@ -185,7 +185,7 @@ const BAD: &[(&str, &str)] = &[
     ),
     (
         "guardrails: [{name: both, errorRate: {ratio: 2}, latency: {ratio: 2}}]",
-        "14:61: spec.guardrails[0].latency: one guardrail limits one thing: give the latency a guardrail and a name of its own",
+        "14:61: spec.guardrails[0].latency: one guardrail limits one thing: write a second one, with a name of its own, for the latency",
     ),
     (
         "guardrails: [{name: errors, errorRate: {ratio: 2}}]",
@@ -284,6 +284,11 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "errorRate: {max: 1%}",
         "latency: {quantile: 99%, max: 20s}",
         "13:37: spec.objectives[0].latency.max: 20s is beyond the deadline of 15s, after which an exposure is an error: raise `deadline`, or limit `errorRate`",
+    ),
+    (
+        "    - name: errors\n      errorRate: {max: 1%}\n",
+        "    - name: errors\n      errorRate: {max: 5}\n    - {name: p99, latency: {quantile: 99%, max: 20s}}\n",
+        "13:24: spec.objectives[0].errorRate.max: `5` is neither a percentage nor below 1: write a percentage such as `2%`, or a fraction below 1 such as `0.02`\n14:49: spec.objectives[1].latency.max: 20s is beyond the deadline of 15s, after which an exposure is an error: raise `deadline`, or limit `errorRate`",
     ),
     (
         "errorRate: {max: 1%}",
