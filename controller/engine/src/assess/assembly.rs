@@ -123,7 +123,7 @@ pub(super) fn put_together<C: Cell>(
             why: String::new(),
         };
         // Of one that is out already only people ask.
-        let asked = depth == Depth::Complete || (depth == Depth::Decision && !assessed.out);
+        let asked = depth == Depth::Complete || !assessed.out;
         if asked && crate::decide::is_violated(&assessed) {
             assessed.seen = seen(experiment, stretches, index, &assessed.gates);
         }

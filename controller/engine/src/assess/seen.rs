@@ -9,8 +9,8 @@ use crate::state::{LATENCY_QUANTILES, Verdict};
 use crate::words::{count, duration_us};
 use serde::{Deserialize, Serialize};
 
-/// All exposures are told where they speak against the version nearly as clearly as the latest alone, to this part.
-const NEARLY: f64 = 0.8;
+/// More exposures are told as long as they speak against the version nearly as clearly as the clearest, to this part.
+const NEARLY: f64 = 0.6;
 
 /// Counts that show what a verdict says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,27 +194,25 @@ fn made(what: SeenWhat, compared: bool, part: &Part, latest: bool) -> Seen {
     Seen { what, events, exposures, latest, baseline: compared.then_some(beside) }
 }
 
-/// The latest stretches in which most speaks against the version, whether others were before, and how much; all of them where
-/// that is nearly as clear.
+/// The longest of the latest stretches that speak nearly as clearly against the version as the clearest do, whether others were before,
+/// and how clearly. Whatever speaks against it has more events than are allowed.
 fn best<'a, 'b, C: Cell>(
     allowed: impl Fn(f64) -> f64,
     stretches: &'a [Stretch<'b, C>],
     of: impl Fn(&'a Stretch<'b, C>) -> Option<Part>,
 ) -> Option<(Part, bool, f64)> {
     let mut sum = Part::default();
-    let mut clearest: Option<(Part, f64)> = None;
-    for stretch in stretches.iter().rev() {
-        let Some(part) = of(stretch) else { continue };
-        sum.add(&part);
-        let excess = sum.excess(&allowed);
-        if clearest.is_none_or(|(_, most)| excess > most) {
-            clearest = Some((sum, excess));
-        }
-    }
-    let (clearest, most) = clearest.filter(|_| sum.exposures > 0)?;
-    let all = sum.excess(&allowed);
-    let chosen = if all >= NEARLY * most { (sum, all) } else { (clearest, most) };
-    (chosen.0.exposures > 0).then_some((chosen.0, chosen.0.exposures < sum.exposures, chosen.1))
+    let latest: Vec<(Part, f64)> = stretches
+        .iter()
+        .rev()
+        .filter_map(|stretch| {
+            sum.add(&of(stretch)?);
+            Some((sum, sum.excess(&allowed)))
+        })
+        .collect();
+    let most = latest.iter().map(|(_, excess)| *excess).fold(0.0, f64::max);
+    let (part, excess) = latest.into_iter().rev().find(|(_, excess)| *excess >= NEARLY * most)?;
+    (part.exposures > 0).then_some((part, part.exposures < sum.exposures, excess))
 }
 
 #[cfg(test)]
