@@ -65,8 +65,8 @@ fn counting_outcomes_as_they_end_would_roll_back_a_healthy_version() {
 /// The same users, each of whose requests is counted: more false roll-backs than any chance explains.
 #[test]
 fn counting_every_request_of_a_user_would_roll_back_a_healthy_version() {
-    let result = run(&cases::users_counted_by_request(), 200);
-    assert!(result.claimed > most_allowed(200, 0.05, RARITY), "{} of 200", result.claimed);
+    let result = run(&cases::users_counted_by_request(), 800);
+    assert!(result.claimed > most_allowed(800, 0.05, RARITY), "{} of 800", result.claimed);
 }
 
 #[test]

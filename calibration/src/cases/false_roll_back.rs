@@ -356,10 +356,11 @@ pub fn delay_counted_by_completion() -> Case {
     })
 }
 
-/// Evidence per request on users whose requests are alike, which Weir does not use: the cases of users must be able to fail.
+/// Evidence per request on users whose requests are alike, which Weir does not use: the cases of users must be able to fail. By a limit
+/// that a user keeps on average, for the sample ratio finds out about requests that come in users, and stops a guardrail.
 #[must_use]
 pub fn users_counted_by_request() -> Case {
-    let goals = experiment(2).error_guardrail(1.0, 0.0);
+    let goals = experiment(2).error_objective(0.007_2);
     case("users-by-request", Question::FalseRollBack, "–", "each request of a user counted", None, move |seed| {
         Users::new(&goals, seed, Activity::HeavyTailed, cursed)
             .map_or(Outcome::Never, |users| on_evidence(&goals, Course::USUAL, users, seed, violated(CANDIDATE)))

@@ -19,7 +19,7 @@ struct Written {
 impl Written {
     fn begin(experiment: Experiment) -> Self {
         let world = World::new(experiment.clone(), 61);
-        let event = Event::Begin { experiment: Box::new(experiment), by: Actor::default(), release: String::new() };
+        let event = Event::Begin { experiment: Box::new(experiment), by: Actor::default(), release: "test".to_owned() };
         let entries = vec![Entry { at: 0, event, trace: trace(None, &world.state) }];
         Self { world, entries }
     }
