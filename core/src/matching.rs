@@ -11,7 +11,7 @@ use crate::plan::{FailureRules, Header, Measure, Plan, PlannedExperiment, Status
 use crate::rules::Rules;
 use crate::tally::Tally;
 use crate::unit::UnitBuckets;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 /// Index of the host in every compiled plan's names.
@@ -70,6 +70,8 @@ pub struct Experiment {
     /// How its exposures are rewarded.
     pub earning: Earning,
     rules: Rules,
+    /// Where a recorder last found what it has of this experiment.
+    pub(crate) place: Cell<usize>,
 }
 
 /// One version, compiled.
@@ -188,6 +190,7 @@ impl Experiment {
             failure: planned.failure.clone(),
             earning: Earning::new(planned, names),
             rules: Rules::new(&planned.matching, names),
+            place: Cell::new(0),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The cells of one (experiment, epoch, bin), and how an exposure's end is counted in them.
 //!
-//! Knows neither the bin's time nor reports; which units have what is `units`'s.
+//! Knows no reports; which units have what is `units`'s.
 
 use super::units::{self, InFlight};
 use super::{Exposure, Observation, Outcome};
@@ -11,6 +11,9 @@ use std::rc::Rc;
 /// The cells of all versions of one (experiment, epoch, bin).
 #[derive(Debug)]
 pub(super) struct Group {
+    /// When its bin begins.
+    pub(super) bin: u64,
+    /// The first of its epoch that assigned.
     pub(super) experiment: Rc<Experiment>,
     /// Whether a report has carried counts of it. Its assignments are then known elsewhere under this bin, and what is
     /// still to come must arrive there too.
@@ -21,9 +24,14 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(experiment: &Rc<Experiment>) -> Self {
+    pub(super) fn new(experiment: &Rc<Experiment>, bin: u64) -> Self {
         let counts = experiment.versions.iter().map(|_| Counts::default()).collect();
-        Self { experiment: Rc::clone(experiment), reported: false, counts, in_flight: Vec::new() }
+        Self { bin, experiment: Rc::clone(experiment), reported: false, counts, in_flight: Vec::new() }
+    }
+
+    /// What it is sorted by.
+    pub(super) fn place(&self) -> (u64, u32) {
+        (self.bin, self.experiment.epoch)
     }
 
     /// Counts an exposure that has begun. Answers by how many buckets there are more; `None`: there is no such version.
@@ -69,10 +77,10 @@ impl Group {
         }
     }
 
-    /// Whether nothing can come any more of its bin, which begins at `bin`, `deadline_ms` after its end. By its own length: that
+    /// Whether nothing can come any more of its bin, `deadline_ms` after its end. By its own length: that
     /// of an earlier plan may have been another.
-    pub(super) fn is_final(&self, bin: u64, deadline_ms: u64, now_ms: u64) -> bool {
-        bin.saturating_add(self.experiment.bin_ms).saturating_add(deadline_ms) <= now_ms
+    pub(super) fn is_final(&self, deadline_ms: u64, now_ms: u64) -> bool {
+        self.bin.saturating_add(self.experiment.bin_ms).saturating_add(deadline_ms) <= now_ms
     }
 
     /// Whether it has nothing to report now.
