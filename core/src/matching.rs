@@ -61,6 +61,8 @@ pub struct Experiment {
     pub versions: Vec<Version>,
     /// In milliseconds.
     pub deadline_ms: u64,
+    /// The same in nanoseconds: in Wasm a multiplication that may not overflow costs sixty instructions.
+    pub deadline_nanos: u64,
     /// In milliseconds; at least one.
     pub bin_ms: u64,
     /// Until when latency counts.
@@ -185,6 +187,7 @@ impl Experiment {
                 })
                 .collect(),
             deadline_ms: planned.deadline_ms,
+            deadline_nanos: planned.deadline_ms.saturating_mul(1_000_000),
             bin_ms: planned.bin_ms.max(1),
             measure: planned.measure,
             failure: planned.failure.clone(),

@@ -277,14 +277,14 @@ impl Plan {
         check.count(self.experiments.len(), 0, MAX_EXPERIMENTS, "experiments")?;
         let mut ids = Vec::new();
         for (index, experiment) in self.experiments.iter().enumerate() {
-            let check = check.at(&format!("experiments[{index}]"));
+            let check = check.item("experiments", index);
             experiment.validate(&check)?;
             check.that(add(&mut ids, &experiment.id), "id", || format!("`{}` is there twice", experiment.id))?;
         }
         let mut names = self.routing_headers();
         for (index, experiment) in self.experiments.iter().enumerate() {
             let own = experiment.assignment_header().filter(|name| names.contains(name));
-            check.at(&format!("experiments[{index}]")).that(own.is_none(), "reward", || {
+            check.item("experiments", index).that(own.is_none(), "reward", || {
                 format!("`{}` routes, and cannot carry tokens too", own.unwrap_or_default())
             })?;
         }
@@ -295,7 +295,7 @@ impl Plan {
         // Filters remove routing headers from every request before anything looks at one, whichever experiment they belong to.
         for (index, experiment) in self.experiments.iter().enumerate() {
             let read = experiment.headers_read().find(|name| names.contains(name));
-            check.at(&format!("experiments[{index}]")).that(read.is_none(), "match", || {
+            check.item("experiments", index).that(read.is_none(), "match", || {
                 let read = read.unwrap_or_default();
                 format!(
                     "`{}` reads the header `{read}`, which routes (here or in another experiment) and so is removed",
@@ -392,7 +392,7 @@ impl PlannedExperiment {
         })?;
         let mut names = Vec::new();
         for (index, version) in self.versions.iter().enumerate() {
-            let check = check.at(&format!("versions[{index}]"));
+            let check = check.item("versions", index);
             check.token(&version.name, "name", MAX_NAME)?;
             check.that(add(&mut names, &version.name), "name", || format!("`{}` is there twice", version.name))?;
             check.that(version.weight <= MAX_WEIGHT, "weight", || {
@@ -403,7 +403,7 @@ impl PlannedExperiment {
                 format!("{} is not within 1 to {MAX_SLOW_US}", version.slow_us.unwrap_or_default())
             })?;
             for (index, header) in version.headers.iter().enumerate() {
-                let check = check.at(&format!("headers[{index}]"));
+                let check = check.item("headers", index);
                 check.header_name(&header.name, "name")?;
                 check.value(&header.value, "value")?;
             }

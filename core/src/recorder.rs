@@ -253,9 +253,10 @@ impl Recorder {
     }
 
     /// Records how an exposure ended, if by its deadline; later ends change nothing.
+    #[inline]
     pub fn complete(&mut self, exposure: &Exposure, observation: Observation) {
         let Exposure { experiment, bin, life, .. } = exposure;
-        if observation.age_nanos > experiment.deadline_ms.saturating_mul(1_000_000) {
+        if observation.age_nanos > experiment.deadline_nanos {
             return;
         }
         if let Some(tally) = tally_of(experiment, exposure.version) {

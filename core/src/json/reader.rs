@@ -27,6 +27,30 @@ impl de::Error for Problem {
     fn custom<T: fmt::Display>(problem: T) -> Self {
         Self(problem.to_string())
     }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        unexpected("type", found, expected)
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        unexpected("value", found, expected)
+    }
+}
+
+/// As serde would say it, but for floats, whose formatting would be 13 KB.
+fn unexpected(what: &str, found: Unexpected<'_>, expected: &dyn Expected) -> Problem {
+    let found = match found {
+        Unexpected::Unsigned(number) => {
+            return Problem(format!("invalid {what}: integer `{number}`, expected {expected}"));
+        }
+        Unexpected::Other(text) => text,
+        Unexpected::Bool(_) => "boolean",
+        Unexpected::Map => "map",
+        Unexpected::Seq => "sequence",
+        Unexpected::Str(_) => "string",
+        _ => "value",
+    };
+    Problem(format!("invalid {what}: {found}, expected {expected}"))
 }
 
 fn problem<T>(text: &str) -> Result<T, Problem> {

@@ -34,6 +34,7 @@ impl Group {
         (self.bin, self.experiment.epoch)
     }
 
+    #[inline]
     /// Counts an exposure that has begun. Answers by how many buckets there are more; `None`: there is no such version.
     pub(super) fn assign(&mut self, version: usize, bucket: Option<u16>) -> Option<usize> {
         let counts = self.counts.get_mut(version)?;
@@ -52,6 +53,7 @@ impl Group {
         in_flight.len().saturating_sub(before)
     }
 
+    #[inline]
     /// Counts how an exposure of it ended. Answers how many buckets its version had before, and has after.
     pub(super) fn end(&mut self, exposure: &Exposure, observation: Observation) -> (usize, usize) {
         let Exposure { experiment, version, bucket, .. } = exposure;
@@ -95,6 +97,7 @@ impl Group {
 }
 
 /// Counts an end; answers whether with a reward.
+#[inline]
 fn observe(counts: &mut Counts, observation: Observation) -> bool {
     let Observation { outcome, age_nanos, reward } = observation;
     match outcome {
@@ -128,6 +131,7 @@ pub(super) fn is_nothing(counts: &Counts) -> bool {
     counts.assigned == 0 && counts.completed == 0 && counts.aborted == 0 && counts.failed_buckets.is_empty()
 }
 
+#[inline]
 pub(super) fn buckets_of(counts: &Counts) -> usize {
     let units = counts.failed_buckets.len() + counts.slow_buckets.len() + counts.rewarded_buckets.len();
     counts.latency.buckets().len() + counts.abort_age.buckets().len() + units
