@@ -18,7 +18,8 @@ except ModuleNotFoundError:  # Python 3.10: pip carries the same parser.
 LOCAL = {
     "weir-core": set(),
     "weir-stats": set(),
-    "weir-filter": {"weir-core"},
+    "weir-envoy": {"weir-core"},
+    "weir-filter": {"weir-core", "weir-envoy"},
     "weir-filter-host": {"weir-core"},
     "weir-engine": {"weir-core", "weir-stats"},
     "weir-simulator": {"weir-core", "weir-stats", "weir-engine"},
@@ -28,7 +29,7 @@ LOCAL = {
     "weir-demo": {"weir-core", "weir-tests"},
     "weir-bench": {"weir-core", "weir-tests"},
     "weir-noop-filter": set(),
-    "weir-trap-filter": {"weir-core"},
+    "weir-trap-filter": {"weir-core", "weir-envoy"},
     "weir-bare-filter": set(),
 }
 

@@ -84,8 +84,14 @@ pub fn takes_part(random: u64, share_ppm: u32) -> bool {
 }
 
 /// A number below `bound`, by multiply-shift: the high half of the product, which always fits.
-fn below(random: u64, bound: u64) -> u64 {
-    ((u128::from(random) * u128::from(bound)) >> 64) as u64
+#[inline]
+pub(crate) fn below(random: u64, bound: u64) -> u64 {
+    if bound > u64::from(u32::MAX) {
+        return ((u128::from(random) * u128::from(bound)) >> 64) as u64;
+    }
+    // By halves, as no product of them is wider than 64 bits: Wasm multiplies nothing wider.
+    let (high, low) = (random >> 32, random & u64::from(u32::MAX));
+    (high * bound + ((low * bound) >> 32)) >> 32
 }
 
 /// A hash as a number in (0, 1), never 0 nor 1: the middle of one of 2⁵² equal intervals, which is exact in an `f64`.
@@ -203,6 +209,13 @@ mod tests {
                         "{before:?} → {after:?} moved a key from {i} to {j}"
                     );
                 }
+            }
+        }
+
+        #[test]
+        fn multiplying_by_halves_is_multiplying(random: u64, narrow: u32, wide: u64) {
+            for (random, bound) in [(random, u64::from(narrow)), (u64::MAX, u64::from(u32::MAX)), (random, wide)] {
+                prop_assert_eq!(u128::from(below(random, bound)), (u128::from(random) * u128::from(bound)) >> 64);
             }
         }
 

@@ -1,17 +1,20 @@
 //! Comparing bytes eight at a time: on the request path one byte after the other is what costs.
 
 /// Whether two texts are the same.
+#[inline]
 pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     alike(a, b, 0)
 }
 
 /// Whether two texts are the same but for the case of ASCII letters.
+#[inline]
 pub(crate) fn same_letters(a: &[u8], b: &[u8]) -> bool {
     // The bit that tells cases apart also tells other characters apart, so that it decides only what is not the same.
     same(a, b) || (alike(a, b, 0x2020_2020_2020_2020) && a.eq_ignore_ascii_case(b))
 }
 
 /// Whether two texts are the same but for these bits of each eight bytes, which are the same in each byte.
+#[inline]
 fn alike(a: &[u8], b: &[u8], but: u64) -> bool {
     if a.len() != b.len() {
         return false;

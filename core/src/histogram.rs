@@ -52,11 +52,13 @@ pub struct Histogram {
 
 impl Histogram {
     /// Counts one latency.
+    #[inline]
     pub fn record(&mut self, microseconds: u64) {
         self.add(bucket_of(microseconds), 1);
     }
 
     /// Adds a count to a bucket; an index beyond the last counts in the last. Saturates.
+    #[inline]
     pub fn add(&mut self, bucket: u16, count: u64) {
         if count == 0 {
             return;

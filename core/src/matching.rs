@@ -11,7 +11,7 @@ use crate::plan::{FailureRules, Header, Measure, Plan, PlannedExperiment, Status
 use crate::rules::Rules;
 use crate::tally::Tally;
 use crate::unit::UnitBuckets;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 /// Index of the host in every compiled plan's names.
@@ -61,6 +61,8 @@ pub struct Experiment {
     pub versions: Vec<Version>,
     /// In milliseconds.
     pub deadline_ms: u64,
+    /// The same in nanoseconds: in Wasm a multiplication that may not overflow costs sixty instructions.
+    pub deadline_nanos: u64,
     /// In milliseconds; at least one.
     pub bin_ms: u64,
     /// Until when latency counts.
@@ -70,6 +72,8 @@ pub struct Experiment {
     /// How its exposures are rewarded.
     pub earning: Earning,
     rules: Rules,
+    /// Where a recorder last found what it has of this experiment.
+    pub(crate) place: Cell<usize>,
 }
 
 /// One version, compiled.
@@ -183,11 +187,13 @@ impl Experiment {
                 })
                 .collect(),
             deadline_ms: planned.deadline_ms,
+            deadline_nanos: planned.deadline_ms.saturating_mul(1_000_000),
             bin_ms: planned.bin_ms.max(1),
             measure: planned.measure,
             failure: planned.failure.clone(),
             earning: Earning::new(planned, names),
             rules: Rules::new(&planned.matching, names),
+            place: Cell::new(0),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::report::{Cell, ReportedExperiment};
 use crate::reward::{Claim, MAX_CLAIMS};
 use crate::tally::Tally;
 use crate::token::Token;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::rc::Rc;
 
 mod group;
@@ -34,7 +34,8 @@ const TALLIED: u32 = u32::MAX;
 /// One worker's counts since its last report.
 #[derive(Debug, Default)]
 pub struct Recorder {
-    experiments: BTreeMap<Rc<str>, Recorded>,
+    /// Sorted by id.
+    experiments: Vec<Recorded>,
     cells: usize,
     buckets: usize,
     dropped: u64,
@@ -48,6 +49,8 @@ pub struct Recorder {
 
 #[derive(Debug)]
 struct Recorded {
+    /// That of the last plan that assigned here, so that its experiments are known without a look at the text.
+    id: Rc<str>,
     bin_ms: u64,
     /// The longest of the plans that assigned here.
     deadline_ms: u64,
@@ -55,8 +58,8 @@ struct Recorded {
     watermark: u64,
     /// The latest bin that a report carried.
     reported: Option<u64>,
-    /// By bin, then epoch.
-    groups: BTreeMap<(u64, u32), Group>,
+    /// Sorted by bin, then epoch: the one that is assigned to is nearly always the last.
+    groups: Vec<Group>,
     /// Taken for the report that is being drained.
     taken: Vec<Cell>,
 }
@@ -173,55 +176,87 @@ impl Recorder {
         now_ms: u64,
     ) -> Option<Exposure> {
         let bin = floor_to(now_ms, experiment.bin_ms);
-        // Nearly every request: its bin has room already, and one look into each map finds it.
-        if let Some(recorded) = self.experiments.get_mut(&experiment.id)
-            && let Some(group) = recorded.groups.get_mut(&(bin, experiment.epoch))
-        {
-            recorded.bin_ms = experiment.bin_ms;
-            recorded.deadline_ms = recorded.deadline_ms.max(experiment.deadline_ms);
-            let more = group.assign(version, bucket)?;
-            self.buckets = self.buckets.saturating_add(more);
-            return Some(Exposure { experiment: Rc::clone(experiment), version, bin, bucket, life: self.life });
+        // Nearly every request: its bin has room already.
+        if self.group(experiment, bin).is_none() {
+            self.open(experiment, bin, now_ms)?;
         }
+        let (recorded, at) = self.group(experiment, bin)?;
+        recorded.bin_ms = experiment.bin_ms;
+        recorded.deadline_ms = recorded.deadline_ms.max(experiment.deadline_ms);
+        let more = recorded.groups.get_mut(at)?.assign(version, bucket)?;
+        self.buckets = self.buckets.saturating_add(more);
+        Some(Exposure { experiment: Rc::clone(experiment), version, bin, bucket, life: self.life })
+    }
+
+    /// Makes room for a bin. `None`: there is none; it is counted as dropped.
+    #[inline(never)]
+    fn open(&mut self, experiment: &Rc<Experiment>, bin: u64, now_ms: u64) -> Option<()> {
         if !self.make_room(experiment.versions.len(), now_ms) {
             self.dropped = self.dropped.saturating_add(1);
             return None;
         }
-        let recorded = self.experiments.entry(Rc::clone(&experiment.id)).or_insert_with(|| Recorded {
-            bin_ms: experiment.bin_ms,
-            deadline_ms: experiment.deadline_ms,
-            watermark: 0,
-            reported: None,
-            groups: BTreeMap::new(),
-            taken: Vec::new(),
+        let at = self.experiments.binary_search_by(|recorded| recorded.id.cmp(&experiment.id)).unwrap_or_else(|at| {
+            let recorded = Recorded {
+                id: Rc::clone(&experiment.id),
+                bin_ms: experiment.bin_ms,
+                deadline_ms: experiment.deadline_ms,
+                watermark: 0,
+                reported: None,
+                groups: Vec::new(),
+                taken: Vec::new(),
+            };
+            self.experiments.insert(at, recorded);
+            at
         });
-        recorded.bin_ms = experiment.bin_ms;
-        recorded.deadline_ms = recorded.deadline_ms.max(experiment.deadline_ms);
-        let cells = &mut self.cells;
-        let group = recorded.groups.entry((bin, experiment.epoch)).or_insert_with(|| {
-            *cells = cells.saturating_add(experiment.versions.len());
-            Group::new(experiment)
-        });
-        let more = group.assign(version, bucket)?;
-        self.buckets = self.buckets.saturating_add(more);
-        Some(Exposure { experiment: Rc::clone(experiment), version, bin, bucket, life: self.life })
+        let recorded = self.experiments.get_mut(at)?;
+        recorded.id = Rc::clone(&experiment.id);
+        if let Err(at) = recorded.place((bin, experiment.epoch)) {
+            recorded.groups.insert(at, Group::new(experiment, bin));
+            self.cells = self.cells.saturating_add(experiment.versions.len());
+        }
+        Some(())
+    }
+
+    /// What is recorded of an experiment.
+    #[inline]
+    fn recorded(&mut self, experiment: &Experiment) -> Option<&mut Recorded> {
+        // Where it was the last time, which only a new or forgotten experiment changes.
+        let known = experiment.place.get();
+        let is_there = self.experiments.get(known).is_some_and(|there| Rc::ptr_eq(&there.id, &experiment.id));
+        let at = if is_there { known } else { self.search(experiment)? };
+        self.experiments.get_mut(at)
+    }
+
+    #[inline(never)]
+    fn search(&self, experiment: &Experiment) -> Option<usize> {
+        let at = self.experiments.binary_search_by(|recorded| recorded.id.cmp(&experiment.id)).ok()?;
+        experiment.place.set(at);
+        Some(at)
+    }
+
+    /// What is recorded of an experiment, and where in it the group of a bin is.
+    #[inline]
+    fn group(&mut self, experiment: &Experiment, bin: u64) -> Option<(&mut Recorded, usize)> {
+        let recorded = self.recorded(experiment)?;
+        let at = recorded.place((bin, experiment.epoch)).ok()?;
+        Some((recorded, at))
     }
 
     /// Notes that an exposure, just assigned, is the first of a unit that got its key from us.
     pub fn new_unit(&mut self, exposure: &Exposure) {
         let Exposure { experiment, version, bin, .. } = exposure;
-        if let Some(recorded) = self.experiments.get_mut(&experiment.id)
-            && let Some(group) = recorded.groups.get_mut(&(*bin, experiment.epoch))
-            && let Some(counts) = group.counts.get_mut(*version)
+        if let Some((recorded, at)) = self.group(experiment, *bin)
+            && let Some(counts) = recorded.groups.get_mut(at).and_then(|group| group.counts.get_mut(*version))
         {
             counts.new_units = counts.new_units.saturating_add(1);
         }
     }
 
     /// Records how an exposure ended, if by its deadline; later ends change nothing.
+    #[inline]
     pub fn complete(&mut self, exposure: &Exposure, observation: Observation) {
         let Exposure { experiment, bin, life, .. } = exposure;
-        if observation.age_nanos > experiment.deadline_ms.saturating_mul(1_000_000) {
+        if observation.age_nanos > experiment.deadline_nanos {
             return;
         }
         if let Some(tally) = tally_of(experiment, exposure.version) {
@@ -230,11 +265,11 @@ impl Recorder {
         if *life != self.life {
             return;
         }
-        let Some(recorded) = self.experiments.get_mut(&experiment.id) else { return };
+        let Some((recorded, at)) = self.group(experiment, *bin) else { return };
         if *bin < recorded.watermark {
             return;
         }
-        let Some(group) = recorded.groups.get_mut(&(*bin, experiment.epoch)) else { return };
+        let Some(group) = recorded.groups.get_mut(at) else { return };
         let (before, after) = group.end(exposure, observation);
         self.buckets = self.buckets.saturating_add(after).saturating_sub(before);
     }
@@ -268,32 +303,31 @@ impl Recorder {
     fn drain_into(&mut self, now_ms: u64, mut room: Room) -> Drained {
         let mut drained = Drained { dropped: std::mem::take(&mut self.dropped), ..Drained::default() };
         // Before anything is taken: what is overdue belongs into the report whose watermark passes it.
-        for recorded in self.experiments.values_mut() {
+        for recorded in &mut self.experiments {
             let (before, after) = recorded.close(now_ms);
             self.buckets = self.buckets.saturating_add(after).saturating_sub(before);
         }
         self.take_claims(&mut drained, &mut room);
         self.take_cells(&mut drained, &mut room);
-        for (id, recorded) in &mut self.experiments {
+        for recorded in &mut self.experiments {
             let cells = std::mem::take(&mut recorded.taken);
             recorded.reported = recorded.reported.max(cells.iter().map(|cell| cell.bin).max());
             let watermark = recorded.final_before(now_ms);
             let settles = watermark > recorded.watermark && recorded.reported >= Some(recorded.watermark);
-            if !cells.is_empty() || (settles && room.take_experiment(id)) {
+            if !cells.is_empty() || (settles && room.take_experiment(&recorded.id)) {
                 recorded.watermark = watermark;
-                drained.experiments.push(ReportedExperiment { id: id.to_string(), watermark, cells });
+                drained.experiments.push(ReportedExperiment { id: recorded.id.to_string(), watermark, cells });
             }
-            let is_over = |bin: u64, group: &Group| bin < watermark && group.is_reported();
             let cells = &mut self.cells;
-            recorded.groups.retain(|(bin, _), group| {
-                let over = is_over(*bin, group);
+            recorded.groups.retain(|group| {
+                let over = group.bin < watermark && group.is_reported();
                 if over {
                     *cells = cells.saturating_sub(group.counts.len());
                 }
                 !over
             });
         }
-        self.experiments.retain(|_, recorded| {
+        self.experiments.retain(|recorded| {
             !recorded.groups.is_empty() || recorded.reported.is_some_and(|reported| reported >= recorded.watermark)
         });
         drained
@@ -308,19 +342,21 @@ impl Recorder {
 
     fn take_cells(&mut self, drained: &mut Drained, room: &mut Room) {
         // A heap, as its sort is a tenth of the code of the one for slices.
-        let order: BinaryHeap<(u64, u32, Rc<str>)> = self
-            .experiments
-            .iter()
-            .flat_map(|(id, recorded)| recorded.groups.keys().map(|(bin, epoch)| (*bin, *epoch, Rc::clone(id))))
+        let order: BinaryHeap<(u64, u32, usize, usize)> = (0..)
+            .zip(&self.experiments)
+            .flat_map(|(experiment, recorded)| {
+                (0..).zip(&recorded.groups).map(move |(at, group)| (experiment, at, group))
+            })
+            .map(|(experiment, at, group)| (group.bin, group.experiment.epoch, experiment, at))
             .collect();
-        for (bin, epoch, id) in order.into_sorted_vec() {
-            let Some(Recorded { groups, taken, .. }) = self.experiments.get_mut(&id) else { continue };
-            let Some(group) = groups.get_mut(&(bin, epoch)) else { continue };
+        for (bin, epoch, experiment, at) in order.into_sorted_vec() {
+            let Some(Recorded { id, groups, taken, .. }) = self.experiments.get_mut(experiment) else { continue };
+            let Some(group) = groups.get_mut(at) else { continue };
             for (version, counts) in group.experiment.versions.iter().zip(&mut group.counts) {
                 if is_nothing(counts) {
                     continue;
                 }
-                let fits = (!taken.is_empty() || room.take_experiment(&id)) && room.take_cell(counts, &version.name);
+                let fits = (!taken.is_empty() || room.take_experiment(id)) && room.take_cell(counts, &version.name);
                 if !fits {
                     drained.more = true;
                     return;
@@ -340,8 +376,8 @@ impl Recorder {
     pub fn start_over(&mut self, refused: u64) -> u64 {
         let lost = self
             .experiments
-            .values()
-            .flat_map(|recorded| recorded.groups.values())
+            .iter()
+            .flat_map(|recorded| &recorded.groups)
             .flat_map(|group| &group.counts)
             .fold(refused, |lost, counts| lost.saturating_add(counts.assigned));
         *self = Self {
@@ -366,8 +402,8 @@ impl Recorder {
             return false;
         }
         self.compacted_ms = Some(now_ms);
-        self.experiments.values_mut().for_each(|recorded| recorded.compact(now_ms));
-        let groups = || self.experiments.values().flat_map(|recorded| recorded.groups.values());
+        self.experiments.iter_mut().for_each(|recorded| recorded.compact(now_ms));
+        let groups = || self.experiments.iter().flat_map(|recorded| &recorded.groups);
         self.cells = groups().map(|group| group.counts.len()).sum();
         self.buckets = groups().map(Group::buckets).sum();
         has_room(self)
@@ -375,6 +411,15 @@ impl Recorder {
 }
 
 impl Recorded {
+    /// Where the group of a bin and epoch is, or belongs.
+    #[inline]
+    fn place(&self, place: (u64, u32)) -> Result<usize, usize> {
+        match self.groups.last() {
+            Some(last) if last.place() == place => Ok(self.groups.len().saturating_sub(1)),
+            _ => self.groups.binary_search_by_key(&place, Group::place),
+        }
+    }
+
     /// Bins that begin before this are final at a time of the bin clock.
     fn settled_before(&self, now_ms: u64) -> u64 {
         floor_to(now_ms.saturating_sub(self.deadline_ms), self.bin_ms)
@@ -385,8 +430,8 @@ impl Recorded {
         let oldest_left = self
             .groups
             .iter()
-            .find(|((bin, _), group)| !group.is_reported() || !group.is_final(*bin, self.deadline_ms, now_ms))
-            .map_or(u64::MAX, |((bin, _), _)| *bin);
+            .find(|group| !group.is_reported() || !group.is_final(self.deadline_ms, now_ms))
+            .map_or(u64::MAX, |group| group.bin);
         self.settled_before(now_ms).min(oldest_left).max(self.watermark)
     }
 
@@ -394,8 +439,9 @@ impl Recorded {
     /// have after.
     fn close(&mut self, now_ms: u64) -> (usize, usize) {
         let (mut before, mut after) = (0, 0);
-        for ((bin, _), group) in self.groups.range_mut(..(self.settled_before(now_ms), 0)) {
-            if group.in_flight.is_empty() || !group.is_final(*bin, self.deadline_ms, now_ms) {
+        let settled = self.settled_before(now_ms);
+        for group in self.groups.iter_mut().take_while(|group| group.bin < settled) {
+            if group.in_flight.is_empty() || !group.is_final(self.deadline_ms, now_ms) {
                 continue;
             }
             before += group.buckets();
@@ -409,29 +455,24 @@ impl Recorded {
     /// from its assignment would make more ends than exposures. Of these there are no more than a deadline has bins.
     fn compact(&mut self, now_ms: u64) {
         self.close(now_ms);
-        let mut kept: BTreeMap<(u64, u32), Group> = BTreeMap::new();
-        let mut oldest: Vec<(u32, u64)> = Vec::new();
-        for ((bin, epoch), group) in std::mem::take(&mut self.groups) {
-            let is_final = group.is_final(bin, self.deadline_ms, now_ms);
+        let mut kept: Vec<Group> = Vec::new();
+        // Of each epoch, the group that takes the others.
+        let mut oldest: Vec<(u32, usize)> = Vec::new();
+        for group in std::mem::take(&mut self.groups) {
+            let is_final = group.is_final(self.deadline_ms, now_ms);
             if is_final && group.is_reported() {
                 continue;
             }
-            let into = match oldest.iter().find(|(known, _)| *known == epoch) {
-                _ if !is_final || group.reported => bin,
-                Some((_, first)) => *first,
-                None => {
-                    oldest.push((epoch, bin));
-                    bin
-                }
-            };
-            match kept.get_mut(&(into, epoch)) {
-                Some(first) => {
+            if is_final && !group.reported {
+                let epoch = group.experiment.epoch;
+                let first = oldest.iter().find(|(known, _)| *known == epoch).map(|(_, first)| *first);
+                if let Some(first) = first.and_then(|first| kept.get_mut(first)) {
                     first.counts.iter_mut().zip(&group.counts).for_each(|(counts, more)| counts.merge(more));
+                    continue;
                 }
-                None => {
-                    kept.insert((into, epoch), group);
-                }
+                oldest.push((epoch, kept.len()));
             }
+            kept.push(group);
         }
         self.groups = kept;
     }

@@ -244,7 +244,8 @@ impl Report {
         if bytes.len() > MAX_REPORT_BYTES {
             return Err(invalid(".", format!("{} bytes; at most {MAX_REPORT_BYTES}", bytes.len())));
         }
-        let report: Self = json::read(bytes).map_err(|Unreadable { path, problem }| InvalidReport { path, problem })?;
+        let report: Self =
+            json::read_exactly(bytes).map_err(|Unreadable { path, problem }| InvalidReport { path, problem })?;
         report.validate()?;
         Ok(report)
     }

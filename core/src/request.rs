@@ -177,7 +177,7 @@ impl Request {
         if let Some((exposure, began)) = self.recorded.take_if(|(exposure, _)| measures_to_headers(exposure)) {
             let age_nanos = host.now_nanos().saturating_sub(began);
             let outcome = outcome::at_headers(host, &exposure.experiment().failure);
-            recorder.complete(&exposure, Observation { outcome, age_nanos, reward: self.reward() });
+            complete(host, recorder, &exposure, Observation { outcome, age_nanos, reward: self.reward() });
         }
     }
 
@@ -186,13 +186,13 @@ impl Request {
         let Some((exposure, began)) = self.recorded.take() else { return };
         let age_nanos = host.now_nanos().saturating_sub(began);
         let experiment = exposure.experiment();
-        if age_nanos > experiment.deadline_ms.saturating_mul(1_000_000) {
+        if age_nanos > experiment.deadline_nanos {
             exposure.late();
             return;
         }
         let outcome = outcome::at_end(host, &experiment.failure);
         let reward = if outcome == Outcome::Aborted { 0.0 } else { self.reward() };
-        recorder.complete(&exposure, Observation { outcome, age_nanos, reward });
+        complete(host, recorder, &exposure, Observation { outcome, age_nanos, reward });
     }
 
     fn reward(&self) -> f64 {
@@ -204,6 +204,12 @@ impl Request {
     pub const fn is_recorded(&self) -> bool {
         self.recorded.is_some()
     }
+}
+
+/// Recording for both ends, so that it is there once; generic, so that it is compiled as the rest of the request path is.
+#[inline(never)]
+fn complete<H: Host>(_: &H, recorder: &mut Recorder, exposure: &Exposure, observation: Observation) {
+    recorder.complete(exposure, observation);
 }
 
 /// Removes the headers that no client may send, but for those that are set anyway. Removing one that is not there would have Envoy
@@ -235,6 +241,7 @@ fn has_token<H: Host>(experiment: &Experiment, version: usize, clock: BinClock, 
 }
 
 /// How large the reward is, if a response makes its request a conversion.
+#[inline(never)]
 fn conversion_amount(host: &mut impl Host, experiment: &Experiment) -> Option<f64> {
     let Earning::Request(conversion) = &experiment.earning else { return None };
     let amount = match &conversion.response_header {

@@ -3,6 +3,7 @@
 //! A state machine that is told the time (nanoseconds of the monotonic clock) and what came back. Owns the sequence, the
 //! retries and the interval; knows nothing of cells.
 
+use crate::json;
 use crate::report::Acknowledgement;
 
 /// Seconds that Envoy waits for an answer to a report.
@@ -143,7 +144,7 @@ impl ReportSender {
         let Some(outstanding) = &mut self.outstanding else { return Answered::Nothing };
         outstanding.token = None;
         match status {
-            200 => match serde_json::from_slice::<Acknowledgement>(body) {
+            200 => match json::read::<Acknowledgement>(body) {
                 Ok(acknowledgement) if acknowledgement.acknowledged >= self.sequence.saturating_sub(1) => {
                     if outstanding.more {
                         self.next_at = now;

@@ -36,12 +36,14 @@ pub struct Tally {
 }
 
 impl Tally {
+    #[inline]
     /// An exposure has begun, or (`false`) found no room.
     pub fn assigned(&self, recorded: bool) {
         add(if recorded { &self.assigned } else { &self.dropped }, 1);
     }
 
     /// An exposure has ended by its deadline.
+    #[inline]
     pub fn ended(&self, observation: Observation) {
         match observation.outcome {
             Outcome::Aborted => return add(&self.aborted, 1),

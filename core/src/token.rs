@@ -82,6 +82,7 @@ pub fn number_from_hex(text: &str) -> Option<u128> {
 impl Token {
     /// The token as text: [`TOKEN_LENGTH`] letters, digits, `-` and `_`.
     #[must_use]
+    #[inline(never)]
     pub fn sign(&self, secret: &Secret) -> String {
         let mut bytes = Vec::with_capacity(BYTES);
         bytes.push(FORMAT);
@@ -97,6 +98,7 @@ impl Token {
 
     /// Reads a token that was made with this secret. `None`: it was not, or is none.
     #[must_use]
+    #[inline(never)]
     pub fn read(text: &[u8], secret: &Secret) -> Option<Self> {
         let bytes: [u8; BYTES] = from_text(text)?.try_into().ok()?;
         let (payload, code) = bytes.split_last_chunk()?;

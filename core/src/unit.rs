@@ -3,6 +3,7 @@
 //! Owns how a key is found in a cookie and how keys are hashed. Both are part of the contract between filters, releases
 //! and proxies: the same key must mean the same version everywhere, so golden vectors guard this file.
 
+use crate::assign::below;
 use crate::report::UNIT_BUCKETS;
 use siphasher::sip::SipHasher13;
 use siphasher::sip128::{Hasher128, SipHasher13 as SipHasher13x128};
@@ -80,7 +81,7 @@ impl UnitBuckets {
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the high half of a product with a u16 is below it")]
     pub fn of(self, digest: Digest) -> u16 {
-        ((u128::from(self.0.hash(digest)) * u128::from(UNIT_BUCKETS)) >> 64) as u16
+        below(self.0.hash(digest), u64::from(UNIT_BUCKETS)) as u16
     }
 }
 

@@ -4,10 +4,6 @@
 //! request of that worker. A callback that is not exported costs nothing, so there are only those that do something.
 #![allow(unsafe_code, reason = "callbacks are exported by name")]
 
-mod abi;
-mod envoy;
-#[cfg(target_arch = "wasm32")]
-mod memory;
 mod roots;
 mod site;
 mod stats;
@@ -15,7 +11,8 @@ mod streams;
 #[cfg(feature = "trap")]
 mod trap;
 
-use envoy::Envoy;
+use weir_envoy::envoy::Envoy;
+use weir_envoy::{abi, envoy, path};
 
 /// How often a VM looks whether something is due, in milliseconds.
 const TICK_MS: u32 = 100;
@@ -91,7 +88,7 @@ pub extern "C" fn proxy_on_request_headers(stream: u32, _count: u32, _end: u32) 
 pub extern "C" fn proxy_on_response_headers(stream: u32, _count: u32, _end: u32) -> u32 {
     streams::with(stream, |site, host, request| {
         if request.wants_response_headers() {
-            site.with_recorder(|recorder| request.on_response_headers(host, recorder));
+            site.with_recorder(|recorder| path::on_response_headers(host, request, recorder));
         }
         request.is_recorded()
     });
@@ -104,7 +101,7 @@ pub extern "C" fn proxy_on_log(stream: u32) {
     #[cfg(feature = "trap")]
     trap::if_asked("log");
     streams::with(stream, |site, host, request| {
-        site.with_recorder(|recorder| request.on_log(host, recorder));
+        site.with_recorder(|recorder| path::on_log(host, request, recorder));
         false
     });
 }

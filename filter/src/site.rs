@@ -10,11 +10,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use weir_core::config::{Config, Controller, InvalidConfig};
 use weir_core::exchange::Exchange;
-use weir_core::host::Host;
 use weir_core::matching::Compiled;
 use weir_core::plan::Plan;
 use weir_core::recorder::Recorder;
 use weir_core::request::{BinClock, Request, Worker};
+use weir_envoy::path;
 
 /// Most exchanges that a VM keeps: one per plugin and controller; more is a configuration that keeps changing its names.
 const MAX_EXCHANGES: usize = 64;
@@ -63,7 +63,7 @@ impl Site {
         Ok(())
     }
 
-    pub(crate) fn on_request_headers(&self, host: &mut impl Host) -> Request {
+    pub(crate) fn on_request_headers(&self, host: &mut Envoy) -> Request {
         let Ok(inner) = self.inner.try_borrow() else { return Request::default() };
         let Some(plan) = &inner.compiled else { return Request::default() };
         let exchange = inner.exchange.as_ref().map(|exchange| exchange.try_borrow_mut());
@@ -72,7 +72,7 @@ impl Site {
                 let fetched = exchange.plan().is_some();
                 let worker = exchange.worker();
                 if fetched {
-                    return Request::on_request_headers(host, plan, worker);
+                    return path::on_request_headers(host, plan, worker);
                 }
                 // The controller knows nothing of a static plan: counts of one would have the whole report refused.
                 unreported(host, plan, worker.clock, worker.stale)
@@ -165,9 +165,9 @@ impl Inner {
 }
 
 /// A request by a plan that the controller did not give: only Envoy's own stats count it.
-fn unreported(host: &mut impl Host, plan: &Compiled, clock: BinClock, stale: bool) -> Request {
+fn unreported(host: &mut Envoy, plan: &Compiled, clock: BinClock, stale: bool) -> Request {
     let request = stats::with_unreported(|recorder| {
-        Request::on_request_headers(host, plan, Worker { recorder: Some(recorder), clock, stale, incarnation: 0 })
+        path::on_request_headers(host, plan, Worker { recorder: Some(recorder), clock, stale, incarnation: 0 })
     });
     request.unwrap_or_default()
 }

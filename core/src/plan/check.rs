@@ -13,12 +13,26 @@ impl Check {
         Self { path: self.join(part) }
     }
 
+    /// An item of a list.
+    #[inline(never)]
+    pub(crate) fn item(&self, list: &str, index: usize) -> Self {
+        self.at(&format!("{list}[{index}]"))
+    }
+
+    #[inline(never)]
     fn join(&self, part: &str) -> String {
         if self.path.is_empty() { part.to_owned() } else { format!("{}.{part}", self.path) }
     }
 
     pub(crate) fn that(&self, holds: bool, part: &str, problem: impl FnOnce() -> String) -> Result<(), InvalidPlan> {
-        if holds { Ok(()) } else { Err(InvalidPlan { path: self.join(part), problem: problem() }) }
+        if holds { Ok(()) } else { Err(self.wrong(part, problem())) }
+    }
+
+    /// Apart from what is checked, as there are many checks.
+    #[cold]
+    #[inline(never)]
+    fn wrong(&self, part: &str, problem: String) -> InvalidPlan {
+        InvalidPlan { path: self.join(part), problem }
     }
 
     pub(crate) fn count(&self, count: usize, least: usize, most: usize, part: &str) -> Result<(), InvalidPlan> {

@@ -1,6 +1,6 @@
 //! The cells of one (experiment, epoch, bin), and how an exposure's end is counted in them.
 //!
-//! Knows neither the bin's time nor reports; which units have what is `units`'s.
+//! Knows no reports; which units have what is `units`'s.
 
 use super::units::{self, InFlight};
 use super::{Exposure, Observation, Outcome};
@@ -11,6 +11,9 @@ use std::rc::Rc;
 /// The cells of all versions of one (experiment, epoch, bin).
 #[derive(Debug)]
 pub(super) struct Group {
+    /// When its bin begins.
+    pub(super) bin: u64,
+    /// The first of its epoch that assigned.
     pub(super) experiment: Rc<Experiment>,
     /// Whether a report has carried counts of it. Its assignments are then known elsewhere under this bin, and what is
     /// still to come must arrive there too.
@@ -21,11 +24,17 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(experiment: &Rc<Experiment>) -> Self {
+    pub(super) fn new(experiment: &Rc<Experiment>, bin: u64) -> Self {
         let counts = experiment.versions.iter().map(|_| Counts::default()).collect();
-        Self { experiment: Rc::clone(experiment), reported: false, counts, in_flight: Vec::new() }
+        Self { bin, experiment: Rc::clone(experiment), reported: false, counts, in_flight: Vec::new() }
     }
 
+    /// What it is sorted by.
+    pub(super) fn place(&self) -> (u64, u32) {
+        (self.bin, self.experiment.epoch)
+    }
+
+    #[inline]
     /// Counts an exposure that has begun. Answers by how many buckets there are more; `None`: there is no such version.
     pub(super) fn assign(&mut self, version: usize, bucket: Option<u16>) -> Option<usize> {
         let counts = self.counts.get_mut(version)?;
@@ -44,6 +53,7 @@ impl Group {
         in_flight.len().saturating_sub(before)
     }
 
+    #[inline]
     /// Counts how an exposure of it ended. Answers how many buckets its version had before, and has after.
     pub(super) fn end(&mut self, exposure: &Exposure, observation: Observation) -> (usize, usize) {
         let Exposure { experiment, version, bucket, .. } = exposure;
@@ -69,10 +79,10 @@ impl Group {
         }
     }
 
-    /// Whether nothing can come any more of its bin, which begins at `bin`, `deadline_ms` after its end. By its own length: that
+    /// Whether nothing can come any more of its bin, `deadline_ms` after its end. By its own length: that
     /// of an earlier plan may have been another.
-    pub(super) fn is_final(&self, bin: u64, deadline_ms: u64, now_ms: u64) -> bool {
-        bin.saturating_add(self.experiment.bin_ms).saturating_add(deadline_ms) <= now_ms
+    pub(super) fn is_final(&self, deadline_ms: u64, now_ms: u64) -> bool {
+        self.bin.saturating_add(self.experiment.bin_ms).saturating_add(deadline_ms) <= now_ms
     }
 
     /// Whether it has nothing to report now.
@@ -87,6 +97,7 @@ impl Group {
 }
 
 /// Counts an end; answers whether with a reward.
+#[inline]
 fn observe(counts: &mut Counts, observation: Observation) -> bool {
     let Observation { outcome, age_nanos, reward } = observation;
     match outcome {
@@ -120,6 +131,7 @@ pub(super) fn is_nothing(counts: &Counts) -> bool {
     counts.assigned == 0 && counts.completed == 0 && counts.aborted == 0 && counts.failed_buckets.is_empty()
 }
 
+#[inline]
 pub(super) fn buckets_of(counts: &Counts) -> usize {
     let units = counts.failed_buckets.len() + counts.slow_buckets.len() + counts.rewarded_buckets.len();
     counts.latency.buckets().len() + counts.abort_age.buckets().len() + units

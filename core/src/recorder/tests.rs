@@ -9,6 +9,7 @@ use crate::plan::Unit;
 use crate::report::{Counts, Report};
 use crate::testing::{FakeHost, plan};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 fn experiment(versions: usize) -> Rc<Experiment> {
     experiment_of(1, 1, versions)

@@ -3,64 +3,59 @@
 //! Owns when an exposure is bad, slow or rewarded for its unit. Knows neither bins nor reports.
 
 use super::{Observation, Outcome};
-use crate::report::{Counts, add_bucket, merge_buckets};
-use std::collections::hash_map::Entry;
-use std::collections::{BinaryHeap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use crate::report::{Counts, UNIT_BUCKETS, add_bucket, merge_buckets};
+
+/// Lists of an [`InFlight`], by a bucket's high bits.
+const LISTS: usize = 64;
+/// Buckets of one list: none is ever long.
+const OF_A_LIST: usize = UNIT_BUCKETS as usize / LISTS;
 
 /// The exposures of one cell that have not ended, by unit bucket: those who are left when the deadline has passed are
 /// overdue, and nothing else could say whose they were. At most one entry per bucket, however many requests.
 #[derive(Debug, Default)]
-pub(super) struct InFlight(HashMap<u16, u32, BuildHasherDefault<Spread>>);
-
-/// Spreads buckets over a table. They are hashes under a secret of the experiment's already: nobody chooses them.
-#[derive(Debug, Default)]
-pub(super) struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u16((*byte).into()));
-    }
-
-    fn write_u16(&mut self, bucket: u16) {
-        // Fibonacci hashing: the golden ratio's multiples fill the high bits, which tell entries apart.
-        self.0 = (self.0 ^ u64::from(bucket)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
+pub(super) struct InFlight {
+    /// (bucket, exposures), sorted, in lists that are sorted too. None before the first exposure.
+    lists: Vec<Vec<(u16, u32)>>,
+    entries: usize,
 }
 
 impl InFlight {
     /// An exposure of this bucket has begun.
     pub(super) fn begin(&mut self, bucket: u16) {
-        let count = self.0.entry(bucket).or_default();
-        *count = count.saturating_add(1);
+        if self.lists.is_empty() {
+            self.lists.resize_with(LISTS, Vec::new);
+        }
+        let Some(list) = self.lists.get_mut(usize::from(bucket) / OF_A_LIST) else { return };
+        match list.binary_search_by_key(&bucket, |(known, _)| *known) {
+            Ok(at) => list.get_mut(at).into_iter().for_each(|(_, count)| *count = count.saturating_add(1)),
+            Err(at) => {
+                list.insert(at, (bucket, 1));
+                self.entries += 1;
+            }
+        }
     }
 
     /// One has ended by its deadline.
     pub(super) fn end(&mut self, bucket: u16) {
-        if let Entry::Occupied(mut place) = self.0.entry(bucket) {
-            if *place.get() <= 1 {
-                place.remove();
-            } else {
-                *place.get_mut() -= 1;
+        let Some(list) = self.lists.get_mut(usize::from(bucket) / OF_A_LIST) else { return };
+        let Ok(at) = list.binary_search_by_key(&bucket, |(known, _)| *known) else { return };
+        match list.get_mut(at) {
+            Some((_, count)) if *count > 1 => *count -= 1,
+            _ => {
+                list.remove(at);
+                self.entries -= 1;
             }
         }
     }
 
     /// How many buckets have one.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.entries
     }
 
     /// The deadline of all has passed: those who are left are bad events of their units, and slow where that is asked for.
     pub(super) fn close(&mut self, counts: &mut Counts, slow_us: Option<u64>) {
-        if self.0.is_empty() {
-            return;
-        }
-        let overdue = std::mem::take(&mut self.0).into_keys().collect::<BinaryHeap<u16>>().into_sorted_vec();
+        let overdue: Vec<u16> = std::mem::take(self).lists.iter().flatten().map(|(bucket, _)| *bucket).collect();
         merge_buckets(&mut counts.failed_buckets, &overdue);
         if slow_us.is_some() {
             merge_buckets(&mut counts.slow_buckets, &overdue);

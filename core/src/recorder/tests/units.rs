@@ -22,7 +22,7 @@ fn cells(drained: &Drained) -> Vec<&Cell> {
 }
 
 fn books_balance(recorder: &Recorder) {
-    let groups = recorder.experiments.values().flat_map(|recorded| recorded.groups.values());
+    let groups = recorder.experiments.iter().flat_map(|recorded| &recorded.groups);
     assert_eq!(recorder.buckets, groups.map(Group::buckets).sum::<usize>());
 }
 
@@ -67,7 +67,7 @@ fn where_each_request_is_a_unit_nothing_is_kept_of_units() {
     let experiment = experiment(2);
     let failing = recorder.assign(&experiment, 0, None, 0).unwrap();
     recorder.assign(&experiment, 0, None, 0).unwrap();
-    assert!(recorder.experiments["e1"].groups[&(0, 1)].in_flight.is_empty());
+    assert!(recorder.experiments[0].groups[0].in_flight.is_empty());
     recorder.complete(&failing, ended(Outcome::Failed, 1, 1.0));
     assert_eq!(recorder.buckets, 0);
     let drained = recorder.drain(3_000);

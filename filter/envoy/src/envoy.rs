@@ -9,13 +9,13 @@ use weir_core::host::{Call, Ending, Host, Level};
 
 /// The running Envoy, in the context that it has entered.
 #[derive(Default)]
-pub(crate) struct Envoy {
+pub struct Envoy {
     predicates: Predicates,
 }
 
 /// Expressions that Envoy evaluates for the streams of one root context. Handles; none where this Envoy cannot.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Predicates {
+pub struct Predicates {
     plain: Option<u32>,
     plain_grpc: Option<u32>,
 }
@@ -33,7 +33,7 @@ thread_local! {
 }
 
 /// Has a panic say in Envoy's log where it was, before the VM ends.
-pub(crate) fn report_panics() {
+pub fn report_panics() {
     if !REPORTS_PANICS.replace(true) {
         std::panic::set_hook(Box::new(|panic| abi::log(Severity::Critical, &panic.to_string())));
     }
@@ -49,17 +49,17 @@ fn entropy() -> [u8; 32] {
 }
 
 /// Unix time in milliseconds.
-pub(crate) fn unix_ms() -> u64 {
+pub fn unix_ms() -> u64 {
     abi::unix_nanos() / 1_000_000
 }
 
 /// The plugin configuration's bytes.
-pub(crate) fn plugin_configuration() -> Vec<u8> {
+pub fn plugin_configuration() -> Vec<u8> {
     abi::buffer(Buffer::Configuration, usize::MAX).unwrap_or_default()
 }
 
 /// The answer to a call: its status, 0 if there is none, and its body.
-pub(crate) fn answer(headers: u32, body: usize) -> (u32, Vec<u8>) {
+pub fn answer(headers: u32, body: usize) -> (u32, Vec<u8>) {
     // Without headers the call failed, and Envoy has no map to read from.
     if headers == 0 {
         return (0, Vec::new());
@@ -84,7 +84,7 @@ fn small_number(path: &str) -> Option<u32> {
 
 impl Predicates {
     /// Made once for each root context, in one of its callbacks: there Envoy keeps them.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let create = |expression: &str| {
             let handle = abi::foreign("expr_create", expression.as_bytes())?;
             Some(u32::from_le_bytes(handle.try_into().ok()?))
@@ -95,7 +95,7 @@ impl Predicates {
 
 impl Envoy {
     /// For a stream whose root context has these.
-    pub(crate) const fn of(predicates: Predicates) -> Self {
+    pub const fn of(predicates: Predicates) -> Self {
         Self { predicates }
     }
 }

@@ -12,7 +12,7 @@ use std::ptr::null_mut;
 /// A map of the current stream or call.
 #[derive(Debug, Clone, Copy)]
 #[repr(i32)]
-pub(crate) enum Map {
+pub enum Map {
     /// The request's headers.
     Request = 0,
     /// The response's headers, once there are some.
@@ -24,7 +24,7 @@ pub(crate) enum Map {
 /// Where a longer text comes from.
 #[derive(Debug, Clone, Copy)]
 #[repr(i32)]
-pub(crate) enum Buffer {
+pub enum Buffer {
     /// The body of the answer to a call.
     Answer = 4,
     /// The plugin's configuration.
@@ -34,18 +34,24 @@ pub(crate) enum Buffer {
 /// What a metric is.
 #[derive(Debug, Clone, Copy)]
 #[repr(i32)]
-pub(crate) enum Metric {
+pub enum Metric {
+    /// Only grows.
     Counter = 0,
+    /// Is set.
     Gauge = 1,
 }
 
 /// Severity of a log line.
 #[derive(Debug, Clone, Copy)]
 #[repr(i32)]
-pub(crate) enum Severity {
+pub enum Severity {
+    /// As it should be.
     Info = 2,
+    /// Worth a look.
     Warn = 3,
+    /// Something is refused.
     Error = 4,
+    /// The VM ends.
     Critical = 5,
 }
 
@@ -136,7 +142,7 @@ unsafe extern "C" {
 /// Null, which Envoy takes as a call that failed, when there is no room.
 #[cfg_attr(target_arch = "wasm32", unsafe(export_name = "malloc"))]
 #[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "only Envoy calls it"))]
-pub(crate) extern "C" fn allocate(length: usize) -> *mut u8 {
+pub extern "C" fn allocate(length: usize) -> *mut u8 {
     match Layout::array::<u8>(length.max(1)) {
         // SAFETY: the layout is not empty.
         Ok(layout) => unsafe { std::alloc::alloc(layout) },
@@ -159,75 +165,75 @@ fn bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> i32) -> Option<Vec<u8>> 
 }
 
 /// Writes a line to Envoy's log.
-pub(crate) fn log(severity: Severity, text: &str) {
+pub fn log(severity: Severity, text: &str) {
     // SAFETY: Envoy reads the text and keeps nothing. So in every call below that only hands something over.
     unsafe { proxy_log(severity as i32, text.as_ptr(), text.len()) };
 }
 
 /// Has the root context ticked from now on.
-pub(crate) fn tick_every(milliseconds: u32) {
+pub fn tick_every(milliseconds: u32) {
     // SAFETY: only numbers.
     unsafe { proxy_set_tick_period_milliseconds(milliseconds) };
 }
 
 /// Unix time in nanoseconds; 0 when the host has none.
-pub(crate) fn unix_nanos() -> u64 {
+pub fn unix_nanos() -> u64 {
     let mut time = 0;
     // SAFETY: the host writes eight bytes to a `u64` that outlives the call.
     if unsafe { proxy_get_current_time_nanoseconds(&raw mut time) } == OK { time } else { 0 }
 }
 
 /// Nanoseconds of a clock that never goes back and that all VMs of an Envoy share; 0 when the host has none.
-pub(crate) fn monotonic_nanos() -> u64 {
+pub fn monotonic_nanos() -> u64 {
     let mut time = 0;
     // SAFETY: as for `unix_nanos`.
     if unsafe { clock_time_get(MONOTONIC, 0, &raw mut time) } == 0 { time } else { 0 }
 }
 
 /// Fills a seed with the host's entropy. Whether it did.
-pub(crate) fn fill_random(seed: &mut [u8; 32]) -> bool {
+pub fn fill_random(seed: &mut [u8; 32]) -> bool {
     // SAFETY: the buffer is as long as said, and the host writes nowhere else.
     unsafe { random_get(seed.as_mut_ptr(), seed.len()) == 0 }
 }
 
 /// A property by its path, whose elements are separated by NUL; `None` when Envoy has no such property here.
-pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
+pub fn property(path: &str) -> Option<Vec<u8>> {
     // SAFETY: Envoy reads the path and writes where `bytes` has room for it. So in every call below that returns bytes.
     bytes(|value, length| unsafe { proxy_get_property(path.as_ptr(), path.len(), value, length) })
 }
 
 /// At most so many bytes of a buffer.
-pub(crate) fn buffer(buffer: Buffer, most: usize) -> Option<Vec<u8>> {
+pub fn buffer(buffer: Buffer, most: usize) -> Option<Vec<u8>> {
     // SAFETY: see `property`.
     bytes(|value, length| unsafe { proxy_get_buffer_bytes(buffer as i32, 0, most, value, length) })
 }
 
 /// First value of a header.
-pub(crate) fn header(map: Map, name: &str) -> Option<Vec<u8>> {
+pub fn header(map: Map, name: &str) -> Option<Vec<u8>> {
     // SAFETY: see `property`.
     bytes(|value, length| unsafe { proxy_get_header_map_value(map as i32, name.as_ptr(), name.len(), value, length) })
 }
 
 /// Sets a header to one value in place of all that it has.
-pub(crate) fn set_header(map: Map, name: &str, value: &str) {
+pub fn set_header(map: Map, name: &str, value: &str) {
     // SAFETY: see `log`.
     unsafe { proxy_replace_header_map_value(map as i32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
 }
 
 /// Adds a value to a header, beside those it has.
-pub(crate) fn add_header(map: Map, name: &str, value: &str) {
+pub fn add_header(map: Map, name: &str, value: &str) {
     // SAFETY: see `log`.
     unsafe { proxy_add_header_map_value(map as i32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
 }
 
 /// Removes every value of a header.
-pub(crate) fn remove_header(map: Map, name: &str) {
+pub fn remove_header(map: Map, name: &str) {
     // SAFETY: see `log`.
     unsafe { proxy_remove_header_map_value(map as i32, name.as_ptr(), name.len()) };
 }
 
 /// An entry of the data that all VMs share, with its version.
-pub(crate) fn shared(key: &str) -> Option<(Vec<u8>, u32)> {
+pub fn shared(key: &str) -> Option<(Vec<u8>, u32)> {
     let mut version = 0;
     // SAFETY: see `property`; the version is a `u32` that outlives the call.
     let value = bytes(|value, length| unsafe {
@@ -237,33 +243,33 @@ pub(crate) fn shared(key: &str) -> Option<(Vec<u8>, u32)> {
 }
 
 /// Sets such an entry; version 0: whatever it has. Whether it was set.
-pub(crate) fn set_shared(key: &str, value: &[u8], version: u32) -> bool {
+pub fn set_shared(key: &str, value: &[u8], version: u32) -> bool {
     // SAFETY: see `log`.
     unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version) == OK }
 }
 
 /// Makes a queue, or takes it over; the root context is told when it is filled.
-pub(crate) fn register_queue(name: &str) -> Option<u32> {
+pub fn register_queue(name: &str) -> Option<u32> {
     let mut queue = 0;
     // SAFETY: see `log`; the queue is a `u32` that outlives the call.
     (unsafe { proxy_register_shared_queue(name.as_ptr(), name.len(), &raw mut queue) } == OK).then_some(queue)
 }
 
 /// Puts something into a queue: only that it was filled matters.
-pub(crate) fn enqueue(queue: u32) {
+pub fn enqueue(queue: u32) {
     let value = b".";
     // SAFETY: see `log`.
     unsafe { proxy_enqueue_shared_queue(queue, value.as_ptr(), value.len()) };
 }
 
 /// Takes the oldest out of a queue. Whether there was one.
-pub(crate) fn dequeue(queue: u32) -> bool {
+pub fn dequeue(queue: u32) -> bool {
     // SAFETY: see `property`.
     bytes(|value, length| unsafe { proxy_dequeue_shared_queue(queue, value, length) }).is_some()
 }
 
 /// Begins an HTTP call; the answer comes with this token.
-pub(crate) fn http_call(cluster: &str, headers: &[(&str, &str)], body: &[u8], timeout_ms: u32) -> Option<u32> {
+pub fn http_call(cluster: &str, headers: &[(&str, &str)], body: &[u8], timeout_ms: u32) -> Option<u32> {
     let headers = pairs(headers);
     let trailers = pairs(&[]);
     let mut token = 0;
@@ -286,26 +292,26 @@ pub(crate) fn http_call(cluster: &str, headers: &[(&str, &str)], body: &[u8], ti
 }
 
 /// Defines a metric; adds an id to the VM for ever. `None`: Envoy refuses.
-pub(crate) fn define_metric(kind: Metric, name: &str) -> Option<u32> {
+pub fn define_metric(kind: Metric, name: &str) -> Option<u32> {
     let mut metric = 0;
     // SAFETY: see `log`; the metric is a `u32` that outlives the call.
     (unsafe { proxy_define_metric(kind as i32, name.as_ptr(), name.len(), &raw mut metric) } == OK).then_some(metric)
 }
 
 /// Adds to a counter.
-pub(crate) fn increment_metric(metric: u32, by: i64) {
+pub fn increment_metric(metric: u32, by: i64) {
     // SAFETY: only numbers.
     unsafe { proxy_increment_metric(metric, by) };
 }
 
 /// Sets a gauge.
-pub(crate) fn record_metric(metric: u32, value: u64) {
+pub fn record_metric(metric: u32, value: u64) {
     // SAFETY: only numbers.
     unsafe { proxy_record_metric(metric, value) };
 }
 
 /// Calls a function that this host has beyond Proxy-Wasm, for what it returns.
-pub(crate) fn foreign(name: &str, argument: &[u8]) -> Option<Vec<u8>> {
+pub fn foreign(name: &str, argument: &[u8]) -> Option<Vec<u8>> {
     // SAFETY: see `property`.
     bytes(|value, length| unsafe {
         proxy_call_foreign_function(name.as_ptr(), name.len(), argument.as_ptr(), argument.len(), value, length)
@@ -313,7 +319,7 @@ pub(crate) fn foreign(name: &str, argument: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The same for whether it succeeds: without a place for the result the host does not enter the VM to allocate one.
-pub(crate) fn foreign_succeeds(name: &str, argument: &[u8]) -> bool {
+pub fn foreign_succeeds(name: &str, argument: &[u8]) -> bool {
     // SAFETY: see `log`; null says that no result is wanted.
     unsafe {
         proxy_call_foreign_function(

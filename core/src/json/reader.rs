@@ -1,0 +1,550 @@
+//! A JSON reader for what the filter reads, behind serde's derived code.
+//!
+//! Smaller than serde_json's: an object is an object and never an array of its fields, so that half of the derived code is never
+//! compiled; and no type that the filter reads has a float. It accepts what serde_json accepts but for that, and gives the same
+//! values (a property).
+
+use serde::de::{self, DeserializeSeed, Deserializer, Error as _, Expected, Unexpected, Visitor};
+use std::borrow::Cow;
+use std::fmt;
+
+/// Most objects and arrays in each other.
+const DEEPEST: u8 = 127;
+
+/// What is wrong with a text; where is the reader's to say.
+#[derive(Debug)]
+pub(super) struct Problem(pub(super) String);
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl de::Error for Problem {
+    fn custom<T: fmt::Display>(problem: T) -> Self {
+        Self(problem.to_string())
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        unexpected("type", found, expected)
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        unexpected("value", found, expected)
+    }
+}
+
+/// As serde would say it, but for floats, whose formatting would be 13 KB.
+fn unexpected(what: &str, found: Unexpected<'_>, expected: &dyn Expected) -> Problem {
+    let found = match found {
+        Unexpected::Unsigned(number) => {
+            return Problem(format!("invalid {what}: integer `{number}`, expected {expected}"));
+        }
+        Unexpected::Other(text) => text,
+        Unexpected::Bool(_) => "boolean",
+        Unexpected::Map => "map",
+        Unexpected::Seq => "sequence",
+        Unexpected::Str(_) => "string",
+        _ => "value",
+    };
+    Problem(format!("invalid {what}: {found}, expected {expected}"))
+}
+
+fn problem<T>(text: &str) -> Result<T, Problem> {
+    Err(Problem(text.to_owned()))
+}
+
+/// A text, and how far it has been read.
+pub(super) struct Json<'a> {
+    text: &'a [u8],
+    pub(super) at: usize,
+    depth: u8,
+}
+
+impl<'a> Json<'a> {
+    pub(super) const fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0, depth: 0 }
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn ended(&self) -> bool {
+        self.at >= self.text.len()
+    }
+
+    /// Nothing may follow.
+    pub(super) fn end(&mut self) -> Result<(), Problem> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => {
+                self.at += 1;
+                problem("trailing characters")
+            }
+        }
+    }
+
+    /// The next byte that is no space, not yet read.
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            match self.text.get(self.at) {
+                Some(b' ' | b'\n' | b'\t' | b'\r') => self.at += 1,
+                other => return other.copied(),
+            }
+        }
+    }
+
+    /// Reads this byte if it is next.
+    fn take(&mut self, byte: u8) -> bool {
+        let is_next = self.peek() == Some(byte);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Problem> {
+        if self.take(byte) { Ok(()) } else { self.fail(char::from(byte)) }
+    }
+
+    /// Something else is next.
+    fn fail<T>(&mut self, expected: char) -> Result<T, Problem> {
+        if self.peek().is_none() {
+            return problem("EOF while parsing a value");
+        }
+        self.at += 1;
+        Err(Problem(format!("expected `{expected}`")))
+    }
+
+    fn literal(&mut self, rest: &[u8]) -> Result<(), Problem> {
+        if self.text.get(self.at..).is_some_and(|text| text.starts_with(rest)) {
+            self.at += rest.len();
+            return Ok(());
+        }
+        problem("expected a value")
+    }
+
+    /// The string whose opening quote has been read.
+    fn string(&mut self) -> Result<Cow<'a, str>, Problem> {
+        let begin = self.at;
+        let mut owned = Vec::new();
+        let mut from = begin;
+        loop {
+            match self.text.get(self.at) {
+                None => return problem("EOF while parsing a string"),
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    owned.extend_from_slice(self.text.get(from..self.at).unwrap_or_default());
+                    self.at += 1;
+                    let mut bytes = [0; 4];
+                    owned.extend_from_slice(self.escaped()?.encode_utf8(&mut bytes).as_bytes());
+                    from = self.at;
+                }
+                Some(..b' ') => {
+                    self.at += 1;
+                    return problem("control character in a string");
+                }
+                Some(_) => self.at += 1,
+            }
+        }
+        let rest = self.text.get(from..self.at).unwrap_or_default();
+        self.at += 1;
+        let text = if owned.is_empty() {
+            std::str::from_utf8(rest).ok().map(Cow::Borrowed)
+        } else {
+            owned.extend_from_slice(rest);
+            String::from_utf8(owned).ok().map(Cow::Owned)
+        };
+        text.map_or_else(|| problem("a string that is not UTF-8"), Ok)
+    }
+
+    /// What an escape stands for whose backslash has been read.
+    fn escaped(&mut self) -> Result<char, Problem> {
+        let Some(letter) = self.text.get(self.at) else { return problem("EOF while parsing a string") };
+        self.at += 1;
+        Ok(match letter {
+            b'"' | b'\\' | b'/' => char::from(*letter),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                let high = self.hexadecimal()?;
+                let code = if (0xd800..0xdc00).contains(&high) {
+                    self.literal(b"\\u")?;
+                    let low = self.hexadecimal()?.wrapping_sub(0xdc00);
+                    if low < 0x400 { 0x1_0000 + ((high - 0xd800) << 10) + low } else { high }
+                } else {
+                    high
+                };
+                return char::from_u32(code).map_or_else(|| problem("half a character in a string"), Ok);
+            }
+            _ => return problem("unknown escape in a string"),
+        })
+    }
+
+    fn hexadecimal(&mut self) -> Result<u32, Problem> {
+        let mut number = 0;
+        for _ in 0..4 {
+            let Some(byte) = self.text.get(self.at) else { return problem("EOF while parsing a string") };
+            self.at += 1;
+            let Some(digit) = char::from(*byte).to_digit(16) else { return problem("no hexadecimal digit") };
+            number = number << 4 | digit;
+        }
+        Ok(number)
+    }
+
+    /// A number, of which the first byte is known to be one's.
+    pub(super) fn number(&mut self) -> Result<Number, Problem> {
+        let mut number = Number { negative: self.take(b'-'), digits: 0, exponent: 0, whole: true };
+        let zero = self.text.get(self.at) == Some(&b'0');
+        let digits = self.digits(&mut number, 0)?;
+        if zero && digits > 1 {
+            return problem("invalid number");
+        }
+        if self.text.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            number.whole = false;
+            self.digits(&mut number, -1)?;
+        }
+        if let Some(b'e' | b'E') = self.text.get(self.at) {
+            self.at += 1;
+            number.whole = false;
+            let negative = self.text.get(self.at) == Some(&b'-');
+            self.at += usize::from(negative || self.text.get(self.at) == Some(&b'+'));
+            let mut exponent = Number { negative, digits: 0, exponent: 0, whole: true };
+            self.digits(&mut exponent, 0)?;
+            let exponent = i32::try_from(exponent.digits).map_or(i32::MAX, |size| if negative { -size } else { size });
+            number.exponent = number.exponent.saturating_add(exponent);
+        }
+        Ok(number)
+    }
+
+    /// Appends digits, each of which changes the exponent by so much. Answers how many there are: at least one.
+    fn digits(&mut self, number: &mut Number, exponent: i32) -> Result<usize, Problem> {
+        let begin = self.at;
+        while let Some(digit @ b'0'..=b'9') = self.text.get(self.at) {
+            let more = number.digits.checked_mul(10).and_then(|digits| digits.checked_add(u64::from(digit - b'0')));
+            match more {
+                // What follows a digit that found no room finds none.
+                Some(more) if number.exponent <= 0 => {
+                    number.digits = more;
+                    number.exponent = number.exponent.saturating_add(exponent);
+                }
+                _ => {
+                    number.whole = false;
+                    number.exponent = number.exponent.saturating_add(exponent + 1);
+                }
+            }
+            self.at += 1;
+        }
+        match self.at - begin {
+            0 => problem(if self.ended() { "EOF while parsing a number" } else { "invalid number" }),
+            digits => Ok(digits),
+        }
+    }
+
+    /// Reads a value of any kind, for what it is.
+    fn skip(&mut self) -> Result<(), Problem> {
+        match self.peek() {
+            Some(open @ (b'{' | b'[')) => {
+                self.enter()?;
+                let (mut first, close) = (true, open + 2);
+                while self.another(&mut first, close)? {
+                    if open == b'{' {
+                        self.expect(b'"')?;
+                        self.string()?;
+                        self.expect(b':')?;
+                    }
+                    self.skip()?;
+                }
+                Ok(())
+            }
+            Some(b'"') => {
+                self.at += 1;
+                self.string().map(drop)
+            }
+            Some(b't') => self.literal(b"true"),
+            Some(b'f') => self.literal(b"false"),
+            Some(b'n') => self.literal(b"null"),
+            Some(b'-' | b'0'..=b'9') => self.number().map(drop),
+            Some(_) => {
+                self.at += 1;
+                problem("expected a value")
+            }
+            None => problem("EOF while parsing a value"),
+        }
+    }
+
+    /// Reads what is next, which is not what was expected.
+    #[inline(never)]
+    fn mismatch(&mut self, expected: &dyn Expected) -> Problem {
+        let (begin, next) = (self.at, self.peek());
+        let found = match next {
+            Some(b'{') => Ok(Unexpected::Map),
+            Some(b'[') => Ok(Unexpected::Seq),
+            _ => self.skip().map(|()| Unexpected::Other("value of another kind")),
+        };
+        let begin = self.text.get(begin..self.at).unwrap_or_default().trim_ascii_start();
+        let found = found.map(|found| match next {
+            Some(b'{' | b'[') => {
+                self.at += 1;
+                found
+            }
+            Some(b'"') => Unexpected::Other("string"),
+            Some(b't' | b'f') => Unexpected::Bool(begin.first() == Some(&b't')),
+            Some(b'n') => Unexpected::Other("null"),
+            _ if begin.iter().all(u8::is_ascii_digit) => Unexpected::Other("integer"),
+            _ => Unexpected::Other("number"),
+        });
+        found.map_or_else(|problem| problem, |found| Problem::invalid_type(found, expected))
+    }
+
+    fn enter(&mut self) -> Result<(), Problem> {
+        self.at += 1;
+        self.depth += 1;
+        if self.depth > DEEPEST { problem("recursion limit exceeded") } else { Ok(()) }
+    }
+
+    /// Whether another item follows in an object or array that closes with this byte; reads the comma, or that byte.
+    fn another(&mut self, first: &mut bool, close: u8) -> Result<bool, Problem> {
+        if self.take(close) {
+            self.depth -= 1;
+            return Ok(false);
+        }
+        if !std::mem::replace(first, false) {
+            self.expect(b',')?;
+            if self.peek() == Some(close) {
+                self.at += 1;
+                return problem("trailing comma");
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// A number as it is written.
+pub(super) struct Number {
+    negative: bool,
+    /// As many of its first digits as have room.
+    digits: u64,
+    /// The power of ten that they are multiplied by.
+    exponent: i32,
+    /// Whether it is written without fraction and exponent, and all its digits had room.
+    whole: bool,
+}
+
+impl Number {
+    /// As a float, to within a few units of the last place.
+    #[expect(clippy::cast_precision_loss, reason = "as near as a float comes")]
+    pub(super) fn to_f64(&self) -> f64 {
+        let mut value = self.digits as f64;
+        // More than this is infinite, or zero.
+        for _ in 0..self.exponent.unsigned_abs().min(400) {
+            value = if self.exponent < 0 { value / 10.0 } else { value * 10.0 };
+        }
+        if self.negative { -value } else { value }
+    }
+}
+
+impl<'de> Json<'de> {
+    fn read_number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Problem> {
+        if !matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
+            return Err(self.mismatch(&visitor));
+        }
+        let number = self.number()?;
+        match (number.whole, number.negative) {
+            (true, false) => visitor.visit_u64(number.digits),
+            _ => Err(Problem::invalid_type(Unexpected::Other("number, negative or not whole"), &visitor)),
+        }
+    }
+
+    fn read_text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Problem> {
+        if !self.take(b'"') {
+            return Err(self.mismatch(&visitor));
+        }
+        let text = self.string()?;
+        visitor.visit_str(&text)
+    }
+
+    fn read_list<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Problem> {
+        if self.peek() != Some(b'[') {
+            return Err(self.mismatch(&visitor));
+        }
+        self.enter()?;
+        let mut items = Items { json: self, first: true, ended: false };
+        let value = visitor.visit_seq(&mut items)?;
+        // One that is longer than what is wanted of it.
+        if !items.ended && items.json.another(&mut items.first, b']')? {
+            return problem("trailing items");
+        }
+        Ok(value)
+    }
+
+    fn read_object<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Problem> {
+        if self.peek() != Some(b'{') {
+            return Err(self.mismatch(&visitor));
+        }
+        self.enter()?;
+        visitor.visit_map(Items { json: self, first: true, ended: false })
+    }
+}
+
+macro_rules! read {
+    ($($method:ident => $read:ident),* $(,)?) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+            self.$read(visitor)
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for &mut Json<'de> {
+    type Error = Problem;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        Err(self.mismatch(&visitor))
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        self.skip()?;
+        visitor.visit_unit()
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        match self.peek() {
+            Some(b't') => self.literal(b"true").and_then(|()| visitor.visit_bool(true)),
+            Some(b'f') => self.literal(b"false").and_then(|()| visitor.visit_bool(false)),
+            _ => Err(self.mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
+        if self.peek() != Some(b'n') {
+            return visitor.visit_some(self);
+        }
+        self.literal(b"null")?;
+        visitor.visit_none()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Problem> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        self.read_object(visitor)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Problem> {
+        self.read_list(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        let with_value = match self.peek() {
+            Some(b'{') => true,
+            Some(b'"') => false,
+            _ => return Err(self.mismatch(&visitor)),
+        };
+        if with_value {
+            self.enter()?;
+        }
+        let value = visitor.visit_enum(Variant { json: &mut *self, with_value })?;
+        if with_value {
+            self.expect(b'}')?;
+            self.depth -= 1;
+        }
+        Ok(value)
+    }
+
+    read! {
+        deserialize_u8 => read_number, deserialize_u16 => read_number, deserialize_u32 => read_number,
+        deserialize_u64 => read_number, deserialize_str => read_text, deserialize_string => read_text,
+        deserialize_identifier => read_text, deserialize_seq => read_list, deserialize_map => read_object,
+    }
+
+    // What no type of the filter's has.
+    serde::forward_to_deserialize_any! { i8 i16 i32 i64 f32 f64 char bytes byte_buf unit unit_struct tuple_struct }
+}
+
+/// Items of an object or array.
+struct Items<'a, 'de> {
+    json: &'a mut Json<'de>,
+    first: bool,
+    ended: bool,
+}
+
+impl<'de> de::SeqAccess<'de> for &mut Items<'_, 'de> {
+    type Error = Problem;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Problem> {
+        self.ended = !self.json.another(&mut self.first, b']')?;
+        if self.ended { Ok(None) } else { seed.deserialize(&mut *self.json).map(Some) }
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Items<'_, 'de> {
+    type Error = Problem;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Problem> {
+        if !self.json.another(&mut self.first, b'}')? {
+            return Ok(None);
+        }
+        seed.deserialize(&mut *self.json).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Problem> {
+        self.json.expect(b':')?;
+        seed.deserialize(&mut *self.json)
+    }
+}
+
+/// A variant of an enumeration, alone or as the one key of an object.
+struct Variant<'a, 'de> {
+    json: &'a mut Json<'de>,
+    with_value: bool,
+}
+
+impl<'de> de::EnumAccess<'de> for Variant<'_, 'de> {
+    type Error = Problem;
+    type Variant = Self;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Problem> {
+        let variant = seed.deserialize(&mut *self.json)?;
+        if self.with_value {
+            self.json.expect(b':')?;
+        }
+        Ok((variant, self))
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
+    type Error = Problem;
+
+    fn unit_variant(self) -> Result<(), Problem> {
+        if !self.with_value || self.json.peek() == Some(b'n') {
+            return if self.with_value { self.json.literal(b"null") } else { Ok(()) };
+        }
+        problem("this variant has no value")
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Problem> {
+        if self.with_value { seed.deserialize(self.json) } else { problem("this variant has a value") }
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Problem> {
+        self.json.read_list(visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Problem> {
+        self.json.read_object(visitor)
+    }
+}
