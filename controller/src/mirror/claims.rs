@@ -5,7 +5,7 @@
 //! exposure's random number is remembered, so a token counts once, whoever sends it and however often; afterwards the bin is
 //! final and every claim on it comes too late.
 
-use super::{FORGET_MS, Live, Mirror};
+use super::{FORGET_MS, Live, MAX_AHEAD_MS, Mirror, Worker};
 use crate::ledger::{ClaimRow, ClaimWrite, Ledger, LedgerError};
 use std::collections::{BTreeMap, BTreeSet};
 use weir_core::report::Counts;
@@ -27,7 +27,7 @@ pub(crate) enum Claimed {
     Late,
     /// Nothing is known of its cell.
     Unknown,
-    /// It is no token of this experiment.
+    /// It is no token of this experiment, or of a time that has not come.
     Invalid,
     /// More than is bearable wait already.
     Full,
@@ -161,7 +161,17 @@ impl Mirror {
         if version >= live.spec.versions.len() || !(1..=published).contains(&token.epoch) {
             return Claimed::Unknown;
         }
-        if token.bin < self.settled_before(id, token.incarnation) || is_over(live, token.bin, now) {
+        // Its report would be refused, and it would wait for ever.
+        if token.bin > now.saturating_add(MAX_AHEAD_MS) {
+            return Claimed::Invalid;
+        }
+        // A worker that is known says itself what is final, however far its clock is off.
+        let worker = self.worker_of(token.incarnation);
+        let over = worker.map_or_else(
+            || token.bin < self.horizon || is_over(live, token.bin, now),
+            |worker| token.bin < settled_before(worker, id),
+        );
+        if over {
             return Claimed::Late;
         }
         if self.claims.has(id, &token) {
@@ -188,14 +198,11 @@ impl Mirror {
         Claimed::Counted
     }
 
-    /// Bins of a worker that begin before this take no reward any more.
-    fn settled_before(&self, id: &str, incarnation: u128) -> u64 {
+    /// The worker of an incarnation, if known. One that is not will be told to ignore bins before the horizon.
+    fn worker_of(&self, incarnation: u128) -> Option<&Worker> {
         let incarnation = format!("{incarnation:032x}");
-        let node = self.nodes.get(&incarnation).cloned().unwrap_or_default();
-        // One that is not known yet will be told to ignore bins before the horizon.
-        let Some(worker) = self.workers.get(&(node, incarnation)) else { return self.horizon };
-        let watermark = worker.body.experiments.get(id).map_or(0, |open| open.watermark);
-        watermark.max(worker.body.ignore_before)
+        let node = self.nodes.get(&incarnation)?.clone();
+        self.workers.get(&(node, incarnation))
     }
 
     /// Adds to the settled counts what waited for bins that a worker now calls final.
@@ -269,7 +276,13 @@ impl Mirror {
     }
 }
 
-/// Whether no worker can still have a bin open, however late it reports.
+/// Bins of a worker that begin before this take no reward any more.
+fn settled_before(worker: &Worker, id: &str) -> u64 {
+    let watermark = worker.body.experiments.get(id).map_or(0, |open| open.watermark);
+    watermark.max(worker.body.ignore_before)
+}
+
+/// Whether no worker whose clock is right can still have a bin open, however late it reports.
 fn is_over(live: &Live, bin: u64, now: u64) -> bool {
     let ends = bin.saturating_add(live.spec.bin_ms).saturating_add(live.spec.deadline_ms);
     ends.saturating_add(LAG_MS) < now
