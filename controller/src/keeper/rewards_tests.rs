@@ -195,6 +195,8 @@ fn rewards_of_exposures_that_do_not_count_are_left_out() {
     let (settled, _) = of_v2(&mut bench);
     assert_eq!((settled.assigned, settled.rewarded), (3, 0), "more rewards than exposures are none");
     assert!(!settled.is_contradictory());
+    let text = bench.metrics.text().unwrap();
+    assert!(text.contains("weir_forgotten_rewards_total 4\n"), "{text}");
 }
 
 #[test]
@@ -209,6 +211,8 @@ fn what_waits_for_a_worker_that_never_comes_back_is_forgotten_with_it() {
     bench.look();
     assert!(bench.contents().iter().all(|row| !row.starts_with("claim") && !row.starts_with("worker")));
     assert_eq!(of_v2(&mut bench).0, Counts::default());
+    let text = bench.metrics.text().unwrap();
+    assert!(text.contains("weir_forgotten_rewards_total 2\n"), "{text}");
 }
 
 #[test]

@@ -56,6 +56,8 @@ pub(super) struct Claims {
     /// By incarnation of the worker that recorded the exposure, experiment, and bin.
     waiting: BTreeMap<u128, BTreeMap<String, BTreeMap<u64, Bin>>>,
     count: usize,
+    /// How many were counted and then credited to nothing, since somebody asked.
+    forgotten: u64,
     /// What is to be written to the ledger, in this order.
     pub(super) writes: Vec<ClaimWrite>,
 }
@@ -127,9 +129,15 @@ impl Claims {
                 dropped.extend(ids.map(|id| (*worker, id.clone())));
             }
         }
+        let waited = self.count;
         for (worker, id) in dropped {
             self.take(worker, &id, before);
         }
+        self.forgot(waited.saturating_sub(self.count));
+    }
+
+    fn forgot(&mut self, rewards: usize) {
+        self.forgotten = self.forgotten.saturating_add(u64::try_from(rewards).unwrap_or(u64::MAX));
     }
 
     /// How many wait.
@@ -220,6 +228,7 @@ impl Mirror {
                         rewards = earned.rewarded,
                         "rewards of exposures that do not count"
                     );
+                    self.claims.forgotten = self.claims.forgotten.saturating_add(earned.rewarded);
                     continue;
                 }
                 live.settle(epoch, version, &earned);
@@ -267,6 +276,11 @@ impl Mirror {
     /// How many claims wait.
     pub(crate) const fn waiting_claims(&self) -> usize {
         self.claims.len()
+    }
+
+    /// How many claims were counted and then credited to nothing, since this was last asked.
+    pub(crate) const fn take_forgotten_claims(&mut self) -> u64 {
+        std::mem::replace(&mut self.claims.forgotten, 0)
     }
 
     /// Reads the secret from the ledger, or makes one.
