@@ -14,13 +14,11 @@
 mod tests;
 
 use crate::ledger::OpenExperiment;
-use crate::mirror::{Claimed, ClockSaid, LIVE_MS, Live, MAX_WORKERS, Mirror, Said, Settled, Worker};
+use crate::mirror::{Claimed, ClockSaid, LIVE_MS, Live, MAX_AHEAD_MS, MAX_WORKERS, Mirror, Said, Settled, Worker};
 use weir_core::report::{Acknowledgement, Cell, MAX_CELLS, Report, ReportedExperiment};
 use weir_core::settling::{self, OpenCell};
 use weir_engine::health::MAX_GAP_MS;
 
-/// How far ahead of the controller's a worker's clock may be, in milliseconds.
-const MAX_AHEAD_MS: u64 = 3_600_000;
 /// Most unsettled cells of all workers together: bounds memory.
 const MAX_OPEN_CELLS: usize = 4_000_000;
 /// Largest absolute value of a sum, so that no number of them adds up to infinity.
@@ -60,6 +58,8 @@ pub(crate) struct Refused {
 pub(crate) enum Reason {
     /// A sequence was left out.
     Gap,
+    /// An incarnation that is another node's.
+    OtherNode,
     /// An id that never was.
     UnknownExperiment,
     /// Not one of the experiment's versions.
@@ -83,6 +83,7 @@ impl Reason {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Gap => "gap",
+            Self::OtherNode => "otherNode",
             Self::UnknownExperiment => "unknownExperiment",
             Self::UnknownVersion => "unknownVersion",
             Self::UnknownEpoch => "unknownEpoch",
@@ -97,7 +98,7 @@ impl Reason {
 
 /// The room that must be there before [`ingest`]: whether the worker is new and the mirror has no room for it.
 pub(crate) fn needs_room(mirror: &Mirror, report: &Report) -> bool {
-    mirror.worker(&key(report)).is_none() && mirror.known_workers() >= MAX_WORKERS
+    mirror.node_of(&report.incarnation).is_none() && mirror.known_workers() >= MAX_WORKERS
 }
 
 /// Adds a valid report (see [`Report::validate`]) to the mirror.
@@ -106,6 +107,11 @@ pub(crate) fn needs_room(mirror: &Mirror, report: &Report) -> bool {
 /// [`Refused`]; the mirror is as it was.
 pub(crate) fn ingest(mirror: &mut Mirror, report: &Report, live: usize, now: u64) -> Result<Accepted, Refused> {
     let key = key(report);
+    // A token names no more than the incarnation: under two nodes, what is final of one would be open for the other.
+    if let Some(node) = mirror.node_of(&report.incarnation).filter(|node| **node != report.node) {
+        let problem = format!("is `{}`; this incarnation began as `{node}`: begin a new one", report.node);
+        return Err(refused(Reason::OtherNode, "node", problem));
+    }
     let known = mirror.worker(&key);
     let last = known.map_or(0, |worker| worker.last_sequence);
     let mut accepted = Accepted {

@@ -27,6 +27,8 @@ pub(crate) struct Metrics {
     pub(crate) before_horizon: Counter,
     /// Rewards that filters had no room to report.
     pub(crate) lost_claims: Counter,
+    /// Rewards that counted and were credited to nothing.
+    pub(crate) forgotten_claims: Counter,
     /// Rewards that wait for their bins to settle.
     pub(crate) waiting_claims: Gauge,
     /// Times that the plan became another.
@@ -61,6 +63,7 @@ impl Metrics {
             dropped: Counter::default(),
             before_horizon: Counter::default(),
             lost_claims: Counter::default(),
+            forgotten_claims: Counter::default(),
             waiting_claims: Gauge::default(),
             plans: Counter::default(),
             ledger_failures: Counter::default(),
@@ -90,6 +93,11 @@ impl Metrics {
             drop(metrics.claims.get_or_create(&[("result", claimed.name())]));
         }
         registry.register("lost_rewards", "Rewards that filters had no room to report", metrics.lost_claims.clone());
+        registry.register(
+            "forgotten_rewards",
+            "Rewards that counted and were credited to nothing: their exposures never settled, or do not count",
+            metrics.forgotten_claims.clone(),
+        );
         registry.register(
             "waiting_rewards",
             "Rewards that wait for their bins to settle",

@@ -21,7 +21,10 @@ const WARN_EVERY: u64 = 60_000_000_000;
 #[derive(Debug)]
 pub struct Exchange {
     controller: Controller,
+    /// The incarnation's, for its life: the controller knows its reports by both.
     node: String,
+    /// As configured last: the next incarnation's.
+    next_node: String,
     incarnation: String,
     /// The same.
     incarnation_number: u128,
@@ -29,6 +32,10 @@ pub struct Exchange {
     recorder: Recorder,
     sender: ReportSender,
     fetcher: PlanFetcher,
+    /// Claims in the report that was frozen last, and those that it says were lost.
+    held_claims: u64,
+    /// The same of refused reports, for the next one to say.
+    lost_claims: u64,
     stale: bool,
     /// Revision of the static plan, until the controller gives one.
     static_revision: String,
@@ -85,13 +92,17 @@ impl Exchange {
             static_revision: String::new(),
             warned: [None; 2],
             news: News::default(),
+            held_claims: 0,
+            lost_claims: 0,
             controller,
+            next_node: node.clone(),
             node,
             fetcher,
         }
     }
 
-    /// A configuration push: counts, incarnation and plan stay; calls under way belonged to the context that goes.
+    /// A configuration push: counts, incarnation and plan stay; calls under way belonged to the context that goes. So does the
+    /// node's name, once an incarnation has reported under it: another one is for the next incarnation.
     pub fn reconfigure(&mut self, host: &mut impl Host, controller: Controller, node: String) {
         let now = host.now_nanos();
         self.sender.forget_call(now);
@@ -100,7 +111,10 @@ impl Exchange {
             self.sender.set_interval(controller.report_interval);
         }
         self.controller = controller;
-        self.node = node;
+        if !self.sender.has_begun() {
+            self.node.clone_from(&node);
+        }
+        self.next_node = node;
         self.stale = self.fetcher.is_stale(now, self.controller.staleness_limit);
     }
 
@@ -210,7 +224,9 @@ impl Exchange {
     fn start_over(&mut self, host: &mut impl Host, lost: u64) -> u64 {
         let lost = self.recorder.start_over(lost);
         self.news.lost = self.news.lost.saturating_add(lost);
+        self.lost_claims = self.lost_claims.saturating_add(std::mem::take(&mut self.held_claims));
         self.sender.restart();
+        self.node.clone_from(&self.next_node);
         (self.incarnation, self.incarnation_number) = incarnation(host);
         lost
     }
@@ -218,10 +234,13 @@ impl Exchange {
     fn report(&mut self, host: &mut impl Host, now: u64) {
         if let Step::Freeze { sequence, heartbeat } = self.sender.step(now) {
             let drained = self.recorder.drain(self.clock.at(now));
-            if drained.is_empty() && !heartbeat {
+            if drained.is_empty() && self.lost_claims == 0 && !heartbeat {
                 self.sender.skip(now);
                 return;
             }
+            let lost_claims = drained.lost_claims.saturating_add(std::mem::take(&mut self.lost_claims));
+            let claims = u64::try_from(drained.claims.len()).unwrap_or(u64::MAX);
+            self.held_claims = lost_claims.saturating_add(claims);
             let report = Report {
                 format: FORMAT,
                 node: self.node.clone(),
@@ -232,7 +251,7 @@ impl Exchange {
                 dropped: drained.dropped,
                 experiments: drained.experiments,
                 claims: drained.claims,
-                lost_claims: drained.lost_claims,
+                lost_claims,
             };
             let lost = drained.assigned.saturating_add(drained.dropped);
             match serde_json::to_vec(&report) {
@@ -495,6 +514,60 @@ mod tests {
         assert!(silence_nanos <= 1_000 * MS);
         assert_eq!(vm.exchange.standing(now).news, News::default(), "told once");
         assert!(vm.host.lines.iter().any(|line| line.contains("unknown experiment")), "{:?}", vm.host.lines);
+    }
+
+    /// What the next report says; it is answered with this status.
+    fn next_report(vm: &mut Vm, status: u32) -> Report {
+        for _ in 0..200 {
+            vm.host.now += 100 * MS;
+            vm.exchange.on_tick(&mut vm.host);
+            for (token, path, body) in std::mem::take(&mut vm.host.calls) {
+                if path != "/v1/reports" {
+                    vm.exchange.on_answer(&mut vm.host, token, 304, b"");
+                    continue;
+                }
+                let report = Report::from_json(&body).expect("a filter sends valid reports");
+                let answer = format!(r#"{{"acknowledged":{}}}"#, report.sequence);
+                vm.exchange.on_answer(&mut vm.host, token, status, answer.as_bytes());
+                return report;
+            }
+        }
+        panic!("no report in 20 s");
+    }
+
+    #[test]
+    fn an_incarnation_that_has_reported_keeps_its_node_whatever_is_configured_then() {
+        let mut vm = Vm::new(1);
+        let compiled = Compiled::new(&plan(&[1, 1]), &[]);
+        let push = |vm: &mut Vm, node: &str| vm.exchange.reconfigure(&mut vm.host, controller(), node.to_owned());
+        push(&mut vm, "early");
+        vm.arrive(&compiled, 0);
+        let first = next_report(&mut vm, 200);
+        assert_eq!((first.node.as_str(), first.sequence), ("early", 1));
+        push(&mut vm, "late");
+        vm.arrive(&compiled, 0);
+        let second = next_report(&mut vm, 422);
+        assert_eq!((second.node.as_str(), &second.incarnation, second.sequence), ("early", &first.incarnation, 2));
+        let third = next_report(&mut vm, 200);
+        assert_eq!((third.node.as_str(), third.sequence), ("late", 1));
+        assert_ne!(third.incarnation, first.incarnation);
+    }
+
+    #[test]
+    fn claims_in_refused_reports_are_said_to_be_lost_once_however_many_are_refused() {
+        let mut vm = Vm::new(1);
+        for number in 0..9 {
+            vm.exchange.recorder().claim(&"e1".into(), format!("token-{number}"), 1.0);
+        }
+        let mut said = |status| {
+            let report = next_report(&mut vm, status);
+            (report.claims.len(), report.lost_claims)
+        };
+        assert_eq!(said(422), (9, 0));
+        assert_eq!(said(422), (0, 9), "nothing else is to be said");
+        assert_eq!(said(200), (0, 9), "who was to be told never was");
+        vm.arrive(&Compiled::new(&plan(&[1, 1]), &[]), 0);
+        assert_eq!(next_report(&mut vm, 200).lost_claims, 0);
     }
 
     #[test]

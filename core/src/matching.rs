@@ -30,7 +30,7 @@ pub struct Compiled {
     /// header: whatever a client sends there is as if it had not.
     names: Vec<Option<String>>,
     experiments: Vec<Rc<Experiment>>,
-    /// Those that a later request rewards.
+    /// Those that a later request rewards, or would if they still ran.
     converting: Vec<Rc<Experiment>>,
 }
 
@@ -118,8 +118,11 @@ impl Compiled {
         let compile = |experiment| Rc::new(Experiment::new(experiment, &mut names, &strip));
         let experiments: Vec<Rc<Experiment>> = plan.experiments.iter().map(compile).collect();
         let names = names.into_iter().map(|name| Some(name).filter(|name| !strip.contains(name))).collect();
-        let converts =
-            |experiment: &&Rc<Experiment>| experiment.running && matches!(experiment.earning, Earning::Request(_));
+        // What an answer earned is nobody's business but ours, also when the experiment is over.
+        let converts = |experiment: &&Rc<Experiment>| match &experiment.earning {
+            Earning::Request(conversion) => experiment.running || conversion.response_header.is_some(),
+            _ => false,
+        };
         let converting = experiments.iter().filter(converts).map(Rc::clone).collect();
         Self { revision: plan.revision.clone(), routing_headers: strip, names, experiments, converting }
     }
@@ -136,7 +139,7 @@ impl Compiled {
         &self.experiments
     }
 
-    /// The running experiments that a later request rewards.
+    /// The running experiments that a later request rewards, and those not running whose conversions' answers say their value.
     #[must_use]
     pub fn converting(&self) -> &[Rc<Experiment>] {
         &self.converting

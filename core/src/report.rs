@@ -44,7 +44,7 @@ pub struct Report {
     /// Rewards seen here of exposures that may be other workers'. Only of experiments that a later request rewards.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<Claim>,
-    /// Claims that found no room here since the last report.
+    /// Claims that found no room here since the last report, or were in one that was refused.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost_claims: u64,
 }

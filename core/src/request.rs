@@ -129,7 +129,8 @@ impl Request {
             let Earning::Request(conversion) = &experiment.earning else { continue };
             if conversion.matches(reader) {
                 let since = oldest_rewarded(experiment, clock.at(reader.host().now_nanos()));
-                let token = conversion.token(since, reader).map(|(text, _)| text);
+                let token = if experiment.running { conversion.token(since, reader) } else { None };
+                let token = token.map(|(text, _)| text);
                 self.response().conversions.push((Rc::clone(experiment), token));
             }
         }
@@ -176,6 +177,10 @@ impl Request {
         }
         if let Some((exposure, began)) = self.recorded.take_if(|(exposure, _)| measures_to_headers(exposure)) {
             let age_nanos = host.now_nanos().saturating_sub(began);
+            if age_nanos > exposure.experiment().deadline_ms.saturating_mul(1_000_000) {
+                exposure.late();
+                return;
+            }
             let outcome = outcome::at_headers(host, &exposure.experiment().failure);
             complete(host, recorder, &exposure, Observation { outcome, age_nanos, reward: self.reward() });
         }

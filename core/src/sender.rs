@@ -185,6 +185,12 @@ impl ReportSender {
         }
     }
 
+    /// Whether a report has been frozen since the incarnation began.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.sequence > 1
+    }
+
     /// Counts from 1 again: the worker has begun another incarnation.
     pub const fn restart(&mut self) {
         self.sequence = 1;

@@ -93,6 +93,12 @@ fn a_sequence_that_was_left_out_is_refused() {
 }
 
 #[test]
+fn an_incarnation_that_is_another_nodes_is_refused() {
+    refuses(Reason::OtherNode, "node", |bad| bad.node = "other".to_owned());
+    refuses(Reason::OtherNode, "node", |bad| (bad.node, bad.sequence) = ("other".to_owned(), 1));
+}
+
+#[test]
 fn more_ends_than_exposures_are_refused_before_they_can_stand_in_the_way() {
     refuses(Reason::Contradictory, "experiments[0].cells[0].counts", |bad| {
         bad.experiments[0].cells[0].counts = counts(1, 2);

@@ -215,6 +215,7 @@ impl Keeper {
             }
         }
         self.metrics.experiments.set(i64::try_from(self.mirror.experiments.len()).unwrap_or(i64::MAX));
+        self.metrics.forgotten_claims.inc_by(self.mirror.take_forgotten_claims());
         self.metrics.waiting_claims.set(i64::try_from(self.mirror.waiting_claims()).unwrap_or(i64::MAX));
         self.metrics.open_cells.set(i64::try_from(self.mirror.open_cells()).unwrap_or(i64::MAX));
         Ok(())

@@ -119,6 +119,52 @@ fn what_is_forged_unknown_or_late_counts_nowhere_and_is_told_apart() {
 }
 
 #[test]
+fn the_rewards_of_a_worker_count_as_its_exposures_do_however_far_its_clock_is_behind() {
+    let mut bench = Bench::new();
+    let id = bench.apply(by_api());
+    let ours = secret(&bench);
+    bench.set_time(START + 7_200_000);
+    let unknown = Rewarded { late: 1, ..Rewarded::default() };
+    assert_eq!(send(&mut bench, &[token(START, 1).sign(&ours)]), Ok(unknown), "of a worker that nobody knows yet");
+    count(&mut bench, &id, 1, START, vec![cell("v2", START, counts(10, 10))]);
+    assert_eq!(send(&mut bench, &[token(START, 1).sign(&ours)]).unwrap().counted, 1);
+    count(&mut bench, &id, 2, START + 1_000, vec![]);
+    let (settled, _) = of_v2(&mut bench);
+    assert_eq!((settled.assigned, settled.rewarded), (10, 1));
+    assert_eq!(send(&mut bench, &[token(START, 2).sign(&ours)]).unwrap().late, 1, "what is final stays final");
+}
+
+#[test]
+fn a_token_of_a_time_that_no_report_may_speak_of_is_invalid_and_does_not_wait() {
+    let mut bench = Bench::new();
+    bench.apply(by_api());
+    let ours = secret(&bench);
+    let hour = 3_600_000;
+    let [near, ahead, far] =
+        [START + hour, START + hour + 1_000, 1 << 47].map(|bin| Token { incarnation: 99, ..token(bin, 1) }.sign(&ours));
+    let answer = send(&mut bench, &[near, ahead, far]);
+    assert_eq!(answer, Ok(Rewarded { counted: 1, invalid: 2, ..Rewarded::default() }));
+    assert_eq!(bench.contents().iter().filter(|row| row.starts_with("claim")).count(), 1);
+}
+
+#[test]
+fn a_reward_counts_once_although_another_node_reports_under_the_same_incarnation() {
+    let mut bench = Bench::new();
+    let id = bench.apply(by_api());
+    let rewarded = [token(START, 1).sign(&secret(&bench))];
+    count(&mut bench, &id, 1, START, vec![cell("v2", START, counts(10, 10))]);
+    assert_eq!(send(&mut bench, &rewarded).unwrap().counted, 1);
+    count(&mut bench, &id, 2, START + 1_000, vec![]);
+    let mut other = report(1, 1, &id, START, vec![]);
+    other.node = "other".to_owned();
+    let refused = bench.ask(|reply| Command::Report(Box::new(other), reply)).unwrap().unwrap_err();
+    assert_eq!(refused.reason, crate::ingest::Reason::OtherNode);
+    assert_eq!(send(&mut bench, &rewarded).unwrap().late, 1);
+    count(&mut bench, &id, 3, START + 2_000, vec![]);
+    assert_eq!(of_v2(&mut bench).0.rewarded, 1);
+}
+
+#[test]
 fn rewards_that_find_no_room_may_be_sent_again_with_the_rest() {
     let mut bench = Bench::new();
     let id = bench.apply(by_api());
@@ -149,6 +195,8 @@ fn rewards_of_exposures_that_do_not_count_are_left_out() {
     let (settled, _) = of_v2(&mut bench);
     assert_eq!((settled.assigned, settled.rewarded), (3, 0), "more rewards than exposures are none");
     assert!(!settled.is_contradictory());
+    let text = bench.metrics.text().unwrap();
+    assert!(text.contains("weir_forgotten_rewards_total 4\n"), "{text}");
 }
 
 #[test]
@@ -163,6 +211,8 @@ fn what_waits_for_a_worker_that_never_comes_back_is_forgotten_with_it() {
     bench.look();
     assert!(bench.contents().iter().all(|row| !row.starts_with("claim") && !row.starts_with("worker")));
     assert_eq!(of_v2(&mut bench).0, Counts::default());
+    let text = bench.metrics.text().unwrap();
+    assert!(text.contains("weir_forgotten_rewards_total 2\n"), "{text}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! exposure's random number is remembered, so a token counts once, whoever sends it and however often; afterwards the bin is
 //! final and every claim on it comes too late.
 
-use super::{FORGET_MS, Live, Mirror};
+use super::{FORGET_MS, Live, MAX_AHEAD_MS, Mirror, Worker};
 use crate::ledger::{ClaimRow, ClaimWrite, Ledger, LedgerError};
 use std::collections::{BTreeMap, BTreeSet};
 use weir_core::report::Counts;
@@ -27,7 +27,7 @@ pub(crate) enum Claimed {
     Late,
     /// Nothing is known of its cell.
     Unknown,
-    /// It is no token of this experiment.
+    /// It is no token of this experiment, or of a time that has not come.
     Invalid,
     /// More than is bearable wait already.
     Full,
@@ -56,6 +56,8 @@ pub(super) struct Claims {
     /// By incarnation of the worker that recorded the exposure, experiment, and bin.
     waiting: BTreeMap<u128, BTreeMap<String, BTreeMap<u64, Bin>>>,
     count: usize,
+    /// How many were counted and then credited to nothing, since somebody asked.
+    forgotten: u64,
     /// What is to be written to the ledger, in this order.
     pub(super) writes: Vec<ClaimWrite>,
 }
@@ -127,9 +129,15 @@ impl Claims {
                 dropped.extend(ids.map(|id| (*worker, id.clone())));
             }
         }
+        let waited = self.count;
         for (worker, id) in dropped {
             self.take(worker, &id, before);
         }
+        self.forgot(waited.saturating_sub(self.count));
+    }
+
+    fn forgot(&mut self, rewards: usize) {
+        self.forgotten = self.forgotten.saturating_add(u64::try_from(rewards).unwrap_or(u64::MAX));
     }
 
     /// How many wait.
@@ -161,7 +169,17 @@ impl Mirror {
         if version >= live.spec.versions.len() || !(1..=published).contains(&token.epoch) {
             return Claimed::Unknown;
         }
-        if token.bin < self.settled_before(id, token.incarnation) || is_over(live, token.bin, now) {
+        // Its report would be refused, and it would wait for ever.
+        if token.bin > now.saturating_add(MAX_AHEAD_MS) {
+            return Claimed::Invalid;
+        }
+        // A worker that is known says itself what is final, however far its clock is off.
+        let worker = self.worker_of(token.incarnation);
+        let over = worker.map_or_else(
+            || token.bin < self.horizon || is_over(live, token.bin, now),
+            |worker| token.bin < settled_before(worker, id),
+        );
+        if over {
             return Claimed::Late;
         }
         if self.claims.has(id, &token) {
@@ -188,14 +206,11 @@ impl Mirror {
         Claimed::Counted
     }
 
-    /// Bins of a worker that begin before this take no reward any more.
-    fn settled_before(&self, id: &str, incarnation: u128) -> u64 {
+    /// The worker of an incarnation, if known. One that is not will be told to ignore bins before the horizon.
+    fn worker_of(&self, incarnation: u128) -> Option<&Worker> {
         let incarnation = format!("{incarnation:032x}");
-        let node = self.nodes.get(&incarnation).cloned().unwrap_or_default();
-        // One that is not known yet will be told to ignore bins before the horizon.
-        let Some(worker) = self.workers.get(&(node, incarnation)) else { return self.horizon };
-        let watermark = worker.body.experiments.get(id).map_or(0, |open| open.watermark);
-        watermark.max(worker.body.ignore_before)
+        let node = self.nodes.get(&incarnation)?.clone();
+        self.workers.get(&(node, incarnation))
     }
 
     /// Adds to the settled counts what waited for bins that a worker now calls final.
@@ -213,6 +228,7 @@ impl Mirror {
                         rewards = earned.rewarded,
                         "rewards of exposures that do not count"
                     );
+                    self.claims.forgotten = self.claims.forgotten.saturating_add(earned.rewarded);
                     continue;
                 }
                 live.settle(epoch, version, &earned);
@@ -262,6 +278,11 @@ impl Mirror {
         self.claims.len()
     }
 
+    /// How many claims were counted and then credited to nothing, since this was last asked.
+    pub(crate) const fn take_forgotten_claims(&mut self) -> u64 {
+        std::mem::replace(&mut self.claims.forgotten, 0)
+    }
+
     /// Reads the secret from the ledger, or makes one.
     pub(super) fn load_secret(&mut self, ledger: &Ledger) -> Result<(), LedgerError> {
         self.secret = ledger.secret()?;
@@ -269,7 +290,13 @@ impl Mirror {
     }
 }
 
-/// Whether no worker can still have a bin open, however late it reports.
+/// Bins of a worker that begin before this take no reward any more.
+fn settled_before(worker: &Worker, id: &str) -> u64 {
+    let watermark = worker.body.experiments.get(id).map_or(0, |open| open.watermark);
+    watermark.max(worker.body.ignore_before)
+}
+
+/// Whether no worker whose clock is right can still have a bin open, however late it reports.
 fn is_over(live: &Live, bin: u64, now: u64) -> bool {
     let ends = bin.saturating_add(live.spec.bin_ms).saturating_add(live.spec.deadline_ms);
     ends.saturating_add(LAG_MS) < now

@@ -26,6 +26,8 @@ use weir_engine::state::{EpochCounts, Observations, State};
 pub(crate) const MAX_WORKERS: usize = 20_000;
 /// A worker silent for so many milliseconds is forgotten.
 const FORGET_MS: u64 = 86_400_000;
+/// How far ahead of the controller's a worker's clock may be, in milliseconds.
+pub(crate) const MAX_AHEAD_MS: u64 = 3_600_000;
 const HORIZON: &str = "horizon";
 
 /// See the module.
@@ -249,6 +251,11 @@ impl Mirror {
         self.workers.get(key)
     }
 
+    /// The node that an incarnation is known under.
+    pub(crate) fn node_of(&self, incarnation: &str) -> Option<&str> {
+        self.nodes.get(incarnation).map(String::as_str)
+    }
+
     /// How many workers are known.
     pub(crate) fn known_workers(&self) -> usize {
         self.workers.len()
@@ -404,8 +411,11 @@ impl Mirror {
             self.open_cells = self.open_cells.saturating_sub(worker.cells());
             self.horizon = self.horizon.max(worker.body.latest_bin.saturating_add(1));
             self.dirty_workers.remove(key);
-            self.nodes.remove(&key.1);
-            self.forget_claims_of(&key.1);
+            // A ledger of an earlier release may know an incarnation under two.
+            if self.nodes.get(&key.1) == Some(&key.0) {
+                self.nodes.remove(&key.1);
+                self.forget_claims_of(&key.1);
+            }
             ledger.delete_worker(&key.0, &key.1)?;
         }
         if !keys.is_empty() {

@@ -356,3 +356,22 @@ fn the_reward_header_is_taken_out_of_every_answer_of_the_experiment_and_of_no_ot
         }
     }
 }
+
+#[test]
+fn what_ends_after_its_deadline_is_late_in_envoys_stats_whatever_is_measured() {
+    for measure in [Measure::End, Measure::Headers] {
+        let mut planned = plan(&[0, 1]);
+        planned.experiments[0].measure = measure;
+        let mut path = Path::new(&planned);
+        crate::stats::Stats::default().adopt(&path.compiled);
+        for age_nanos in [2_000_000_000, 2_000_000_001] {
+            let mut host = FakeHost { code: Some(200), ..FakeHost::default() };
+            let mut request = path.arrive(&mut host);
+            host.now += age_nanos;
+            request.on_response_headers(&mut host, &mut path.recorder);
+            request.on_log(&mut host, &mut path.recorder);
+        }
+        let tally = path.compiled.experiments()[0].versions[1].tally.get().unwrap();
+        assert_eq!((tally.completed.get(), tally.late.get()), (1, 1), "{measure:?}");
+    }
+}

@@ -152,6 +152,20 @@ fn a_token_is_renewed_when_the_version_or_epoch_is_another_or_no_reward_can_come
 }
 
 #[test]
+fn a_conversions_value_is_taken_out_of_the_answer_and_claimed_by_nobody_when_the_experiment_is_over() {
+    let mut planned = users(true);
+    let (mut path, mut host) = (Path::new(&planned), FakeHost::default());
+    let mut ann = User { name: "ann", token: None };
+    ann.send(&mut path, &mut host, "GET", "/", &[(":status", "200")]);
+    assert!(ann.token.is_some());
+    planned.experiments[0].status = Status::Concluded;
+    path.compiled = Compiled::new(&planned, &[]);
+    let set = ann.send(&mut path, &mut host, "POST", "/order", &[(":status", "200"), ("x-value", "24.9")]);
+    assert_eq!((host.answered("x-value"), set), (vec![], vec![]));
+    assert_eq!(path.recorder.drain(1_000_000).claims, vec![]);
+}
+
+#[test]
 fn a_conversions_value_is_taken_out_of_the_answer_whoever_converts() {
     let mut planned = users(true);
     planned.experiments[0].matching.paths = vec![PathMatch::Prefix("/shop".to_owned())];
