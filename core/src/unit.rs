@@ -15,6 +15,7 @@ const MAX_COOKIES: usize = 1_024;
 /// The values of a cookie in a `Cookie` header, in order: those of that name that are not empty.
 ///
 /// Tolerant as browsers and servers are (RFC 6265, section 5.4): any bytes, optional white space, optional quotes.
+#[inline]
 pub fn cookies<'a>(header: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
     header.split(|byte| *byte == b';').take(MAX_COOKIES).filter_map(move |pair| {
         let mut parts = pair.splitn(2, |byte| *byte == b'=');
