@@ -40,6 +40,7 @@ impl Assigner {
     /// The index of the version that a random number stands for: multiply-shift over the cumulative weights, so that the
     /// probabilities are the weights' shares to within 2⁻⁴⁰. `None` when every weight is zero.
     #[must_use]
+    #[inline]
     pub fn by_random(&self, random: u64) -> Option<usize> {
         let mut point = below(random, self.total);
         for (index, slot) in self.slots.iter().enumerate() {
@@ -57,6 +58,7 @@ impl Assigner {
     ///
     /// Source: Schindelhauer & Schomaker, "Weighted distributed hash tables" (SPAA 2005), logarithmic method.
     #[must_use]
+    #[inline]
     pub fn by_key(&self, key: Digest) -> Option<usize> {
         let mut best: Option<(f64, &Slot, usize)> = None;
         for (index, slot) in self.slots.iter().enumerate().filter(|(_, slot)| slot.weight > 0) {
@@ -72,6 +74,7 @@ impl Assigner {
 
     /// Whether a key belongs to the share of traffic that takes part. A key that is in stays in when the share grows.
     #[must_use]
+    #[inline]
     pub fn key_takes_part(&self, key: Digest, share_ppm: u32) -> bool {
         takes_part(self.share.hash(key), share_ppm)
     }
@@ -79,6 +82,7 @@ impl Assigner {
 
 /// Whether a random number falls into a share of traffic.
 #[must_use]
+#[inline]
 pub fn takes_part(random: u64, share_ppm: u32) -> bool {
     below(random, u64::from(PARTS)) < u64::from(share_ppm)
 }

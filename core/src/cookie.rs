@@ -40,6 +40,7 @@ impl GeneratedCookie {
 
     /// The value of a `Set-Cookie` header that gives it this value.
     #[must_use]
+    #[inline]
     pub fn set(&self, value: &str) -> String {
         [&self.name, "=", value, "; ", &self.attributes].concat()
     }
@@ -145,6 +146,7 @@ pub fn is_path(path: &str) -> bool {
 /// Whether what a client sends as a generated cookie's value may stand for a unit: up to [`MAX_KEY`] bytes that a cookie may have
 /// (RFC 6265, section 4.1.1). Anything else no browser was given by anybody: it is taken for no cookie, and replaced.
 #[must_use]
+#[inline]
 pub fn is_key(value: &[u8]) -> bool {
     let is_octet = |byte: &u8| byte.is_ascii_graphic() && !b"\",;\\".contains(byte);
     !value.is_empty() && value.len() <= MAX_KEY && value.iter().all(is_octet)

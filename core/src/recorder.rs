@@ -78,6 +78,7 @@ pub struct Exposure {
 impl Exposure {
     /// The experiment as it was at the assignment.
     #[must_use]
+    #[inline]
     pub fn experiment(&self) -> &Rc<Experiment> {
         &self.experiment
     }
@@ -137,6 +138,7 @@ impl Drained {
     }
 }
 
+#[inline]
 fn tally_of(experiment: &Experiment, version: usize) -> Option<&Tally> {
     experiment.versions.get(version)?.tally.get().map(Rc::as_ref)
 }
@@ -150,6 +152,7 @@ impl Recorder {
 
     /// Records an assignment, in a sticky experiment with its unit's bucket, at a time of the bin clock. `None`: there is no
     /// room; it is counted as dropped.
+    #[inline]
     pub fn assign(
         &mut self,
         experiment: &Rc<Experiment>,
@@ -168,6 +171,7 @@ impl Recorder {
         exposure
     }
 
+    #[inline]
     fn record(
         &mut self,
         experiment: &Rc<Experiment>,
@@ -177,10 +181,14 @@ impl Recorder {
     ) -> Option<Exposure> {
         let bin = floor_to(now_ms, experiment.bin_ms);
         // Nearly every request: its bin has room already.
-        if self.group(experiment, bin).is_none() {
-            self.open(experiment, bin, now_ms)?;
-        }
-        let (recorded, at) = self.group(experiment, bin)?;
+        let (recorded, at) = match self.group(experiment, bin) {
+            Some(places) => places,
+            None => {
+                self.open(experiment, bin, now_ms)?;
+                self.group(experiment, bin)?
+            }
+        };
+        let recorded = self.experiments.get_mut(recorded)?;
         recorded.bin_ms = experiment.bin_ms;
         recorded.deadline_ms = recorded.deadline_ms.max(experiment.deadline_ms);
         let more = recorded.groups.get_mut(at)?.assign(version, bucket)?;
@@ -217,16 +225,6 @@ impl Recorder {
         Some(())
     }
 
-    /// What is recorded of an experiment.
-    #[inline]
-    fn recorded(&mut self, experiment: &Experiment) -> Option<&mut Recorded> {
-        // Where it was the last time, which only a new or forgotten experiment changes.
-        let known = experiment.place.get();
-        let is_there = self.experiments.get(known).is_some_and(|there| Rc::ptr_eq(&there.id, &experiment.id));
-        let at = if is_there { known } else { self.search(experiment)? };
-        self.experiments.get_mut(at)
-    }
-
     #[inline(never)]
     fn search(&self, experiment: &Experiment) -> Option<usize> {
         let at = self.experiments.binary_search_by(|recorded| recorded.id.cmp(&experiment.id)).ok()?;
@@ -234,18 +232,27 @@ impl Recorder {
         Some(at)
     }
 
-    /// What is recorded of an experiment, and where in it the group of a bin is.
+    /// Where what is recorded of an experiment is, and where in it the group of a bin.
     #[inline]
-    fn group(&mut self, experiment: &Experiment, bin: u64) -> Option<(&mut Recorded, usize)> {
-        let recorded = self.recorded(experiment)?;
-        let at = recorded.place((bin, experiment.epoch)).ok()?;
-        Some((recorded, at))
+    fn group(&self, experiment: &Experiment, bin: u64) -> Option<(usize, usize)> {
+        // Where it was the last time, which only a new or forgotten experiment changes.
+        let known = experiment.place.get();
+        let there = self.experiments.get(known).filter(|there| Rc::ptr_eq(&there.id, &experiment.id));
+        let (at, recorded) = match there {
+            Some(recorded) => (known, recorded),
+            None => {
+                let at = self.search(experiment)?;
+                (at, self.experiments.get(at)?)
+            }
+        };
+        Some((at, recorded.place((bin, experiment.epoch)).ok()?))
     }
 
     /// Notes that an exposure, just assigned, is the first of a unit that got its key from us.
     pub fn new_unit(&mut self, exposure: &Exposure) {
         let Exposure { experiment, version, bin, .. } = exposure;
         if let Some((recorded, at)) = self.group(experiment, *bin)
+            && let Some(recorded) = self.experiments.get_mut(recorded)
             && let Some(counts) = recorded.groups.get_mut(at).and_then(|group| group.counts.get_mut(*version))
         {
             counts.new_units = counts.new_units.saturating_add(1);
@@ -266,6 +273,7 @@ impl Recorder {
             return;
         }
         let Some((recorded, at)) = self.group(experiment, *bin) else { return };
+        let Some(recorded) = self.experiments.get_mut(recorded) else { return };
         if *bin < recorded.watermark {
             return;
         }
@@ -415,9 +423,16 @@ impl Recorded {
     #[inline]
     fn place(&self, place: (u64, u32)) -> Result<usize, usize> {
         match self.groups.last() {
-            Some(last) if last.place() == place => Ok(self.groups.len().saturating_sub(1)),
-            _ => self.groups.binary_search_by_key(&place, Group::place),
+            Some(last) if last.bin == place.0 && last.experiment.epoch == place.1 => {
+                Ok(self.groups.len().saturating_sub(1))
+            }
+            _ => self.search(place),
         }
+    }
+
+    #[inline(never)]
+    fn search(&self, place: (u64, u32)) -> Result<usize, usize> {
+        self.groups.binary_search_by_key(&place, Group::place)
     }
 
     /// Bins that begin before this are final at a time of the bin clock.
@@ -478,6 +493,7 @@ impl Recorded {
     }
 }
 
+#[inline]
 fn floor_to(time: u64, step: u64) -> u64 {
     time - time.checked_rem(step).unwrap_or(0)
 }

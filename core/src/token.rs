@@ -65,6 +65,7 @@ impl Secret {
     }
 
     /// SipHash-2-4: an attacker has to guess 64 bits, each guess with a request.
+    #[inline]
     fn code(&self, payload: &[u8]) -> u64 {
         let mut hasher = SipHasher24::new_with_key(&self.0);
         hasher.write(payload);
@@ -82,7 +83,7 @@ pub fn number_from_hex(text: &str) -> Option<u128> {
 impl Token {
     /// The token as text: [`TOKEN_LENGTH`] letters, digits, `-` and `_`.
     #[must_use]
-    #[inline(never)]
+    #[inline]
     pub fn sign(&self, secret: &Secret) -> String {
         let mut bytes = Vec::with_capacity(BYTES);
         bytes.push(FORMAT);
@@ -98,7 +99,7 @@ impl Token {
 
     /// Reads a token that was made with this secret. `None`: it was not, or is none.
     #[must_use]
-    #[inline(never)]
+    #[inline]
     pub fn read(text: &[u8], secret: &Secret) -> Option<Self> {
         let bytes: [u8; BYTES] = from_text(text)?.try_into().ok()?;
         let (payload, code) = bytes.split_last_chunk()?;
@@ -125,6 +126,7 @@ impl Token {
 }
 
 /// Base64 for URLs, without padding.
+#[inline]
 fn to_text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(TOKEN_LENGTH);
     for chunk in bytes.chunks(3) {
@@ -138,6 +140,7 @@ fn to_text(bytes: &[u8]) -> String {
 }
 
 /// The bytes of a text of [`TOKEN_LENGTH`]. Bits that no whole byte has must be zero, so that a token has one text only.
+#[inline]
 fn from_text(text: &[u8]) -> Option<Vec<u8>> {
     if text.len() != TOKEN_LENGTH {
         return None;

@@ -15,6 +15,7 @@ const MAX_COOKIES: usize = 1_024;
 /// The values of a cookie in a `Cookie` header, in order: those of that name that are not empty.
 ///
 /// Tolerant as browsers and servers are (RFC 6265, section 5.4): any bytes, optional white space, optional quotes.
+#[inline]
 pub fn cookies<'a>(header: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
     header.split(|byte| *byte == b';').take(MAX_COOKIES).filter_map(move |pair| {
         let mut parts = pair.splitn(2, |byte| *byte == b'=');
@@ -32,6 +33,7 @@ pub struct Digest(u128);
 impl Digest {
     /// SipHash-1-3 of 128 bits, under a zero key.
     #[must_use]
+    #[inline]
     pub fn of(key: &[u8]) -> Self {
         let mut hasher = SipHasher13x128::new_with_keys(0, 0);
         hasher.write(key);
@@ -59,6 +61,7 @@ impl KeyedHash {
 
     /// Sixty-four bits of a key's digest.
     #[must_use]
+    #[inline]
     pub fn hash(self, digest: Digest) -> u64 {
         SipHasher13::new_with_keys(self.0, self.1).hash(&digest.0.to_le_bytes())
     }
@@ -80,6 +83,7 @@ impl UnitBuckets {
     /// The bucket of a key, below [`UNIT_BUCKETS`]: multiply-shift, so the first bits of the hash.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the high half of a product with a u16 is below it")]
+    #[inline]
     pub fn of(self, digest: Digest) -> u16 {
         below(self.0.hash(digest), u64::from(UNIT_BUCKETS)) as u16
     }

@@ -1,4 +1,4 @@
-//! The Envoy filter: a thin shell over `weir-core`, and the only crate that speaks Proxy-Wasm.
+//! The Envoy filter: a thin shell over `weir-core`; with `weir-envoy`, which is compiled for speed, all that speaks Proxy-Wasm.
 //!
 //! Owns the callbacks that Envoy calls. Decides nothing; must never trap, because a trap is seconds of 503 for every
 //! request of that worker. A callback that is not exported costs nothing, so there are only those that do something.

@@ -43,6 +43,9 @@ fn unexpected(what: &str, found: Unexpected<'_>, expected: &dyn Expected) -> Pro
         Unexpected::Unsigned(number) => {
             return Problem(format!("invalid {what}: integer `{number}`, expected {expected}"));
         }
+        Unexpected::Signed(number) => {
+            return Problem(format!("invalid {what}: integer `{number}`, expected {expected}"));
+        }
         Unexpected::Other(text) => text,
         Unexpected::Bool(_) => "boolean",
         Unexpected::Map => "map",
@@ -109,7 +112,7 @@ impl<'a> Json<'a> {
     /// Something else is next.
     fn fail<T>(&mut self, expected: char) -> Result<T, Problem> {
         if self.peek().is_none() {
-            return problem("EOF while parsing a value");
+            return problem("EOF while parsing an object");
         }
         self.at += 1;
         Err(Problem(format!("expected `{expected}`")))
@@ -280,24 +283,23 @@ impl<'a> Json<'a> {
     #[inline(never)]
     fn mismatch(&mut self, expected: &dyn Expected) -> Problem {
         let (begin, next) = (self.at, self.peek());
+        if let Some(open @ (b'{' | b'[')) = next {
+            self.at += 1;
+            return Problem::invalid_type(if open == b'{' { Unexpected::Map } else { Unexpected::Seq }, expected);
+        }
+        if let Err(problem) = self.skip() {
+            return problem;
+        }
+        // As it is written.
+        let text = String::from_utf8_lossy(self.text.get(begin..self.at).unwrap_or_default().trim_ascii_start());
         let found = match next {
-            Some(b'{') => Ok(Unexpected::Map),
-            Some(b'[') => Ok(Unexpected::Seq),
-            _ => self.skip().map(|()| Unexpected::Other("value of another kind")),
+            Some(b'"') => format!("string {text}"),
+            Some(b't' | b'f') => format!("boolean `{text}`"),
+            Some(b'n') => text.into_owned(),
+            _ if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => format!("integer `{text}`"),
+            _ => format!("floating point `{text}`"),
         };
-        let begin = self.text.get(begin..self.at).unwrap_or_default().trim_ascii_start();
-        let found = found.map(|found| match next {
-            Some(b'{' | b'[') => {
-                self.at += 1;
-                found
-            }
-            Some(b'"') => Unexpected::Other("string"),
-            Some(b't' | b'f') => Unexpected::Bool(begin.first() == Some(&b't')),
-            Some(b'n') => Unexpected::Other("null"),
-            _ if begin.iter().all(u8::is_ascii_digit) => Unexpected::Other("integer"),
-            _ => Unexpected::Other("number"),
-        });
-        found.map_or_else(|problem| problem, |found| Problem::invalid_type(found, expected))
+        Problem::invalid_type(Unexpected::Other(&found), expected)
     }
 
     fn enter(&mut self) -> Result<(), Problem> {
@@ -313,6 +315,9 @@ impl<'a> Json<'a> {
             return Ok(false);
         }
         if !std::mem::replace(first, false) {
+            if close == b']' && self.peek().is_none() {
+                return problem("EOF while parsing a list");
+            }
             self.expect(b',')?;
             if self.peek() == Some(close) {
                 self.at += 1;
@@ -352,10 +357,15 @@ impl<'de> Json<'de> {
         if !matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
             return Err(self.mismatch(&visitor));
         }
+        let begin = self.at;
         let number = self.number()?;
-        match (number.whole, number.negative) {
-            (true, false) => visitor.visit_u64(number.digits),
-            _ => Err(Problem::invalid_type(Unexpected::Other("number, negative or not whole"), &visitor)),
+        match (number.whole, number.negative, 0_i64.checked_sub_unsigned(number.digits)) {
+            (true, false, _) => visitor.visit_u64(number.digits),
+            (true, true, Some(digits @ ..0)) => visitor.visit_i64(digits),
+            _ => {
+                self.at = begin;
+                Err(self.mismatch(&visitor))
+            }
         }
     }
 

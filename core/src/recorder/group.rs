@@ -43,6 +43,7 @@ impl Group {
     }
 
     /// An exposure of a unit has begun. Answers by how many buckets there are more.
+    #[inline]
     fn begin(&mut self, version: usize, bucket: u16) -> usize {
         if self.in_flight.is_empty() {
             self.in_flight.resize_with(self.counts.len(), InFlight::default);

@@ -214,6 +214,36 @@ fn outcomes_stay_with_assignments_that_were_reported_before_room_ran_out() {
 }
 
 #[test]
+fn an_experiment_is_found_wherever_others_come_and_go_and_whichever_recorder_and_plan_it_is_of() {
+    let (mut one, mut two) = (Recorder::default(), Recorder::default());
+    let experiments: Vec<Rc<Experiment>> = [5, 3, 7, 1].map(|number| experiment_of(number, 1, 2)).into();
+    let again = experiment_of(5, 1, 2);
+    let mut in_flight = Vec::new();
+    for experiment in experiments.iter().chain([&experiments[0], &again, &experiments[2]]) {
+        in_flight.push(one.assign(experiment, 0, None, 0).unwrap());
+    }
+    two.assign(&experiments[1], 1, None, 0).unwrap();
+    in_flight.iter().for_each(|exposure| one.complete(exposure, ok(1)));
+    let counts = |drained: &Drained| -> Vec<(String, u64, u64)> {
+        let cell = |reported: &ReportedExperiment| {
+            let counts = &reported.cells[0].counts;
+            (reported.id.clone(), counts.assigned, counts.completed)
+        };
+        drained.experiments.iter().map(cell).collect()
+    };
+    let expected = [("e1", 1, 1), ("e3", 1, 1), ("e5", 3, 3), ("e7", 2, 2)];
+    assert_eq!(counts(&one.drain(10)), expected.map(|(id, assigned, ended)| (id.to_owned(), assigned, ended)));
+    assert_eq!(counts(&two.drain(10)), [("e3".to_owned(), 1, 0)]);
+    // All but the last have gone from the recorder, and are found to be new.
+    let last = one.assign(&experiments[2], 0, None, 60_000).unwrap();
+    one.drain(60_001);
+    let first = one.assign(&experiments[0], 0, None, 60_002).unwrap();
+    one.complete(&last, ok(1));
+    one.complete(&first, ok(1));
+    assert_eq!(counts(&one.drain(60_003)), [("e5".to_owned(), 1, 1), ("e7".to_owned(), 0, 1)]);
+}
+
+#[test]
 fn a_bin_has_room_for_every_version_or_for_none() {
     let mut recorder = Recorder::default();
     for number in 0..511 {

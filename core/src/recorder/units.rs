@@ -21,6 +21,7 @@ pub(super) struct InFlight {
 
 impl InFlight {
     /// An exposure of this bucket has begun.
+    #[inline]
     pub(super) fn begin(&mut self, bucket: u16) {
         if self.lists.is_empty() {
             self.lists.resize_with(LISTS, Vec::new);
@@ -36,6 +37,7 @@ impl InFlight {
     }
 
     /// One has ended by its deadline.
+    #[inline]
     pub(super) fn end(&mut self, bucket: u16) {
         let Some(list) = self.lists.get_mut(usize::from(bucket) / OF_A_LIST) else { return };
         let Ok(at) = list.binary_search_by_key(&bucket, |(known, _)| *known) else { return };
@@ -67,6 +69,7 @@ impl InFlight {
 ///
 /// Slow from `slow_us` microseconds on: an answer of that latency, a client who left at that age, and every failure however
 /// fast, because an error is not a quick answer.
+#[inline]
 pub(super) fn note(counts: &mut Counts, bucket: u16, observation: Observation, slow_us: Option<u64>, rewarded: bool) {
     let failed = observation.outcome == Outcome::Failed;
     if failed {

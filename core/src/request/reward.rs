@@ -9,6 +9,7 @@ const MAX_REWARD: usize = 32;
 const MAX_REWARDS: usize = 16;
 
 /// The sum of the rewards in a header's values, which commas divide: the first [`MAX_REWARDS`], without those that cannot be read.
+#[inline]
 pub(super) fn sum(values: &[u8]) -> f64 {
     let sum =
         values.split(|byte| *byte == b',').take(MAX_REWARDS).filter_map(read).fold(0.0, |sum, reward| sum + reward);

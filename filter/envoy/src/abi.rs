@@ -1,6 +1,6 @@
 //! Proxy-Wasm's host calls (ABI 0.2.1) and the two of WASI that are needed, as safe functions.
 //!
-//! The only unsafe code of the project, with the exports in `lib.rs`. Written out rather than taken from the SDK, which costs
+//! The only unsafe code of the project, with the allocator and the exports of `weir-filter`. Written out rather than taken from the SDK, which costs
 //! every request a callback for each of its exports and a context in a map, and panics on answers that it does not expect
 //! (docs/performance.md has the figures). Values are bytes: a client may send any. Nothing here panics; what Envoy refuses is
 //! absent or did not happen.
@@ -141,7 +141,6 @@ unsafe extern "C" {
 /// Memory for bytes that Envoy hands over, in the middle of the host call that asked for them: it must touch nothing else.
 /// Null, which Envoy takes as a call that failed, when there is no room.
 #[cfg_attr(target_arch = "wasm32", unsafe(export_name = "malloc"))]
-#[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "only Envoy calls it"))]
 pub extern "C" fn allocate(length: usize) -> *mut u8 {
     match Layout::array::<u8>(length.max(1)) {
         // SAFETY: the layout is not empty.

@@ -95,7 +95,15 @@ fn stream(linker: &mut Linker<State>) -> Result<(), Error> {
             "response.grpc_status" => ending.grpc.and_then(number),
             "plugin_name" | "plugin_root_id" => Some(b"weir".to_vec()),
             "xds.node.id" => Some(b"node".to_vec()),
-            other => return Err(Error::new(format!("no property {other}"))),
+            // Envoy joins a header's values.
+            other => match other.strip_prefix("response.headers.") {
+                Some(name) => {
+                    let of_it = vm.data().response.iter().filter(|(known, _)| known == name);
+                    let values: Vec<&[u8]> = of_it.map(|(_, value)| value.as_slice()).collect();
+                    (!values.is_empty()).then(|| values.join(&b","[..]))
+                }
+                None => return Err(Error::new(format!("no property {other}"))),
+            },
         };
         found.map_or(Ok(NOT_FOUND), |bytes| hand_over(&mut vm, &bytes, value, length))
     })?;

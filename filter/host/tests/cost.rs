@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use weir_core::plan::{FailureRules, Match, PathMatch, Plan, Unit};
+use weir_core::cookie::GeneratedCookie;
+use weir_core::plan::{FailureRules, Match, PathMatch, Plan, RewardSource, Unit};
 use weir_core::testing;
 use weir_filter_host::{Cost, Ending, Headers, Host};
 
@@ -36,6 +37,10 @@ fn plan(unit: Unit, host: &str, path: &str) -> Plan {
     plan.experiments[0].unit = unit;
     plan.experiments[0].failure = FailureRules::default();
     plan
+}
+
+fn generated() -> Unit {
+    Unit::GeneratedCookie(GeneratedCookie::named("weir"))
 }
 
 /// What a scenario is, and what it may cost besides instructions.
@@ -135,6 +140,26 @@ fn scenarios() -> Vec<Scenario> {
         }),
         Scenario::new("a failure", Unit::Request, (8, 3))
             .with(|it| it.ending = Ending { flags: 0x40, code: Some(503), grpc: None }),
+        Scenario::new("a reward in the response", Unit::Request, (8, 2)).with(|it| {
+            it.plan.experiments[0].reward = Some(RewardSource::ResponseHeader("x-reward".to_owned()));
+            it.response.push(("x-reward".to_owned(), b"2.5".to_vec()));
+        }),
+        Scenario::new("a reward that is not there", Unit::Request, (7, 1)).with(|it| {
+            it.plan.experiments[0].reward = Some(RewardSource::ResponseHeader("x-reward".to_owned()));
+        }),
+        // Its token header is looked for as it is set.
+        Scenario::new("a token for the API", Unit::Request, (8, 1)).with(|it| {
+            it.plan.experiments[0].reward = Some(RewardSource::Api("x-weir-assignment".to_owned()));
+            it.plan.experiments[0].secret = Some("0123456789abcdef".repeat(2));
+        }),
+        Scenario::new("a generated cookie, new", generated(), (8, 2)),
+        Scenario::new("a generated cookie, returning", generated(), (7, 2)).with(|it| {
+            let cookie = format!("theme=dark; weir={}; lang=en", "0123456789abcdef".repeat(2));
+            it.request
+                .iter_mut()
+                .filter(|(name, _)| name == "cookie")
+                .for_each(|(_, value)| *value = cookie.clone().into());
+        }),
         Scenario::new("an Envoy without expressions", Unit::Request, (7, 3)).with(|it| it.expressions = false),
     ]
 }
