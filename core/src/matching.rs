@@ -347,8 +347,8 @@ mod tests {
         let header = |number: u32| HeaderMatch { name: name(number), exact: None };
         plan.experiments[0].matching.headers = (0..12).chain(0..12).map(header).collect();
         let compiled = Compiled::new(&plan, &[]);
-        let mut host = FakeHost::default();
-        host.request = (0..12).map(|number| (name(number), b"1".to_vec())).collect();
+        let request = (0..12).map(|number| (name(number), b"1".to_vec())).collect();
+        let mut host = FakeHost { request, ..FakeHost::default() };
         assert!(compiled.find(&mut compiled.reader(&mut host)).is_some());
         let names = std::iter::once(":authority".to_owned()).chain((0..12).map(name));
         assert_eq!(host.reads, names.collect::<Vec<_>>());
