@@ -123,11 +123,13 @@ fn the_rewards_of_a_worker_count_as_its_exposures_do_however_far_its_clock_is_be
     let mut bench = Bench::new();
     let id = bench.apply(by_api());
     let ours = secret(&bench);
-    bench.set_time(START + 7_200_000);
+    bench.set_time(START + 2 * 86_400_000);
     let unknown = Rewarded { late: 1, ..Rewarded::default() };
     assert_eq!(send(&mut bench, &[token(START, 1).sign(&ours)]), Ok(unknown), "of a worker that nobody knows yet");
     count(&mut bench, &id, 1, START, vec![cell("v2", START, counts(10, 10))]);
     assert_eq!(send(&mut bench, &[token(START, 1).sign(&ours)]).unwrap().counted, 1);
+    bench.set_time(START + 2 * 86_400_000 + 3_600_000);
+    bench.look();
     count(&mut bench, &id, 2, START + 1_000, vec![]);
     let (settled, _) = of_v2(&mut bench);
     assert_eq!((settled.assigned, settled.rewarded), (10, 1));

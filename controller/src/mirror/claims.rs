@@ -120,14 +120,11 @@ impl Claims {
         earned
     }
 
-    /// Forgets what an incarnation's bins before a time wait for, of one experiment or of all.
-    fn drop_before(&mut self, experiment: Option<&str>, incarnation: Option<u128>, before: u64) {
+    /// Forgets what waits for bins before a time, where experiment and incarnation are as said.
+    fn drop_before(&mut self, before: u64, which: impl Fn(&str, u128) -> bool) {
         let mut dropped = Vec::new();
         for (worker, of_worker) in &self.waiting {
-            if incarnation.is_none_or(|incarnation| incarnation == *worker) {
-                let ids = of_worker.keys().filter(|id| experiment.is_none_or(|experiment| experiment == *id));
-                dropped.extend(ids.map(|id| (*worker, id.clone())));
-            }
+            dropped.extend(of_worker.keys().filter(|id| which(id, *worker)).map(|id| (*worker, id.clone())));
         }
         let waited = self.count;
         for (worker, id) in dropped {
@@ -255,22 +252,26 @@ impl Mirror {
         }
     }
 
-    /// Forgets what waits for bins that will never settle: their workers have been silent for a day, or were never heard of.
+    /// Forgets what waits for bins that will never settle, as their workers were never heard of. Those of a worker that is known
+    /// are forgotten with it, however far its clock is off.
     pub(crate) fn forget_claims(&mut self, now: u64) {
         let since = now.saturating_sub(FORGET_MS);
         if self.loaded_at <= since {
-            self.claims.drop_before(None, None, since.saturating_sub(2 * LAG_MS));
+            let nodes = &self.nodes;
+            let unknown = |_: &str, worker: u128| !nodes.contains_key(&format!("{worker:032x}"));
+            self.claims.drop_before(since.saturating_sub(2 * LAG_MS), unknown);
         }
     }
 
     /// Forgets what waits for the bins of a worker that is forgotten itself.
     pub(super) fn forget_claims_of(&mut self, incarnation: &str) {
-        self.claims.drop_before(None, weir_core::token::number_from_hex(incarnation), u64::MAX);
+        let incarnation = weir_core::token::number_from_hex(incarnation);
+        self.claims.drop_before(u64::MAX, |_, worker| Some(worker) == incarnation);
     }
 
     /// Forgets what waits for an experiment that is deleted.
     pub(super) fn forget_claims_on(&mut self, id: &str) {
-        self.claims.drop_before(Some(id), None, u64::MAX);
+        self.claims.drop_before(u64::MAX, |experiment, _| experiment == id);
     }
 
     /// How many claims wait.
