@@ -76,11 +76,12 @@ wasm_toolchain() {
     esac
 }
 
-# wasm_cargo COMMAND ARGUMENTS…: cargo for Wasm, whichever toolchain that takes. Numbers in the code are not padded for a
-# linker that comes later, which saves 7%, and no path of this machine is in it.
+# wasm_cargo COMMAND ARGUMENTS…: cargo for Wasm, whichever toolchain that takes. No path of this machine is in what it makes; in what
+# is built to be used numbers are not padded for a linker that comes later, which saves 7% and goes with no debug information.
 wasm_cargo() {
     local command=$1; shift
-    local flags="-Clink-arg=--compress-relocations --remap-path-prefix=$ROOT=." folder
+    local flags="--remap-path-prefix=$ROOT=." folder
+    [ "$command" != build ] || flags+=" -Clink-arg=--compress-relocations"
     for folder in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do flags+=" --remap-path-prefix=${folder%/}="; done
     export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS=$flags
     case $(wasm_toolchain) in
