@@ -1,3 +1,5 @@
+//! Envoy's own stats: what is told of which version, how often, and that labels and calls stay bounded.
+
 use super::*;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Status};
