@@ -7,7 +7,7 @@ source "$(dirname "$0")/lib.sh"
 step 'Optimised programs' cargo build --release --bins
 export ENVOY=${ENVOY:-$TOOLS/envoy-$ENVOY_VERSION} ENVOY_VERSION
 export WEIR_FILTER=$CARGO_TARGET_DIR/weir-filter.wasm WEIR_NOOP=$CARGO_TARGET_DIR/weir-noop.wasm
-export WEIR_NOOP_BARE=$CARGO_TARGET_DIR/weir-noop-bare.wasm
+export WEIR_NOOP_BARE=$CARGO_TARGET_DIR/weir-noop-bare.wasm WEIR_FLOOR=$CARGO_TARGET_DIR/weir-floor.wasm
 export WEIR_BIN=$CARGO_TARGET_DIR/release/weir
 # The engine's, unless others were asked for by name.
 [ -n "${BENCH:-}$*" ] || step 'Assessments' cargo bench -p weir-engine --bench assess -- --noplot

@@ -31,6 +31,7 @@ LOCAL = {
     "weir-noop-filter": set(),
     "weir-trap-filter": {"weir-core", "weir-envoy"},
     "weir-bare-filter": set(),
+    "weir-floor-filter": set(),
 }
 
 # Decisions, statistics and the request path are functions: what they need comes in as parameters.

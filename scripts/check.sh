@@ -11,7 +11,7 @@ documentation() { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --q
 
 # The pure crates must build where there is no operating system; the filters are seen as what they are compiled to.
 wasm_lints() {
-    local crates=(-p weir-core -p weir-stats -p weir-engine -p weir-envoy -p weir-filter -p weir-trap-filter -p weir-noop-filter -p weir-bare-filter)
+    local crates=(-p weir-core -p weir-stats -p weir-engine -p weir-envoy -p weir-filter -p weir-trap-filter -p weir-noop-filter -p weir-bare-filter -p weir-floor-filter)
     if [ "$(wasm_toolchain)" = rustup ]; then wasm_cargo clippy "${crates[@]}" -- -D warnings
     else wasm_cargo check "${crates[@]}" # Debian's toolchain here has no clippy.
     fi

@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# Builds the filter, its copy that traps when a test asks for it, and two that do nothing, for comparison: target/weir-filter.wasm,
-# weir-filter-trap.wasm, weir-noop.wasm (by the SDK), weir-noop-bare.wasm (as ours is made). Cargo decides what is stale.
+# Builds the filter, its copy that traps when a test asks for it, and three for comparison: target/weir-filter.wasm,
+# weir-filter-trap.wasm, weir-noop.wasm (does nothing, by the SDK), weir-noop-bare.wasm (does nothing, made as ours), and
+# weir-floor.wasm (only the host calls that none like ours can do without). Cargo decides what is stale.
 source "$(dirname "$0")/lib.sh"
 
-build() { wasm_cargo build --profile wasm -p weir-filter -p weir-trap-filter -p weir-noop-filter -p weir-bare-filter; }
+build() {
+    wasm_cargo build --profile wasm -p weir-filter -p weir-trap-filter -p weir-noop-filter -p weir-bare-filter -p weir-floor-filter
+}
 step "The filter, for Wasm (by $(wasm_toolchain))" build
 
 place() {
@@ -16,3 +19,4 @@ place weir_filter.wasm weir-filter.wasm
 place weir_trap_filter.wasm weir-filter-trap.wasm
 place weir_noop_filter.wasm weir-noop.wasm
 place weir_bare_filter.wasm weir-noop-bare.wasm
+place weir_floor_filter.wasm weir-floor.wasm

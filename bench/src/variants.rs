@@ -23,12 +23,16 @@ pub(crate) enum Variant {
     Noop,
     /// The same without the SDK and with no more callbacks than our filter has.
     Bare,
+    /// Only the host calls that no filter like ours can do without: reads host and status, sets the routing header.
+    Floor,
     /// Our filter, with a plan that no request matches.
     Unmatched,
     /// Our filter on a static plan: splits, records nothing.
     Splitting,
     /// Our filter at its whole work: splits by request, records, reports each second, polls.
     Whole,
+    /// The same, with a reward in each response.
+    Rewards,
     /// The same, sticky on a header.
     StickyHeader,
     /// The same, sticky on a cookie.
@@ -36,22 +40,24 @@ pub(crate) enum Variant {
 }
 
 impl Variant {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::None,
         Self::Native,
         Self::Lua,
         Self::Noop,
         Self::Bare,
+        Self::Floor,
         Self::Unmatched,
         Self::Splitting,
         Self::Whole,
+        Self::Rewards,
         Self::StickyHeader,
         Self::StickyCookie,
     ];
 
     /// Those with our filter in them.
-    pub(crate) const OURS: [Self; 5] =
-        [Self::Unmatched, Self::Splitting, Self::Whole, Self::StickyHeader, Self::StickyCookie];
+    pub(crate) const OURS: [Self; 6] =
+        [Self::Unmatched, Self::Splitting, Self::Whole, Self::Rewards, Self::StickyHeader, Self::StickyCookie];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -60,9 +66,11 @@ impl Variant {
             Self::Lua => "Lua filter that only sets the header",
             Self::Noop => "Wasm filter that does nothing, by the SDK",
             Self::Bare => "Wasm filter that does nothing, without",
+            Self::Floor => "Wasm filter that only reads and sets",
             Self::Unmatched => "Weir, no experiment matches",
             Self::Splitting => "Weir, static plan, splits only",
             Self::Whole => "Weir, splits, records, reports",
+            Self::Rewards => "Weir, the same, a reward in each response",
             Self::StickyHeader => "Weir, the same, sticky on a header",
             Self::StickyCookie => "Weir, the same, sticky on a cookie",
         }
@@ -73,7 +81,7 @@ impl Variant {
     }
 
     const fn records(self) -> bool {
-        matches!(self, Self::Unmatched | Self::Whole | Self::StickyHeader | Self::StickyCookie)
+        matches!(self, Self::Unmatched | Self::Whole | Self::Rewards | Self::StickyHeader | Self::StickyCookie)
     }
 
     fn experiment(self) -> PlannedExperiment {
@@ -85,7 +93,9 @@ impl Variant {
         };
         let matching =
             Match { hosts: vec![host.to_owned()], paths: vec![PathMatch::Prefix("/".to_owned())], ..Match::default() };
-        PlannedExperiment { matching, unit, bin_ms: 1_000, ..plans::experiment("checkout", &VERSIONS) }
+        let planned = plans::experiment("checkout", &VERSIONS);
+        let reward = planned.reward.clone().filter(|_| self == Self::Rewards);
+        PlannedExperiment { matching, unit, reward, bin_ms: 1_000, ..planned }
     }
 
     fn plan(self) -> Plan {
@@ -185,6 +195,7 @@ fn configure(
         Variant::Lua => builder.http_filter(lua()),
         Variant::Noop => builder.http_filter(noop("WEIR_NOOP", "weir-noop.wasm")?),
         Variant::Bare => builder.http_filter(noop("WEIR_NOOP_BARE", "weir-noop-bare.wasm")?),
+        Variant::Floor => builder.http_filter(noop("WEIR_FLOOR", "weir-floor.wasm")?),
         Variant::Splitting => builder.plugin(&json!({"plan": variant.plan()})),
         _ => {
             let controller = controller.context("recording needs a controller")?;

@@ -22,6 +22,8 @@ struct Stream {
     site: Rc<Site>,
     predicates: Predicates,
     request: Request,
+    /// Whether all of its response has passed.
+    answered: bool,
     /// The sweep before it.
     began: u64,
 }
@@ -39,7 +41,19 @@ pub(crate) fn begin(id: u32, site: &Rc<Site>, predicates: Predicates, request: R
             streams.resize_with(LISTS as usize, Vec::new);
         }
         if let Some(list) = streams.get_mut((id % LISTS) as usize) {
-            list.push(Stream { id, site: Rc::clone(site), predicates, request, began: SWEPT.get() });
+            list.push(Stream { id, site: Rc::clone(site), predicates, request, answered: false, began: SWEPT.get() });
+        }
+    });
+}
+
+/// All of a request's response has passed.
+pub(crate) fn answered(id: u32) {
+    STREAMS.with(|streams| {
+        if let Ok(mut streams) = streams.try_borrow_mut()
+            && let Some(list) = streams.get_mut((id % LISTS) as usize)
+            && let Some(stream) = list.iter_mut().find(|stream| stream.id == id)
+        {
+            stream.answered = true;
         }
     });
 }
@@ -51,7 +65,7 @@ pub(crate) fn with(id: u32, act: impl FnOnce(&Site, &mut Envoy, &mut Request) ->
         let Some(list) = streams.get_mut((id % LISTS) as usize) else { return };
         let Some(at) = list.iter().position(|stream| stream.id == id) else { return };
         let Some(stream) = list.get_mut(at) else { return };
-        if !act(&stream.site, &mut Envoy::of(stream.predicates), &mut stream.request) {
+        if !act(&stream.site, &mut Envoy::of(stream.predicates, stream.answered), &mut stream.request) {
             list.swap_remove(at);
         }
     });

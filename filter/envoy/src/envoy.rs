@@ -11,6 +11,8 @@ use weir_core::host::{Call, Ending, Host, Level};
 #[derive(Default)]
 pub struct Envoy {
     predicates: Predicates,
+    /// Whether the stream's response came to its end.
+    answered: bool,
 }
 
 /// Expressions that Envoy evaluates for the streams of one root context. Handles; none where this Envoy cannot.
@@ -94,9 +96,9 @@ impl Predicates {
 }
 
 impl Envoy {
-    /// For a stream whose root context has these.
-    pub const fn of(predicates: Predicates) -> Self {
-        Self { predicates }
+    /// For a stream whose root context has these; `answered`: all of its response has passed.
+    pub const fn of(predicates: Predicates, answered: bool) -> Self {
+        Self { predicates, answered }
     }
 }
 
@@ -131,6 +133,12 @@ impl Host for Envoy {
     }
 
     fn ended_plainly(&mut self, grpc: bool) -> bool {
+        // A response whose end was seen was not reset, and nobody left before it: only its status is left to ask for. That of
+        // gRPC is in trailers.
+        if self.answered && !grpc {
+            return abi::header(Map::Response, ":status")
+                .is_some_and(|status| matches!(status.as_slice(), [b'1'..=b'4', _, _]));
+        }
         let predicate = if grpc { self.predicates.plain_grpc } else { self.predicates.plain };
         predicate.is_some_and(|handle| abi::foreign_succeeds("expr_evaluate", &handle.to_le_bytes()))
     }

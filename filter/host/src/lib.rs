@@ -21,6 +21,8 @@ pub type Headers = Vec<(String, Vec<u8>)>;
 /// How a request ends, in Envoy's words.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ending {
+    /// Whether the response's body came to its end, without trailers.
+    pub whole: bool,
     /// `response.flags`.
     pub flags: u64,
     /// `response.code`.
@@ -217,7 +219,11 @@ impl Host {
         self.store.data_mut().now += nanos;
         self.store.data_mut().response.clone_from(response);
         let count = u32::try_from(response.len())?;
+        // A body of its own follows, unless it ended otherwise.
         let _: u32 = self.enter("proxy_on_response_headers", (stream, count, 0_u32))?;
+        if ending.whole {
+            let _: u32 = self.enter("proxy_on_response_body", (stream, 2_u32, 1_u32))?;
+        }
         self.store.data_mut().ending = ending;
         self.enter::<_, ()>("proxy_on_log", stream)?;
         self.store.data_mut().response.clear();
@@ -232,6 +238,16 @@ impl Host {
         self.streams += 1;
         self.enter::<_, ()>("proxy_on_context_create", (self.streams, ROOT))?;
         self.enter("proxy_on_log", self.streams)
+    }
+
+    /// Names of the functions that the module exports.
+    #[must_use]
+    pub fn exported(&self) -> Vec<String> {
+        let exports = self.instance.exports(&self.store);
+        exports
+            .filter(|export| export.ty(&self.store).func().is_some())
+            .map(|export| export.name().to_owned())
+            .collect()
     }
 
     /// The request's headers as the filter left them.
