@@ -2,7 +2,7 @@
 
 use super::client::Source;
 use super::insight::insight;
-use super::output::{OutputArgs, Table, count, print, print_json};
+use super::output::{OutputArgs, Table, count, print, print_value};
 use super::show::{limits, versions};
 use super::validate::Finding;
 use serde_json::json;
@@ -50,8 +50,8 @@ pub(crate) struct AnalyzeArgs {
 pub(crate) fn run(args: AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let path = args.file.or(args.named).unwrap_or_default();
     let source = match Source::read_up_to(&path, MAX_ANALYSIS_TEXT) {
-        Err(error) if args.output.json() => {
-            print_json(&json!({ "problems": [Finding::unreadable(&path, &error)] }))?;
+        Err(error) if args.output.structured() => {
+            print_value(args.output, &json!({ "problems": [Finding::unreadable(&path, &error)] }))?;
             return Ok(ExitCode::FAILURE);
         }
         source => source?,
@@ -61,8 +61,8 @@ pub(crate) fn run(args: AnalyzeArgs) -> anyhow::Result<ExitCode> {
         Err(problems) => {
             let findings: Vec<Finding> =
                 problems.into_iter().map(|problem| Finding::new(&source.name, problem)).collect();
-            if args.output.json() {
-                print_json(&json!({ "problems": findings }))?;
+            if args.output.structured() {
+                print_value(args.output, &json!({ "problems": findings }))?;
             } else {
                 findings.iter().for_each(|finding| eprintln!("{finding}"));
             }
@@ -70,8 +70,8 @@ pub(crate) fn run(args: AnalyzeArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let analysis = analyze(&read.experiment, read.epochs);
-    if args.output.json() {
-        print_json(&serde_json::to_value(&analysis)?)?;
+    if args.output.structured() {
+        print_value(args.output, &serde_json::to_value(&analysis)?)?;
     } else {
         print(&told(&read.experiment, &analysis))?;
     }

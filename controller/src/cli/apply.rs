@@ -1,7 +1,7 @@
 //! `weir apply`: sends experiment documents to the server.
 
 use super::client::{ApiError, Detail, Server, ServerArgs, Source};
-use super::output::{OutputArgs, print, print_json};
+use super::output::{OutputArgs, print, print_value};
 use super::validate::{Finding, check};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -33,7 +33,7 @@ pub(crate) fn run(args: ApplyArgs) -> anyhow::Result<ExitCode> {
     if !findings.is_empty() {
         return refused(&[], &findings, args.output);
     }
-    let server = Server::new(args.server);
+    let server = Server::new(args.server)?;
     let mut applied = Vec::new();
     for source in &sources {
         let answer = match server.post("/v1/experiments", &source.text) {
@@ -44,7 +44,7 @@ pub(crate) fn run(args: ApplyArgs) -> anyhow::Result<ExitCode> {
             answer => answer?,
         };
         for Became { name, id, result, reasons } in results(&server, &answer)? {
-            if !args.output.json() {
+            if !args.output.structured() {
                 print(&format!("experiment {name} {result}\n"))?;
                 for reason in &reasons {
                     print(&format!("  {reason}\n"))?;
@@ -53,16 +53,16 @@ pub(crate) fn run(args: ApplyArgs) -> anyhow::Result<ExitCode> {
             applied.push(json!({ "name": name, "id": id, "result": result, "reasons": reasons }));
         }
     }
-    if args.output.json() {
-        print_json(&json!({ "experiments": applied }))?;
+    if args.output.structured() {
+        print_value(args.output, &json!({ "experiments": applied }))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// `applied`: what earlier files did before one was refused.
 fn refused(applied: &[Value], findings: &[Finding], output: OutputArgs) -> anyhow::Result<ExitCode> {
-    if output.json() {
-        print_json(&json!({ "experiments": applied, "problems": findings }))?;
+    if output.structured() {
+        print_value(output, &json!({ "experiments": applied, "problems": findings }))?;
     } else {
         for finding in findings {
             eprintln!("{finding}");

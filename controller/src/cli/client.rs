@@ -1,5 +1,6 @@
 //! The HTTP client of the client commands: where the server is, and how its problems are shown. Knows no command.
 
+use super::config::Config;
 use crate::ledger::Told;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -17,16 +18,46 @@ const MOST: u64 = 64 * 1024 * 1024;
 /// Where the server is, and what it is told.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ServerArgs {
-    /// Where `weir serve` listens.
-    #[arg(long, env = "WEIR_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8181", value_parser = base_url)]
-    server: String,
-    /// Token for a server that asks for one (role viewer to look, operator to change).
+    /// Where `weir serve` listens; else the context's, else http://127.0.0.1:8181.
+    #[arg(long, env = "WEIR_SERVER", value_name = "URL", value_parser = base_url)]
+    server: Option<String>,
+    /// Token for a server that asks for one (role viewer to look, operator to change); else the context's, for its server alone.
     #[arg(long, env = "WEIR_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token_value: Option<String>,
+    /// Server and token by name, as `weir context set` keeps them; else the current context.
+    #[arg(long, env = "WEIR_CONTEXT", value_name = "NAME", value_parser = super::config::context_name)]
+    context: Option<String>,
+}
+
+/// Where a server is when nobody says.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:8181";
+
+/// A server, and what it is told.
+#[derive(Debug)]
+struct Destination {
+    server: String,
+    token: Option<String>,
+}
+
+impl ServerArgs {
+    /// What is said here goes before the context. A context's token is for the server that stands beside it, and goes to no other.
+    fn resolve(self, config: &Config) -> anyhow::Result<Destination> {
+        let context = config.context(self.context.as_deref())?;
+        let server = self
+            .server
+            .clone()
+            .or_else(|| context.map(|context| context.server.clone()))
+            .unwrap_or_else(|| DEFAULT_SERVER.to_owned());
+        let token = self.token_value.or_else(|| {
+            let context = context.filter(|context| context.server == server)?;
+            context.token.clone()
+        });
+        Ok(Destination { server, token })
+    }
 }
 
 /// A server's address without its last slash.
-fn base_url(text: &str) -> Result<String, String> {
+pub(crate) fn base_url(text: &str) -> Result<String, String> {
     let Some(authority) = text.strip_prefix("http://") else {
         return Err("write it as `http://127.0.0.1:8181` (https is not spoken in this release)".to_owned());
     };
@@ -51,11 +82,11 @@ pub(crate) fn experiment_name(text: &str) -> Result<String, String> {
 pub(crate) enum ApiError {
     /// No answer.
     #[error(
-        "no answer from {server} ({reason}): is `weir serve` running there? If it is elsewhere, use --server or WEIR_SERVER"
+        "no answer from {server} ({reason}): is `weir serve` running there? If it is elsewhere, use --server, WEIR_SERVER or `weir context`"
     )]
     Unreachable { server: String, reason: String },
     /// It wants a token, or another one.
-    #[error("{server} refuses ({status}): {detail}. Give a token with --token-value or WEIR_TOKEN")]
+    #[error("{server} refuses ({status}): {detail}. Give a token with --token-value, WEIR_TOKEN or `weir context`")]
     Forbidden { server: String, status: u16, detail: String },
     /// There is no such thing.
     #[error("{0}")]
@@ -129,11 +160,14 @@ pub(crate) struct View {
 #[derive(Debug)]
 pub(crate) struct Server {
     agent: ureq::Agent,
-    args: ServerArgs,
+    destination: Destination,
 }
 
 impl Server {
-    pub(crate) fn new(args: ServerArgs) -> Self {
+    /// # Errors
+    /// When the configuration cannot be read, or has no such context.
+    pub(crate) fn new(args: ServerArgs) -> anyhow::Result<Self> {
+        let destination = args.resolve(&Config::read()?)?;
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE))
@@ -142,7 +176,7 @@ impl Server {
             .proxy(None)
             .build()
             .into();
-        Self { agent, args }
+        Ok(Self { agent, destination })
     }
 
     /// Reads a resource: its text as it came, and what it says.
@@ -180,15 +214,15 @@ impl Server {
 
     /// That an answer is not what was asked for.
     pub(crate) fn strange(&self, reason: String) -> ApiError {
-        ApiError::Strange { server: self.args.server.clone(), reason }
+        ApiError::Strange { server: self.destination.server.clone(), reason }
     }
 
     fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.args.server)
+        format!("{}{path}", self.destination.server)
     }
 
     fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
-        match &self.args.token_value {
+        match &self.destination.token {
             Some(token) => request.header("authorization", format!("Bearer {token}")),
             None => request,
         }
@@ -215,7 +249,7 @@ impl Server {
                 ureq::Error::Io(error) => error.to_string(),
                 error => error.to_string(),
             };
-            ApiError::Unreachable { server: self.args.server.clone(), reason }
+            ApiError::Unreachable { server: self.destination.server.clone(), reason }
         };
         let mut answer = answer.map_err(unreachable)?;
         let status = answer.status().as_u16();
@@ -227,7 +261,7 @@ impl Server {
             return serde_json::from_slice(&body).map_err(|error| self.strange(error.to_string()));
         }
         let details: ProblemDetails = serde_json::from_slice(&body).unwrap_or_default();
-        let (server, detail) = (self.args.server.clone(), details.sentence());
+        let (server, detail) = (self.destination.server.clone(), details.sentence());
         Err(match status {
             401 | 403 => ApiError::Forbidden { server, status, detail },
             404 => ApiError::NotFound(detail),
@@ -281,6 +315,30 @@ mod tests {
         for text in ["localhost:8181", "https://a", "http://", "http://a/b", "http://a?b"] {
             assert!(base_url(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_contexts_token_goes_to_its_own_server_alone() {
+        let config: Config = serde_json::from_value(serde_json::json!({
+            "currentContext": "prod",
+            "contexts": [
+                { "name": "prod", "server": "http://prod:8181", "token": "secret" },
+                { "name": "test", "server": "http://test:8181" },
+            ],
+        }))
+        .unwrap();
+        let resolved = |server: Option<&str>, token: Option<&str>, context: Option<&str>| {
+            let owned = |text: Option<&str>| text.map(str::to_owned);
+            let args = ServerArgs { server: owned(server), token_value: owned(token), context: owned(context) };
+            args.resolve(&config).map(|to| (to.server, to.token)).map_err(|error| error.to_string())
+        };
+        let found = |server: &str, token: Option<&str>| Ok((server.to_owned(), token.map(str::to_owned)));
+        assert_eq!(resolved(None, None, None), found("http://prod:8181", Some("secret")));
+        assert_eq!(resolved(None, None, Some("test")), found("http://test:8181", None));
+        assert_eq!(resolved(Some("http://prod:8181"), None, None), found("http://prod:8181", Some("secret")));
+        assert_eq!(resolved(Some("http://other:8181"), None, None), found("http://other:8181", None));
+        assert_eq!(resolved(None, Some("mine"), None), found("http://prod:8181", Some("mine")));
+        assert!(resolved(None, None, Some("nope")).unwrap_err().contains("prod, test"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::client::{Server, ServerArgs, experiment_name};
 use super::order::refused;
-use super::output::{OutputArgs, print, print_json};
+use super::output::{OutputArgs, print, print_value};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -34,18 +34,18 @@ pub(crate) fn run(args: DeleteArgs) -> anyhow::Result<ExitCode> {
     if args.reason.as_deref().is_some_and(|reason| reason.trim().is_empty()) {
         let empty =
             "the reason is empty: say why, in 1 to 1,000 characters, or leave `--reason` out; nothing was deleted";
-        if args.output.json() {
-            return refused(&args.name, &empty);
+        if args.output.structured() {
+            return refused(args.output, &args.name, &empty);
         }
         anyhow::bail!(empty);
     }
-    let deleted = Server::new(args.server).delete(&format!("/v1/experiments/{}", args.name), args.reason.as_deref());
+    let deleted = Server::new(args.server)?.delete(&format!("/v1/experiments/{}", args.name), args.reason.as_deref());
     match deleted {
-        Err(error) if args.output.json() => return refused(&args.name, &error),
+        Err(error) if args.output.structured() => return refused(args.output, &args.name, &error),
         deleted => drop(deleted?),
     }
-    if args.output.json() {
-        print_json(&json!({ "name": args.name, "result": "deleted" }))?;
+    if args.output.structured() {
+        print_value(args.output, &json!({ "name": args.name, "result": "deleted" }))?;
     } else {
         print(&format!("experiment {} deleted\n", args.name))?;
     }

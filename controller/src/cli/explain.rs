@@ -1,7 +1,7 @@
 //! `weir explain`: the story of an experiment in plain language.
 
 use super::client::{Server, ServerArgs, experiment_name};
-use super::output::{OutputArgs, print, print_json, stretch};
+use super::output::{OutputArgs, print, print_value, stretch};
 use crate::explain::{Chapter, Explanation};
 use std::process::ExitCode;
 
@@ -25,10 +25,10 @@ pub(crate) struct ExplainArgs {
 
 /// Runs `weir explain`.
 pub(crate) fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
-    let server = Server::new(args.server);
+    let server = Server::new(args.server)?;
     let answer = server.get(&format!("/v1/experiments/{}/explanation", args.name))?;
-    if args.output.json() {
-        print_json(&answer)?;
+    if args.output.structured() {
+        print_value(args.output, &answer)?;
     } else {
         let explanation: Explanation = server.typed(&answer)?;
         print(&told(&explanation))?;

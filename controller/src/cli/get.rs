@@ -2,7 +2,7 @@
 
 use super::client::{Server, ServerArgs, View, experiment_name};
 use super::insight::insight;
-use super::output::{OutputArgs, now, print, print_json};
+use super::output::{OutputArgs, now, print, print_value};
 use super::show;
 use std::process::ExitCode;
 use weir_engine::budget::AlphaSpent;
@@ -28,14 +28,14 @@ pub(crate) struct GetArgs {
 
 /// Runs `weir get`.
 pub(crate) fn run(args: GetArgs) -> anyhow::Result<ExitCode> {
-    let server = Server::new(args.server);
+    let server = Server::new(args.server)?;
     let path = match &args.name {
         Some(name) => format!("/v1/experiments/{name}"),
         None => "/v1/experiments".to_owned(),
     };
     let answer = server.get(&path)?;
-    if args.output.json() {
-        print_json(&answer)?;
+    if args.output.structured() {
+        print_value(args.output, &answer)?;
     } else if args.name.is_some() {
         let view: View = server.typed(&answer)?;
         let depth = view

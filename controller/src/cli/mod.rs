@@ -3,6 +3,8 @@
 mod analyze;
 mod apply;
 mod client;
+mod config;
+mod context;
 mod delete;
 mod explain;
 mod get;
@@ -13,9 +15,11 @@ mod power;
 mod progress;
 mod replay;
 mod serve;
+mod shell;
 mod show;
 mod simulate;
 mod validate;
+mod wait;
 mod watch;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +43,8 @@ enum Command {
     Get(get::GetArgs),
     /// Follow an experiment; with --until-concluded, until it concludes.
     Watch(watch::WatchArgs),
+    /// Wait until an experiment has come somewhere, for scripts.
+    Wait(wait::WaitArgs),
     /// Tell an experiment's story: what happened and why, what is evident, what is missing.
     Explain(explain::ExplainArgs),
     /// Compute every decision of an experiment again, or ask what another document would have done.
@@ -105,13 +111,21 @@ It stays, with its counts and its journal, until it is deleted.")]
     Simulate(simulate::SimulateArgs),
     /// Say how much traffic and how long an experiment needs, by simulation.
     Power(power::PowerArgs),
+    /// Keep servers and their tokens by name, and choose where commands go.
+    Context(context::ContextArgs),
+    /// Print a shell's completions.
+    Completions(shell::CompletionsArgs),
+    /// Print the manual.
+    Man(shell::ManArgs),
 }
 
 impl Command {
     /// How its results are asked for; `None` of what has none.
     fn output(&self) -> Option<output::OutputArgs> {
         Some(match self {
-            Self::Serve(_) => return None,
+            Self::Serve(_) | Self::Completions(_) | Self::Man(_) => return None,
+            Self::Context(args) => return args.output(),
+            Self::Wait(args) => args.output,
             Self::Apply(args) => args.output,
             Self::Get(args) => args.output,
             Self::Watch(args) => args.output,
@@ -135,12 +149,13 @@ impl Cli {
     /// Runs the command. A failure goes to stderr with its causes, and where programs read to stdout as a line of JSON, and becomes
     /// exit code 1.
     pub(crate) fn run(self) -> ExitCode {
-        let json = self.command.output().is_some_and(output::OutputArgs::json);
+        let structured = self.command.output().filter(|output| output.structured());
         let result = match self.command {
             Command::Serve(args) => serve::run(args),
             Command::Apply(args) => apply::run(args),
             Command::Get(args) => get::run(args),
             Command::Watch(args) => watch::run(args),
+            Command::Wait(args) => wait::run(args),
             Command::Explain(args) => explain::run(args),
             Command::Replay(args) => replay::run(args),
             Command::Start(args) => order::plain(order::Plain::Start, args),
@@ -156,12 +171,15 @@ impl Cli {
             Command::Analyze(args) => analyze::run(args),
             Command::Simulate(args) => simulate::run(args),
             Command::Power(args) => power::run(args),
+            Command::Context(args) => context::run(args),
+            Command::Completions(args) => shell::completions(args),
+            Command::Man(args) => shell::man(args),
         };
         result.unwrap_or_else(|error| {
             eprintln!("weir: {error:#}");
-            if json {
-                // A line, so that it may follow the lines of `watch`. If nobody reads it, stderr has it.
-                let _ = output::print(&format!("{}\n", serde_json::json!({ "error": format!("{error:#}") })));
+            if let Some(output) = structured {
+                // It may follow what `watch` has printed. If nobody reads it, stderr has it.
+                let _ = output::print_one_of_several(output, &serde_json::json!({ "error": format!("{error:#}") }));
             }
             ExitCode::FAILURE
         })

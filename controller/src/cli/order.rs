@@ -1,7 +1,7 @@
 //! What people ask of an experiment: `weir start`, `pause`, `resume`, `approve`, `set-weights`, `promote`, `roll-back`, `stop`.
 
 use super::client::{Server, ServerArgs, View, experiment_name};
-use super::output::{OutputArgs, now, print, print_json, stretch};
+use super::output::{OutputArgs, now, print, print_value, stretch};
 use super::show::{action, step};
 use crate::ledger::Told;
 use serde_json::{Value, json};
@@ -110,13 +110,13 @@ pub(crate) fn plain(what: Plain, args: OrderArgs) -> anyhow::Result<ExitCode> {
 /// Runs `weir approve`: what is sent is what was shown.
 pub(crate) fn approve(args: ApproveArgs) -> anyhow::Result<ExitCode> {
     let ApproveArgs { common, awaited_since } = args;
-    let server = Server::new(common.server.clone());
+    let server = Server::new(common.server.clone())?;
     let view: View = server.typed(&server.get(&format!("/v1/experiments/{}", common.name))?)?;
     if view.state.phase == Phase::Pending {
         let name = &common.name;
         let waits = format!("{name} has not started, and nothing but its start waits: weir start {name} --reason WHY");
-        if common.output.json() {
-            return refused(name, &waits);
+        if common.output.structured() {
+            return refused(common.output, name, &waits);
         }
         anyhow::bail!(waits);
     }
@@ -125,7 +125,7 @@ pub(crate) fn approve(args: ApproveArgs) -> anyhow::Result<ExitCode> {
         && since.is_none()
     {
         since = Some(awaited.since);
-        if !common.output.json() {
+        if !common.output.structured() {
             let age = stretch(now().saturating_sub(awaited.since));
             print(&format!("waits for approval since {age}: {}\n", step(&view.experiment, &awaited.step)))?;
         }
@@ -163,13 +163,13 @@ fn send(common: Common, mut command: Value) -> anyhow::Result<ExitCode> {
     if let Some(object) = command.as_object_mut() {
         object.insert("reason".to_owned(), Value::String(reason));
     }
-    let server = Server::new(server);
+    let server = Server::new(server)?;
     let answer = match server.command(&format!("/v1/experiments/{name}/commands"), &command) {
-        Err(error) if output.json() => return refused(&name, &error),
+        Err(error) if output.structured() => return refused(output, &name, &error),
         answer => answer?,
     };
-    if output.json() {
-        print_json(&answer)?;
+    if output.structured() {
+        print_value(output, &answer)?;
     } else {
         let Told { decision, .. } = server.typed(&answer)?;
         let by_hand = matches!(decision.state.phase, Phase::Paused { cause: Cause::Weights, .. });
@@ -181,8 +181,8 @@ fn send(common: Common, mut command: Value) -> anyhow::Result<ExitCode> {
 }
 
 /// That nothing was done, and why, for programs.
-pub(crate) fn refused(name: &str, error: &impl std::fmt::Display) -> anyhow::Result<ExitCode> {
-    print_json(&json!({ "name": name, "error": error.to_string() }))?;
+pub(crate) fn refused(output: OutputArgs, name: &str, error: &impl std::fmt::Display) -> anyhow::Result<ExitCode> {
+    print_value(output, &json!({ "name": name, "error": error.to_string() }))?;
     Ok(ExitCode::FAILURE)
 }
 

@@ -12,6 +12,8 @@ pub(crate) enum Format {
     Text,
     /// For programs.
     Json,
+    /// The same as YAML.
+    Yaml,
 }
 
 /// `--output`.
@@ -23,8 +25,9 @@ pub(crate) struct OutputArgs {
 }
 
 impl OutputArgs {
-    pub(crate) fn json(self) -> bool {
-        self.output == Format::Json
+    /// Whether it is for programs: everything that is known, and nothing else on the standard output.
+    pub(crate) fn structured(self) -> bool {
+        self.output != Format::Text
     }
 }
 
@@ -40,12 +43,30 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Prints a value as JSON, over several lines.
+/// Prints a value for programs: JSON over several lines, or a YAML document.
 ///
 /// # Errors
 /// When it cannot be written.
-pub(crate) fn print_json(value: &serde_json::Value) -> io::Result<()> {
-    print(&format!("{value:#}\n"))
+pub(crate) fn print_value(output: OutputArgs, value: &serde_json::Value) -> io::Result<()> {
+    match output.output {
+        Format::Yaml => print(&yaml(value)?),
+        Format::Text | Format::Json => print(&format!("{value:#}\n")),
+    }
+}
+
+/// Prints one of several values for programs: a line of JSON, or a YAML document that says where it begins.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn print_one_of_several(output: OutputArgs, value: &serde_json::Value) -> io::Result<()> {
+    match output.output {
+        Format::Yaml => print(&format!("---\n{}", yaml(value)?)),
+        Format::Text | Format::Json => print(&format!("{value}\n")),
+    }
+}
+
+fn yaml(value: &serde_json::Value) -> io::Result<String> {
+    serde_saphyr::to_string(value).map_err(io::Error::other)
 }
 
 /// Columns of names, which lean left though a name may look like a number.

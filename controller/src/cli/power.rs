@@ -1,6 +1,6 @@
 //! `weir power`: how much traffic and how long an experiment needs, by simulation.
 
-use super::output::{OutputArgs, Table, amount, count, percent, print, print_json};
+use super::output::{OutputArgs, Table, amount, count, percent, print, print_value};
 use super::progress::Progress;
 use super::simulate::{interval, one_experiment};
 use anyhow::bail;
@@ -109,12 +109,12 @@ pub(crate) fn run(args: PowerArgs) -> anyhow::Result<ExitCode> {
     let progress = Progress::new(&question.experiment.name, args.runs.saturating_mul(question.effects.len() as u64));
     let answers = ask(&question, &|done| progress.show(done));
     progress.end();
-    if args.output.json() {
+    if args.output.structured() {
         let mut answer = serde_json::json!({ "perSecond": args.rate, "durationMs": duration_ms, "effects": answers });
         if let (Some(note), Some(object)) = (&nothing_to_win, answer.as_object_mut()) {
             object.insert("note".to_owned(), note.as_str().into());
         }
-        print_json(&answer)?;
+        print_value(args.output, &answer)?;
     } else {
         print(&table(&question, &answers))?;
         if let Some(note) = nothing_to_win {

@@ -2,7 +2,7 @@
 //! strategy or other limits would have done.
 
 use super::client::{Server, ServerArgs, Source, experiment_name};
-use super::output::{OutputArgs, count, print, print_json, stretch, weight};
+use super::output::{OutputArgs, count, print, print_value, stretch, weight};
 use super::show::action;
 use crate::ledger::{JournalRow, Ledger, SettledRow};
 use anyhow::{Context, bail};
@@ -58,7 +58,7 @@ struct Page {
 impl Journal {
     fn open(args: &ReplayArgs) -> anyhow::Result<Self> {
         let Some(path) = &args.ledger else {
-            return Ok(Self::Server(Server::new(args.server.clone()), args.name.clone()));
+            return Ok(Self::Server(Server::new(args.server.clone())?, args.name.clone()));
         };
         let ledger = Ledger::read_only(path).with_context(|| format!("{} cannot be read", path.display()))?;
         let Some(id) = ledger.find(&args.name)? else { bail!("{} has no experiment `{}`", path.display(), args.name) };
@@ -146,8 +146,9 @@ fn replay(journal: &Journal, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let difference = match read {
         Ok(entries) => match journal.check(&replay)? {
             Ok(()) => {
-                if args.output.json() {
-                    print_json(
+                if args.output.structured() {
+                    print_value(
+                        args.output,
                         &json!({ "name": args.name, "decisions": decisions, "entries": entries, "equal": true }),
                     )?;
                 } else {
@@ -171,8 +172,11 @@ fn differs(args: &ReplayArgs, replay: &Replay, difference: &str) -> anyhow::Resu
         same if same == this => difference.to_owned(),
         other => format!("{difference}; the journal was begun by weir {other}, and this is {this}: replay with that"),
     };
-    if args.output.json() {
-        print_json(&json!({ "name": args.name, "decisions": decisions, "equal": false, "difference": difference }))?;
+    if args.output.structured() {
+        print_value(
+            args.output,
+            &json!({ "name": args.name, "decisions": decisions, "equal": false, "difference": difference }),
+        )?;
     } else {
         print(&format!("{}: {} decisions are equal, then {difference}\n", args.name, count(decisions)))?;
     }
@@ -194,8 +198,8 @@ fn rehearse(journal: &Journal, args: &ReplayArgs, path: &str) -> anyhow::Result<
     if let Some(error) = rehearsal.not_comparable() {
         bail!("{path}: {error}");
     }
-    if args.output.json() {
-        print_json(&answered(args, &rehearsal, entries)?)?;
+    if args.output.structured() {
+        print_value(args.output, &answered(args, &rehearsal, entries)?)?;
     } else {
         print(&told(args, path, &rehearsal, began.unwrap_or(0)))?;
     }

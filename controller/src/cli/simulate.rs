@@ -1,7 +1,7 @@
 //! `weir simulate`: rehearses an experiment in virtual time, once or many times. Runs `weir-simulator` and shows what came out.
 
 use super::client::Source;
-use super::output::{NOTHING, OutputArgs, Table, amount, count, percent, print, print_json, weight};
+use super::output::{NOTHING, OutputArgs, Table, amount, count, percent, print, print_value, weight};
 use super::progress::Progress;
 use anyhow::{Context, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -75,8 +75,8 @@ pub(crate) fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.plot {
         std::fs::write(path, svg(&run)).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if args.output.json() {
-        print_json(&json!({ "run": run, "unexpected": broken }))?;
+    if args.output.structured() {
+        print_value(args.output, &json!({ "run": run, "unexpected": broken }))?;
     } else {
         print(&one(&run))?;
         for broken in &broken {
@@ -93,8 +93,8 @@ fn many(args: &SimulateArgs, scenario: &Scenario) -> anyhow::Result<ExitCode> {
     let progress = Progress::new(&scenario.experiment.name, args.runs);
     let many = many::run(scenario, args.policy, args.runs, &|done| progress.show(done));
     progress.end();
-    if args.output.json() {
-        print_json(&serde_json::to_value(&many)?)?;
+    if args.output.structured() {
+        print_value(args.output, &serde_json::to_value(&many)?)?;
     } else {
         print(&distribution(&many))?;
         if many.as_expected == Some(false) {

@@ -1,7 +1,7 @@
 //! `weir validate`: everything that is wrong with documents, without a server.
 
 use super::client::Source;
-use super::output::{OutputArgs, print, print_json};
+use super::output::{OutputArgs, print, print_value};
 use serde::Serialize;
 use serde_json::json;
 use std::process::ExitCode;
@@ -144,16 +144,19 @@ pub(crate) fn run(args: ValidateArgs) -> anyhow::Result<ExitCode> {
     let mut findings = Vec::new();
     for path in args.files.iter().chain(&args.more) {
         match Source::read(path) {
-            Err(error) if args.output.json() => findings.push(Finding::unreadable(path, &error)),
+            Err(error) if args.output.structured() => findings.push(Finding::unreadable(path, &error)),
             source => sources.push(source?),
         }
     }
     let (experiments, problems) = check(&sources);
     findings.extend(problems);
-    if args.output.json() {
+    if args.output.structured() {
         let experiments: Vec<_> =
             experiments.iter().map(|(file, experiment)| json!({ "file": file, "name": experiment.name })).collect();
-        print_json(&json!({ "valid": findings.is_empty(), "experiments": experiments, "problems": findings }))?;
+        print_value(
+            args.output,
+            &json!({ "valid": findings.is_empty(), "experiments": experiments, "problems": findings }),
+        )?;
     } else {
         for finding in &findings {
             print(&format!("{finding}\n"))?;

@@ -1,7 +1,7 @@
 //! `weir watch`: follows one experiment.
 
 use super::client::{ApiError, Server, ServerArgs, View, experiment_name};
-use super::output::{OutputArgs, now, print};
+use super::output::{OutputArgs, now, print, print_one_of_several};
 use super::show;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -34,7 +34,7 @@ pub(crate) struct WatchArgs {
 
 /// Runs `weir watch`.
 pub(crate) fn run(args: WatchArgs) -> anyhow::Result<ExitCode> {
-    let server = Server::new(args.server);
+    let server = Server::new(args.server)?;
     let path = format!("/v1/experiments/{}", args.name);
     let mut screen = Screen::new(args.output);
     let mut seen = false;
@@ -68,13 +68,13 @@ enum Screen {
     /// A line per change: what the last line stood for.
     Lines { standing: String, away: bool },
     /// One object per change: the last one.
-    Json { last: serde_json::Value },
+    Structured { output: OutputArgs, last: serde_json::Value },
 }
 
 impl Screen {
     fn new(output: OutputArgs) -> Self {
-        if output.json() {
-            Self::Json { last: serde_json::Value::Null }
+        if output.structured() {
+            Self::Structured { output, last: serde_json::Value::Null }
         } else if std::io::stdout().is_terminal() {
             Self::Terminal { lines: 0, last: String::new() }
         } else {
@@ -96,12 +96,12 @@ impl Screen {
                 (*standing, *away) = (new, false);
                 print(&format!("{}\n", show::line(view, now())))
             }
-            Self::Json { last } => {
+            Self::Structured { output, last } => {
                 if last == answer {
                     return Ok(());
                 }
                 *last = answer.clone();
-                print(&format!("{answer}\n"))
+                print_one_of_several(*output, answer)
             }
         }
     }
@@ -115,7 +115,7 @@ impl Screen {
                 eprintln!("weir: {error}; still trying");
                 Ok(())
             }
-            Self::Lines { .. } | Self::Json { .. } => Ok(()),
+            Self::Lines { .. } | Self::Structured { .. } => Ok(()),
         }
     }
 }

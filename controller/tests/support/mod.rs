@@ -69,6 +69,8 @@ pub(crate) fn weir(arguments: &[&str]) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WEIR_")) {
         command.env_remove(name);
     }
+    // Nor its user's own contexts.
+    command.env("WEIR_CONFIG", "/dev/null");
     command.args(arguments).stdin(Stdio::null());
     command
 }

@@ -1,0 +1,130 @@
+//! The command line as scripts and shells use it: contexts, waiting, formats, completions, the manual.
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests: to panic is to fail")]
+
+mod support;
+
+use std::process::{Command, Stdio};
+use support::{DOCUMENT, Ran, Serve, weir};
+
+/// `weir` with a configuration file in a folder and none of the environment's.
+fn configured(folder: &std::path::Path, arguments: &[&str]) -> Command {
+    let mut command = weir(arguments);
+    command.env("WEIR_CONFIG", folder.join("weir.yaml"));
+    command
+}
+
+fn run(command: &mut Command) -> Ran {
+    Ran::from(command.output().expect("`weir` runs"))
+}
+
+#[test]
+fn a_context_says_where_commands_go_and_keeps_its_token_to_itself() {
+    let serve = Serve::start(&["--token", "operator:ada=s3cret", "--token", "viewer=look"]);
+    let folder = serve.folder.path();
+    let weir = |arguments: &[&str]| run(&mut configured(folder, arguments));
+
+    let ran = weir(&["context", "list"]);
+    assert!(ran.ok() && ran.out.starts_with("no contexts in "), "{ran:?}");
+    serve.write("token", "s3cret\n");
+    let file = folder.join("token");
+    let file = file.to_str().expect("a path");
+    let ran = weir(&["context", "set", "here", "--server", &serve.url, "--token-file", file]);
+    assert_eq!(ran.out, format!("context here made: {}\n", serve.url), "{ran:?}");
+    assert!(weir(&["get"]).ok(), "the first context is the current one, with its token");
+    assert!(weir(&["get", "--token-value", "nope"]).err.contains("weir context"), "an argument goes first");
+
+    let ran = weir(&["context", "set", "nowhere", "--server", "http://127.0.0.1:1"]);
+    assert!(ran.out.ends_with("`weir context use nowhere` has commands go there\n"), "{ran:?}");
+    assert!(weir(&["get", "--context", "nowhere"]).err.contains("no answer from http://127.0.0.1:1"));
+    assert!(weir(&["context", "use", "nowhere"]).ok() && !weir(&["get"]).ok());
+    assert!(weir(&["get", "--context", "here"]).ok());
+    let ran = weir(&["context", "list", "-o", "json"]);
+    assert_eq!(ran.json()["contexts"][1]["current"], true, "{ran:?}");
+    assert!(!ran.out.contains("s3cret"), "{ran:?}");
+
+    // A token is never taken along to another server.
+    let ran = weir(&["context", "set", "here", "--server", "http://127.0.0.1:2"]);
+    assert!(ran.code == Some(1) && ran.err.contains("--no-token"), "{ran:?}");
+    let ran = weir(&["get", "--context", "gone"]);
+    assert_eq!(ran.err, "weir: there is no context gone; there are: here, nowhere\n", "{ran:?}");
+    assert!(weir(&["context", "delete", "nowhere"]).ok());
+    assert!(weir(&["context", "list"]).out.contains("here"));
+
+    #[cfg(unix)]
+    {
+        let mode = std::fs::metadata(folder.join("weir.yaml")).expect("the file").permissions();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+    }
+    serve.write("weir.yaml", "contexts: [{name: here, server: ftp://a}]\n");
+    let ran = weir(&["get"]);
+    assert!(ran.code == Some(1) && ran.err.contains("weir.yaml: the server of context here"), "{ran:?}");
+    serve.write("weir.yaml", "nonsense: [\n");
+    assert_eq!(weir(&["get"]).code, Some(1));
+}
+
+#[test]
+fn scripts_wait_until_an_experiment_has_come_somewhere() {
+    let serve = Serve::start(&[]);
+    let wait = |what: &str, more: &[&str]| serve.run(&[&["wait", "checkout", "--for", what], more].concat());
+    let ran = wait("concluded", &[]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(1), "weir: There is no experiment `checkout`\n"), "{ran:?}");
+
+    serve.write("checkout.yaml", &DOCUMENT.replace("minExposures: 100", "minExposures: 100\n  approvals: {start: true}"));
+    assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
+    assert_eq!(wait("approval", &[]).code, Some(0));
+    let ran = wait("running", &["--timeout", "200ms"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(4), "weir: checkout is not there after 0 s\n"), "{ran:?}");
+    assert!(serve.run(&["start", "checkout", "--reason", "all hands are here"]).ok());
+    assert_eq!(wait("running", &[]).code, Some(0));
+
+    let waiting = serve
+        .command(&["wait", "checkout", "--for", "promoted", "-o", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("`weir wait` starts");
+    assert!(serve.run(&["promote", "checkout", "v2", "--reason", "needed"]).ok());
+    let ran = Ran::from(waiting.wait_with_output().expect("it ends"));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.json(), serde_json::json!({ "name": "checkout", "reached": true, "phase": "concluded" }));
+    let ran = wait("rolled-back", &[]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(3), "checkout: concluded, and will not come there\n"), "{ran:?}");
+    assert_eq!(wait("nonsense", &[]).code, Some(2));
+}
+
+#[test]
+fn yaml_says_what_json_says() {
+    let serve = Serve::start(&[]);
+    serve.write("checkout.yaml", DOCUMENT);
+    let ran = serve.run(&["apply", "-f", "checkout.yaml", "-o", "yaml"]);
+    assert!(ran.ok() && ran.out.contains("result: created"), "{ran:?}");
+    let read = |format: &str| serve.run(&["get", "checkout", "-o", format]);
+    let (json, yaml) = (read("json").json(), read("yaml"));
+    let yaml: serde_json::Value = serde_saphyr::from_str(&yaml.out).unwrap_or_else(|error| panic!("{error}: {yaml:?}"));
+    for field in ["name", "id", "experiment", "weights"] {
+        assert_eq!(json[field], yaml[field], "{field}");
+    }
+    let ran = serve.run(&["get", "nope", "-o", "yaml"]);
+    assert!(ran.code == Some(1) && ran.out.starts_with("---\nerror: "), "{ran:?}");
+}
+
+#[test]
+fn shells_complete_and_the_manual_has_a_page_for_each_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = run(&mut weir(&["completions", shell]));
+        assert!(ran.ok() && ran.out.contains("set-weights"), "{shell}");
+    }
+    // What it prints is a script that this shell takes, and that knows a command by its beginning.
+    let script = "source <(\"$1\" completions bash) && COMP_WORDS=(weir roll) COMP_CWORD=1 && _weir weir roll weir && echo ${COMPREPLY[*]}";
+    let ran = run(Command::new("bash").args(["-c", script, "-", env!("CARGO_BIN_EXE_weir")]));
+    assert_eq!(ran.out.trim(), "roll-back", "{ran:?}");
+
+    let ran = run(&mut weir(&["man"]));
+    assert!(ran.ok() && ran.out.contains(".TH weir 1"), "{ran:?}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let into = folder.path().to_str().expect("a path");
+    assert!(run(&mut weir(&["man", "--into", into])).ok());
+    let page = std::fs::read_to_string(folder.path().join("weir-set-weights.1")).expect("its page");
+    assert!(page.contains("load test of v2"), "with its example");
+    assert!(!run(&mut weir(&["man", "--into", "/nowhere"])).ok());
+}
