@@ -69,7 +69,10 @@ fn scripts_wait_until_an_experiment_has_come_somewhere() {
     let ran = wait("concluded", &[]);
     assert_eq!((ran.code, ran.err.as_str()), (Some(1), "weir: There is no experiment `checkout`\n"), "{ran:?}");
 
-    serve.write("checkout.yaml", &DOCUMENT.replace("minExposures: 100", "minExposures: 100\n  approvals: {start: true}"));
+    serve.write(
+        "checkout.yaml",
+        &DOCUMENT.replace("minExposures: 100", "minExposures: 100\n  approvals: {start: true}"),
+    );
     assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
     assert_eq!(wait("approval", &[]).code, Some(0));
     let ran = wait("running", &["--timeout", "200ms"]);

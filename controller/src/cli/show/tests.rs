@@ -53,7 +53,7 @@ fn measured(name: MetricName, observed: f64, belief: Option<(f64, f64)>) -> Metr
     }
 }
 
-fn view() -> View {
+pub(crate) fn view() -> View {
     let experiment = experiment();
     let mut state = State::begin(&experiment, 1_000);
     state.out = vec![false, false, true];

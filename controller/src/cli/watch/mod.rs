@@ -1,4 +1,7 @@
-//! `weir watch`: follows one experiment.
+//! `weir watch`: follows one experiment, on a terminal as a full-screen view.
+
+mod dialog;
+mod full;
 
 use super::client::{ApiError, Server, ServerArgs, View, experiment_name};
 use super::output::{OutputArgs, now, print, print_one_of_several};
@@ -14,11 +17,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  weir watch checkout                      in place in a terminal; otherwise a line whenever weights or verdicts change
+  weir watch checkout                      on a terminal a full-screen view, whose keys pause, approve, promote and roll back
+  weir watch checkout | cat                a line whenever weights or verdicts change
   weir watch checkout --until-concluded    ends when the experiment does
   weir watch checkout --output json        one JSON object a line whenever anything changes
 
-Ctrl-C ends it; the experiment runs on. Of one that has concluded already it shows where that stands, and ends.")]
+Keys ask for a reason, name the consequence and want a `y` before they do anything. `q` or Ctrl-C ends it; the experiment runs on. Of one that has concluded already it shows where that stands, and ends.")]
 pub(crate) struct WatchArgs {
     /// The experiment's name.
     #[arg(value_name = "NAME", value_parser = experiment_name)]
@@ -34,6 +38,9 @@ pub(crate) struct WatchArgs {
 
 /// Runs `weir watch`.
 pub(crate) fn run(args: WatchArgs) -> anyhow::Result<ExitCode> {
+    if !args.output.structured() && std::io::stdout().is_terminal() && std::io::stdin().is_terminal() {
+        return full::run(args);
+    }
     let server = Server::new(args.server)?;
     let path = format!("/v1/experiments/{}", args.name);
     let mut screen = Screen::new(args.output);
@@ -63,8 +70,6 @@ pub(crate) fn run(args: WatchArgs) -> anyhow::Result<ExitCode> {
 
 /// How what is watched is shown.
 enum Screen {
-    /// In place: how many lines the last picture had.
-    Terminal { lines: usize, last: String },
     /// A line per change: what the last line stood for.
     Lines { standing: String, away: bool },
     /// One object per change: the last one.
@@ -75,8 +80,6 @@ impl Screen {
     fn new(output: OutputArgs) -> Self {
         if output.structured() {
             Self::Structured { output, last: serde_json::Value::Null }
-        } else if std::io::stdout().is_terminal() {
-            Self::Terminal { lines: 0, last: String::new() }
         } else {
             Self::Lines { standing: String::new(), away: false }
         }
@@ -84,10 +87,6 @@ impl Screen {
 
     fn show(&mut self, answer: &serde_json::Value, view: &View) -> std::io::Result<()> {
         match self {
-            Self::Terminal { lines, last } => {
-                *last = show::detail(view, now());
-                draw(lines, last)
-            }
             Self::Lines { standing, away } => {
                 let new = show::standing(view);
                 if *standing == new && !*away {
@@ -109,7 +108,6 @@ impl Screen {
     /// The server does not answer: said once, in a picture as long as it lasts.
     fn away(&mut self, error: &ApiError) -> std::io::Result<()> {
         match self {
-            Self::Terminal { lines, last } => draw(lines, &format!("{last}\nnot up to date: {error}\n")),
             Self::Lines { away, .. } if !*away => {
                 *away = true;
                 eprintln!("weir: {error}; still trying");
@@ -118,11 +116,4 @@ impl Screen {
             Self::Lines { .. } | Self::Structured { .. } => Ok(()),
         }
     }
-}
-
-/// Draws over the last picture. Long lines are cut by the terminal, so that a picture has as many rows as lines.
-fn draw(lines: &mut usize, text: &str) -> std::io::Result<()> {
-    let up = if *lines > 0 { format!("\x1b[{lines}F") } else { String::new() };
-    *lines = text.lines().count();
-    print(&format!("{up}\x1b[J\x1b[?7l{text}\x1b[?7h"))
 }
