@@ -132,10 +132,10 @@ impl Dialog {
                     self.stage = Stage::Reason;
                 }
             }
-            (Stage::Reason, Key::Char(character)) if !character.is_control() => {
-                if self.reason.chars().count() < MAX_REASON {
-                    self.reason.push(character);
-                }
+            (Stage::Reason, Key::Char(character))
+                if !character.is_control() && self.reason.chars().count() < MAX_REASON =>
+            {
+                self.reason.push(character);
             }
             (Stage::Reason, Key::Backspace) => drop(self.reason.pop()),
             (Stage::Reason, Key::Enter) if !self.reason.trim().is_empty() => self.stage = Stage::Confirm,
