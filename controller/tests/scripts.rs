@@ -96,6 +96,34 @@ fn scripts_wait_until_an_experiment_has_come_somewhere() {
 }
 
 #[test]
+fn a_services_trend_is_every_experiment_that_concluded_deleted_ones_too() {
+    let serve = Serve::start(&["--decision-interval", "100ms"]);
+    assert_eq!(serve.run(&["trend"]).out, "no experiment was ever about a service\n");
+    let ran = serve.run(&["trend", "shop"]);
+    assert!(ran.ok() && ran.out.starts_with("no experiment of shop has concluded yet"), "{ran:?}");
+
+    for name in ["first", "second"] {
+        serve.write("it.yaml", &DOCUMENT.replace("checkout", name));
+        assert!(serve.run(&["apply", "-f", "it.yaml"]).ok());
+        assert_eq!(serve.run(&["trend"]).out.lines().count(), 2);
+        let ran = serve.run(&["promote", name, "v2", "--reason", "needed"]);
+        assert!(ran.ok(), "{ran:?}");
+        assert!(serve.run(&["delete", name]).ok());
+    }
+    let ran = serve.run(&["trend", "shop"]);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert!(lines[0].starts_with("AGO  NAME    OUTCOME   VERSION  FATE        EXPOSURES"), "{ran:?}");
+    assert!(lines[1].contains("first   promoted  v1       replaced"), "{ran:?}");
+    assert!(lines[2].contains("v2       promoted ◆") && lines[3].contains("second"), "{ran:?}");
+    assert!(ran.out.ends_with("before second somebody changed what serves without Weir\n"), "{ran:?}");
+    let json = serve.run(&["trend", "shop", "-o", "json"]).json();
+    assert_eq!(json["experiments"][1]["versions"][1]["fate"], "promoted", "{json}");
+    let ran = serve.run(&["trend", "shop", "--csv"]);
+    assert!(ran.ok() && ran.out.starts_with("experiment,id,"), "{ran:?}");
+    assert!(serve.run(&["trend", "a/../b"]).out.starts_with("no experiment of a/../b"));
+}
+
+#[test]
 fn yaml_says_what_json_says() {
     let serve = Serve::start(&[]);
     serve.write("checkout.yaml", DOCUMENT);

@@ -185,6 +185,13 @@ impl Server {
         self.understand(self.authorized(request).call())
     }
 
+    /// Reads a resource that is no JSON, as text.
+    pub(crate) fn text(&self, path: &str) -> Result<String, ApiError> {
+        let request = self.agent.get(self.url(path));
+        let body = self.body(self.authorized(request).call())?;
+        String::from_utf8(body).map_err(|error| self.strange(error.to_string()))
+    }
+
     /// Sends a document.
     pub(crate) fn post(&self, path: &str, document: &str) -> Result<serde_json::Value, ApiError> {
         let request = self.agent.post(self.url(path)).header("content-type", "application/yaml");
@@ -243,6 +250,15 @@ impl Server {
         &self,
         answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<serde_json::Value, ApiError> {
+        let body = self.body(answer)?;
+        if body.is_empty() {
+            return Ok(serde_json::Value::Null);
+        }
+        serde_json::from_slice(&body).map_err(|error| self.strange(error.to_string()))
+    }
+
+    /// The body of a success.
+    fn body(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Vec<u8>, ApiError> {
         let unreachable = |error: ureq::Error| {
             // The client's own prefix says nothing to a person.
             let reason = match error {
@@ -255,10 +271,7 @@ impl Server {
         let status = answer.status().as_u16();
         let body = answer.body_mut().with_config().limit(MOST).read_to_vec().map_err(unreachable)?;
         if (200..300).contains(&status) {
-            if body.is_empty() {
-                return Ok(serde_json::Value::Null);
-            }
-            return serde_json::from_slice(&body).map_err(|error| self.strange(error.to_string()));
+            return Ok(body);
         }
         let details: ProblemDetails = serde_json::from_slice(&body).unwrap_or_default();
         let (server, detail) = (self.destination.server.clone(), details.sentence());

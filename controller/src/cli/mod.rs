@@ -18,6 +18,7 @@ mod serve;
 mod shell;
 mod show;
 mod simulate;
+mod trend;
 mod validate;
 mod wait;
 mod watch;
@@ -47,6 +48,8 @@ enum Command {
     Wait(wait::WaitArgs),
     /// Tell an experiment's story: what happened and why, what is evident, what is missing.
     Explain(explain::ExplainArgs),
+    /// Show how a service has evolved: what its concluded experiments found.
+    Trend(trend::TrendArgs),
     /// Compute every decision of an experiment again, or ask what another document would have done.
     Replay(replay::ReplayArgs),
     /// Begin an experiment that waits to be started.
@@ -126,6 +129,7 @@ impl Command {
             Self::Serve(_) | Self::Completions(_) | Self::Man(_) => return None,
             Self::Context(args) => return args.output(),
             Self::Wait(args) => args.output,
+            Self::Trend(args) => args.output,
             Self::Apply(args) => args.output,
             Self::Get(args) => args.output,
             Self::Watch(args) => args.output,
@@ -157,6 +161,7 @@ impl Cli {
             Command::Watch(args) => watch::run(args),
             Command::Wait(args) => wait::run(args),
             Command::Explain(args) => explain::run(args),
+            Command::Trend(args) => trend::run(args),
             Command::Replay(args) => replay::run(args),
             Command::Start(args) => order::plain(order::Plain::Start, args),
             Command::Pause(args) => order::plain(order::Plain::Pause, args),

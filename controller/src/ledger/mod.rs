@@ -337,11 +337,14 @@ impl Ledger {
         Ok(workers)
     }
 
-    /// Forgets counts, decisions and journals of experiments deleted before a time. Their ids stay known for ever.
+    /// Forgets counts, decisions and journals of experiments deleted before a time. Their ids stay known for ever, and so does the last
+    /// decision that changed anything, which a service's past is told from.
     pub(crate) fn prune_deleted(&self, before: u64) -> Result<(), LedgerError> {
         for sql in [
             "DELETE FROM settled WHERE experiment IN (SELECT id FROM experiment WHERE deleted_at < ?1)",
-            "DELETE FROM decision WHERE experiment IN (SELECT id FROM experiment WHERE deleted_at < ?1)",
+            "DELETE FROM decision WHERE experiment IN (SELECT id FROM experiment WHERE deleted_at < ?1)
+                 AND number IS NOT (SELECT MAX(number) FROM decision AS last
+                     WHERE last.experiment = decision.experiment AND action NOT IN ('hold', 'renew', 'ask'))",
             "DELETE FROM journal WHERE experiment IN (SELECT id FROM experiment WHERE deleted_at < ?1)",
             "DELETE FROM claim WHERE experiment IN (SELECT id FROM experiment WHERE deleted_at < ?1)",
         ] {
