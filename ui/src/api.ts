@@ -59,7 +59,7 @@ function advice(status: number): string {
   }
 }
 
-interface Answer<T> { status: number, etag: string | null, value: T | undefined }
+interface Answer<T> { status: number, etag: string | null, value: T | undefined, text: string }
 
 async function request<T>(path: string, init: RequestInit = {}): Promise<Answer<T>> {
   const headers = new Headers(init.headers)
@@ -72,7 +72,7 @@ async function request<T>(path: string, init: RequestInit = {}): Promise<Answer<
     if (init.signal?.aborted) throw error
     throw new ApiError(0, 'The controller does not answer.', [], advice(0))
   }
-  if (response.status === 304) return { status: 304, etag: null, value: undefined }
+  if (response.status === 304) return { status: 304, etag: null, value: undefined, text: '' }
   const text = await response.text()
   let body: unknown
   try {
@@ -86,12 +86,17 @@ async function request<T>(path: string, init: RequestInit = {}): Promise<Answer<
     const said = problem.detail ?? problem.title ?? `The controller answered ${response.status} without saying why.`
     throw new ApiError(response.status, said, problem.problems ?? [], advice(response.status))
   }
-  return { status: response.status, etag: response.headers.get('etag'), value: body as T }
+  return { status: response.status, etag: response.headers.get('etag'), value: body as T, text }
 }
 
 /** Reads something once. */
 export async function read<T>(path: string, signal?: AbortSignal): Promise<T> {
   return (await request<T>(path, signal ? { signal } : {})).value as T
+}
+
+/** Reads something that is no JSON. */
+export async function text(path: string): Promise<string> {
+  return (await request<unknown>(path)).text
 }
 
 /** Asks for something to be done. */
@@ -174,5 +179,6 @@ export const paths = {
   decisions: (name: string, limit: number): string => `/v1/experiments/${encodeURIComponent(name)}/decisions?limit=${limit}`,
   explanation: (name: string): string => `/v1/experiments/${encodeURIComponent(name)}/explanation`,
   distributions: (name: string): string => `/v1/experiments/${encodeURIComponent(name)}/distributions`,
+  trend: (service: string): string => `/v1/services/${encodeURIComponent(service)}/trend`,
   commands: (name: string): string => `/v1/experiments/${encodeURIComponent(name)}/commands`,
 }

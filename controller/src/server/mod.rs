@@ -69,6 +69,7 @@ impl App {
     pub(crate) fn router(self) -> Router {
         use routes::{
             commands, dashboard, distributions, experiments, health, history, plan, rehearsals, reports, rewards,
+            services,
         };
         const READ: &[Role] = &[Role::Viewer, Role::Operator];
         const WRITE: &[Role] = &[Role::Operator];
@@ -90,6 +91,8 @@ impl App {
             .route("/v1/experiments/{name}/commands", only(post(commands::post), WRITE))
             .route("/v1/experiments/{name}/rewards", only(post(rewards::post), &[Role::Service, Role::Operator]))
             .route("/v1/experiments/{name}/distributions", only(get(distributions::get), READ))
+            .route("/v1/services", only(get(services::list), READ))
+            .route("/v1/services/{service}/trend", only(get(services::get_trend), READ))
             .route("/v1/rehearsals", only(post(rehearsals::post), WRITE))
             .route("/metrics", only(get(health::metrics), READ))
             .route("/healthz", get(health::alive))

@@ -108,6 +108,8 @@ async fn each_role_may_do_its_part_and_no_more() {
         ("GET", "/v1/experiments/shop", [401, 401, 403, 403, 404, 404]),
         ("GET", "/v1/experiments/shop/decisions", [401, 401, 403, 403, 404, 404]),
         ("GET", "/v1/experiments/shop/distributions", [401, 401, 403, 403, 404, 404]),
+        ("GET", "/v1/services", [401, 401, 403, 403, 200, 200]),
+        ("GET", "/v1/services/shop/trend", [401, 401, 403, 403, 200, 200]),
         ("POST", "/v1/rehearsals", [401, 401, 403, 403, 403, 422]),
         ("GET", "/", [200; 6]),
         ("POST", "/v1/experiments/shop/rewards", [401, 401, 403, 400, 403, 400]),

@@ -10,6 +10,7 @@ pub(super) mod plan;
 pub(super) mod rehearsals;
 pub(super) mod reports;
 pub(super) mod rewards;
+pub(super) mod services;
 
 use super::auth::Caller;
 use super::connections::Peer;
