@@ -1,7 +1,7 @@
 # One word per task; the work is in scripts/. Everything made stays in target/ and .weir/, and is safe to repeat.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup wasm demo test check e2e wasm-test bench soak instructions calibrate compare fuzz fmt clean
+.PHONY: help setup wasm ui ui-test screenshots demo test check e2e wasm-test bench soak instructions calibrate compare fuzz fmt clean
 .NOTPARALLEL:
 
 # Which Envoy: a version to fetch (tests are made for those in scripts/envoy; 1.37 means the newest 1.37 there), or a binary of
@@ -22,10 +22,24 @@ demo: ## Shows the main job on a real Envoy, in about a minute (KEEP=1: leaves i
 	@scripts/demo.sh
 
 test: ## Everything that CI asks: unit, end to end on the newest and the oldest Envoy, as Wasm, checks
-	@scripts/test.sh setup wasm build unit e2e e2e-oldest wasm-test check
+	@scripts/test.sh setup wasm ui build unit e2e e2e-oldest ui-test wasm-test check
 
 e2e: ## Only the tests on a real Envoy (ENVOY_VERSION=1.36, 1.37, 1.38, 1.39, 1.40)
 	@scripts/test.sh setup wasm build e2e
+
+ui: ## Builds the dashboard: ui/dist, which the next build of the controller takes into its binary
+	@scripts/setup.sh ui
+	@scripts/ui.sh build
+
+ui-test: ## Only the dashboard, in Chromium, on a real controller and a real Envoy
+	@scripts/test.sh setup wasm ui build ui-test
+
+screenshots: ## Pictures of each page of the dashboard, of a real experiment: docs/images
+	@scripts/setup.sh wasm envoy ui browser
+	@scripts/wasm.sh
+	@scripts/ui.sh build
+	@cargo build --bins
+	@scripts/ui.sh screenshots
 
 wasm-test: ## Only the pure crates' tests, as Wasm under Node
 	@scripts/test.sh setup wasm-test
@@ -59,6 +73,7 @@ fuzz: ## Looks for counts and texts that break the engine (FUZZ_SECONDS=60 a tar
 
 setup: ## Gets the tools, or says in one list what to install
 	@scripts/setup.sh
+	@scripts/ui.sh build --if-node
 
 wasm: ## Builds the filter: target/weir-filter.wasm
 	@scripts/setup.sh wasm

@@ -2,6 +2,7 @@
 # Builds the programs and runs the demo. KEEP=1 leaves everything running when the experiment has ended, until Ctrl-C.
 source "$(dirname "$0")/lib.sh"
 
+scripts/ui.sh build --if-node
 # The same build as in `make test`: on a new machine nothing is compiled twice.
 step 'The controller and the demo' cargo build --bins
 export ENVOY=${ENVOY:-$TOOLS/envoy-$ENVOY_VERSION} ENVOY_VERSION

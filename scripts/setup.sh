@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Gets what building and testing need, or says in one list what is missing. Safe to repeat; quick when nothing is to do.
 #
-#   scripts/setup.sh [rust] [wasm] [envoy] [node] [lint]      the parts wanted; none named: all of them (Rust is in each)
+#   scripts/setup.sh [rust] [wasm] [envoy] [node] [ui] [browser] [lint]      the parts wanted; none named: all of them (Rust is in each)
 #
 # Writes only into the clone (.weir, target), except what cargo, rustup and, as root, apt keep for themselves.
 source "$(dirname "$0")/lib.sh"
 
-parts=${*:-wasm envoy node lint}
+parts=${*:-wasm envoy node ui lint}
 wants() { case " $parts " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
 
 # The log, the tools and the package database bear one set-up at a time.
@@ -56,7 +56,13 @@ if wants envoy; then
 fi
 
 node_ready() { node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null; }
-if wants node; then node_ready || lacks 'Node 18 or newer' nodejs; fi
+if wants node || wants ui || wants browser; then node_ready || lacks 'Node 18 or newer' nodejs; fi
+if wants ui || wants browser; then command -v npm >/dev/null || lacks 'npm' npm; fi
+browser_node() { node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; }
+if wants browser; then
+    if node_ready && ! browser_node; then lacks 'Node 20 or newer, for the test of the dashboard in a browser'; fi
+    [ -n "${CHROMIUM:-}" ] || command -v chromium >/dev/null || lacks 'Chromium' chromium
+fi
 
 if wants wasm && [ -z "$rust_missing" ] && [ -z "$(wasm_toolchain)" ]; then
     # rustup asks for no rights and shares its own folder only, so trying it belongs to looking: only if it can't is there

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Runs stages of the test, each with a heading and the time it took, and adds up what the runners say.
 #
-#   scripts/test.sh STAGE…      setup wasm build unit e2e e2e-oldest wasm-test check
+#   scripts/test.sh STAGE…      setup wasm ui build unit e2e e2e-oldest ui-test wasm-test check
 #
 # Later stages run although an earlier one failed, except where they would only fail for the same reason.
 source "$(dirname "$0")/lib.sh"
 
-[ $# -gt 0 ] || set -- setup wasm build unit e2e e2e-oldest wasm-test check
+[ $# -gt 0 ] || set -- setup wasm ui build unit e2e e2e-oldest ui-test wasm-test check
 logs=$CARGO_TARGET_DIR/test-logs
 rm -rf "$logs" && mkdir -p "$logs"
 [ -t 1 ] && export CARGO_TERM_COLOR=always
@@ -28,7 +28,9 @@ for package in metadata["packages"]:
 # Which parts of the set-up the other stages need.
 setup() {
     local parts=wasm
-    case " $stages " in *' e2e '*) parts+=' envoy' ;; esac
+    case " $stages " in *' e2e '* | *' ui-test '*) parts+=' envoy' ;; esac
+    case " $stages " in *' ui '*) parts+=' ui' ;; esac
+    case " $stages " in *' ui-test '*) parts+=' browser' ;; esac
     case " $stages " in *' wasm-test '*) parts+=' node' ;; esac
     case " $stages " in *' check '*) parts+=' lint' ;; esac
     # shellcheck disable=SC2086 # A list of words.
@@ -36,9 +38,12 @@ setup() {
     case " $stages " in *' e2e-oldest '*) [ -n "${ENVOY:-}" ] || ENVOY_VERSION=$OLDEST_ENVOY scripts/setup.sh envoy ;; esac
 }
 wasm() { scripts/wasm.sh; }
+ui() { scripts/ui.sh build && scripts/ui.sh check; }
 build() {
     case " $stages " in
         *' unit '*) cargo build --bins --tests ;;
+        # Only what a browser needs.
+        *' ui-test '*) cargo build --bins ;;
         # shellcheck disable=SC2046 # A list of words.
         *) cargo build --bins $(integration_tests e2e) ;;
     esac
@@ -74,6 +79,7 @@ on_envoy() {
     cargo test --no-fail-fast "$@"
 }
 wasm_test() { scripts/wasm-test.sh; }
+ui_test() { scripts/ui.sh test; }
 check() { scripts/check.sh; }
 
 title() {
@@ -84,9 +90,11 @@ title() {
         unit) echo 'Unit and property tests' ;;
         e2e) echo "End to end, on Envoy $ENVOY_VERSION" ;;
         e2e-oldest) echo "End to end, on Envoy $OLDEST_ENVOY" ;;
+        ui) echo 'The dashboard' ;;
+        ui-test) echo 'The dashboard, in a browser' ;;
         wasm-test) echo 'Pure crates as Wasm, under Node' ;;
         check) echo 'Checks' ;;
-        *) fail "no stage \`$1\`; there are: setup wasm build unit e2e e2e-oldest wasm-test check" ;;
+        *) fail "no stage \`$1\`; there are: setup wasm ui build unit e2e e2e-oldest ui-test wasm-test check" ;;
     esac
 }
 
@@ -107,12 +115,14 @@ for stage in "$@"; do
     set -e
     read -r stage_passed stage_failed < <(sed 's/\x1b\[[0-9;]*m//g' "$log" | awk '
         /^test result:/ { for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i - 1); if ($i ~ /^failed/) f += $(i - 1) } }
+        # Node'"'"'s own runner.
+        $2 == "pass" && $3 ~ /^[0-9]+$/ { p += $3 } $2 == "fail" && $3 ~ /^[0-9]+$/ { f += $3 }
         END { print p + 0, f + 0 }')
     # What failed without a failed test (a compiler, a check, a crash) counts as one: "0 failed" always means success.
     if [ "$code" -ne 0 ] && [ "$stage_failed" -eq 0 ]; then stage_failed=1; fi
     if [ "$stage_failed" -ne 0 ]; then
         exit_code=1 word="${RED}FAILED ${PLAIN}"
-        case $stage in setup | wasm | build) stopped=yes ;; esac
+        case $stage in setup | wasm | ui | build) stopped=yes ;; esac
     else word="${GREEN}ok     ${PLAIN}"
     fi
     passed=$((passed + stage_passed)) failed=$((failed + stage_failed))

@@ -16,6 +16,7 @@ mod server;
 mod steward;
 #[cfg(test)]
 mod testing;
+mod trend;
 
 use clap::Parser;
 use std::process::ExitCode;

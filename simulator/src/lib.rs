@@ -22,4 +22,4 @@ mod world;
 
 pub use run::Run;
 pub use scenario::Scenario;
-pub use world::{Watching, simulate};
+pub use world::{Watching, simulate, simulate_while};

@@ -29,7 +29,20 @@ const TRUTH_TICKS: u64 = 60;
 /// Runs a scenario once, by a policy. `seed` decides everything else.
 #[must_use]
 pub fn simulate(scenario: &Scenario, policy: &mut dyn Policy, seed: u64, watching: Watching) -> Run {
-    World::new(scenario, policy, seed, watching).run()
+    simulate_while(scenario, policy, seed, watching, &|| true)
+}
+
+/// The same for as long as `go_on` says so, which is asked at every second of virtual time: a run that is broken off is undecided, and ended
+/// before its `duration_ms`.
+#[must_use]
+pub fn simulate_while(
+    scenario: &Scenario,
+    policy: &mut dyn Policy,
+    seed: u64,
+    watching: Watching,
+    go_on: &dyn Fn() -> bool,
+) -> Run {
+    World::new(scenario, policy, seed, watching).run(go_on)
 }
 
 struct World<'s> {
@@ -84,10 +97,10 @@ impl<'s> World<'s> {
         }
     }
 
-    fn run(mut self) -> Run {
+    fn run(mut self, go_on: &dyn Fn() -> bool) -> Run {
         let mut next_look = self.scenario.interval_ms;
         let mut now = 0;
-        while now < self.scenario.duration_ms && self.is_running() {
+        while now < self.scenario.duration_ms && self.is_running() && go_on() {
             if !self.scenario.is_constant() {
                 self.demand.refresh(now);
                 if (now / TICK_MS).is_multiple_of(TRUTH_TICKS) {

@@ -5,7 +5,8 @@
 //! `state` is where an experiment stands, `cells` is what settled counts must tell, `evidence` folds them into e-values,
 //! `gates` makes verdicts of these, `beliefs` and `metrics` say what is believed, `assess` puts all of it together, `decide`
 //! says what to do, `planning` what the filters are told. `counted` are counts from anywhere, `analysis` the whole engine on
-//! them, `budget` what is spent of the error budgets. `journal` is what was decided on what, to be computed again.
+//! them, `budget` what is spent of the error budgets. `distributions` are the curves
+//! behind the numbers. `journal` is what was decided on what, to be computed again.
 
 pub mod analysis;
 pub mod assess;
@@ -16,6 +17,7 @@ pub mod cells;
 pub mod command;
 pub mod counted;
 pub mod decide;
+pub mod distributions;
 pub mod document;
 mod evidence;
 pub mod gates;

@@ -6,6 +6,7 @@
 mod claims;
 mod journal;
 mod lock;
+mod past;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 
 pub(crate) use claims::{ClaimRow, ClaimWrite};
 pub(crate) use journal::JournalRow;
+pub(crate) use past::PastRow;
 pub(crate) use rows::{
     DecisionRow, ExperimentRow, OpenExperiment, SettledRow, Told, WorkerBody, WorkerRow, action_name,
 };

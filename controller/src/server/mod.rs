@@ -67,7 +67,10 @@ impl App {
 
     /// The routes.
     pub(crate) fn router(self) -> Router {
-        use routes::{commands, experiments, health, history, plan, reports, rewards};
+        use routes::{
+            commands, dashboard, distributions, experiments, health, history, plan, rehearsals, reports, rewards,
+            services,
+        };
         const READ: &[Role] = &[Role::Viewer, Role::Operator];
         const WRITE: &[Role] = &[Role::Operator];
         let only = |method: MethodRouter<Self>, roles: &'static [Role]| {
@@ -87,9 +90,14 @@ impl App {
             .route("/v1/experiments/{name}/explanation", only(get(history::explanation), READ))
             .route("/v1/experiments/{name}/commands", only(post(commands::post), WRITE))
             .route("/v1/experiments/{name}/rewards", only(post(rewards::post), &[Role::Service, Role::Operator]))
+            .route("/v1/experiments/{name}/distributions", only(get(distributions::get), READ))
+            .route("/v1/services", only(get(services::list), READ))
+            .route("/v1/services/{service}/trend", only(get(services::get_trend), READ))
+            .route("/v1/rehearsals", only(post(rehearsals::post), WRITE))
             .route("/metrics", only(get(health::metrics), READ))
             .route("/healthz", get(health::alive))
             .route("/readyz", get(health::ready))
+            .merge(dashboard::routes())
             .fallback(async || Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path."))
             .method_not_allowed_fallback(async || {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This path does not take this method.")

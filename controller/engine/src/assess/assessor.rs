@@ -2,6 +2,7 @@
 
 use super::assembly::{Look, put_together};
 use super::{Assessment, Depth};
+use crate::beliefs::Beliefs;
 use crate::cells::Cell;
 use crate::evidence::{Fold, SlowCounts, Stretch, slow_counts};
 use crate::spec::Experiment;
@@ -150,6 +151,13 @@ impl Assessor {
         self.fold = kept;
         fold
     }
+}
+
+/// The beliefs that an assessment of the same shows as intervals.
+pub(crate) fn believe<C: Cell>(experiment: &Experiment, state: &State, observations: &Observations<C>) -> Beliefs {
+    let usable = usable_epochs(experiment, state, observations, None, &mut Vec::new());
+    let stretches = Assessor::default().stretches(experiment, &usable, &vec![0; usable.len()]);
+    Beliefs::of(experiment, state, &stretches, Depth::Complete)
 }
 
 /// The hash of an epoch with what its unit buckets showed first.

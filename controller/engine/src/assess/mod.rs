@@ -10,6 +10,7 @@ mod seen;
 mod sentences;
 
 pub use assessor::Assessor;
+pub(crate) use assessor::believe;
 pub use seen::{Seen, SeenWhat};
 
 use crate::breaker::Doubt;

@@ -1,12 +1,16 @@
 //! The routes, a file per resource. They translate between HTTP and the keeper, and decide nothing.
 
 pub(super) mod commands;
+pub(super) mod dashboard;
+pub(super) mod distributions;
 pub(super) mod experiments;
 pub(super) mod health;
 pub(super) mod history;
 pub(super) mod plan;
+pub(super) mod rehearsals;
 pub(super) mod reports;
 pub(super) mod rewards;
+pub(super) mod services;
 
 use super::auth::Caller;
 use super::connections::Peer;

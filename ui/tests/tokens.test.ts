@@ -1,0 +1,114 @@
+// With tokens: no token gets nothing, a viewer's changes nothing, and the page says so in words.
+
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import type { Browser } from 'playwright-core'
+import type { Experiment } from '../src/types'
+import { accessible, launch, open } from './browser'
+import { World } from './world'
+
+const DOCUMENT = `apiVersion: weir.dev/v1alpha1
+kind: Experiment
+metadata: {name: shop}
+spec:
+  service: shop
+  versions: [{name: v1, baseline: true}, {name: v2}]
+  objectives: [{name: errors, errorRate: {max: 2%}}]
+  approvals: {start: true}
+`
+let world: World
+let browser: Browser
+before(async () => {
+  world = new World()
+  await world.serve('--token', 'operator:ada=opener', '--token', 'viewer:eve=looker', '--token', 'proxy=proxy')
+  await world.ask('/v1/experiments', DOCUMENT, { authorization: 'Bearer opener' })
+  browser = await launch()
+})
+after(async () => {
+  await browser?.close()
+  await world?.close()
+})
+
+test('without a token nothing is shown but where to enter one, and a wrong one is refused in words', async () => {
+  const { page, close } = await open(browser, `${world.controller}/#/experiments/shop`)
+  await page.getByRole('heading', { name: 'Who are you?' }).waitFor()
+  assert.ok(!(await page.locator('main').innerText()).includes('v1'))
+  await accessible(page, 'the token form')
+  await page.getByLabel('Token').fill('wrong')
+  await page.getByRole('button', { name: 'Continue' }).click()
+  await page.getByText('does not know this token').waitFor()
+  await page.getByLabel('Token').fill('proxy')
+  await page.getByRole('button', { name: 'Continue' }).click()
+  await page.getByText('role does not allow that', { exact: false }).waitFor()
+  assert.equal(await page.evaluate(() => sessionStorage.length + localStorage.length), 0, 'a token that does not work is not kept')
+  await close()
+})
+
+test('a viewer sees everything and changes nothing', async () => {
+  const { page, close } = await open(browser, `${world.controller}/`)
+  await page.getByLabel('Token').fill('looker')
+  await page.getByRole('button', { name: 'Continue' }).click()
+  await page.getByRole('link', { name: 'shop', exact: true }).first().click()
+  await page.getByRole('link', { name: 'Let me decide' }).click()
+  await page.getByRole('button', { name: 'Start …' }).click()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByRole('textbox').fill('now')
+  await dialog.getByRole('button', { name: 'Start', exact: true }).click()
+  await dialog.getByRole('alert').waitFor()
+  assert.match(await dialog.getByRole('alert').innerText(), /Nothing was changed\..*takes the role operator/s)
+  const shop = await world.ask<Experiment>('/v1/experiments/shop', undefined, { authorization: 'Bearer looker' })
+  assert.equal(shop.phase, 'pending')
+  await close()
+})
+
+test('a token lasts for the tab: through a reload, not into another one, and until it is forgotten', async () => {
+  const { page, close } = await open(browser, `${world.controller}/`)
+  await page.getByLabel('Token').fill('opener')
+  await page.getByRole('button', { name: 'Continue' }).click()
+  await page.getByRole('link', { name: 'shop', exact: true }).first().waitFor()
+  await page.reload()
+  await page.getByRole('link', { name: 'shop', exact: true }).first().waitFor()
+  assert.equal(await page.evaluate(() => localStorage.length + document.cookie.length), 0)
+  const other = await page.context().newPage()
+  await other.goto(`${world.controller}/`)
+  await other.getByRole('heading', { name: 'Who are you?' }).waitFor()
+  await page.getByRole('button', { name: 'Forget token' }).click()
+  await page.getByRole('heading', { name: 'Who are you?' }).waitFor()
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0)
+  await close()
+})
+
+test('an operator starts it, and is known by the name of the token', async () => {
+  const { page, close, complaints } = await open(browser, `${world.controller}/#/experiments/shop/decide`)
+  await page.getByLabel('Token').fill('opener')
+  await page.keyboard.press('Enter')
+  await page.getByRole('button', { name: 'Start …' }).click()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByRole('textbox').fill('all hands are here')
+  await dialog.getByRole('button', { name: 'Start', exact: true }).click()
+  await page.getByText('Done.').waitFor()
+  await page.getByRole('link', { name: 'How is it doing?' }).click()
+  await page.getByText('by ada', { exact: false }).first().waitFor()
+  assert.deepEqual(complaints, [])
+  await close()
+})
+
+test('the page’s own policy lets nothing in from elsewhere, whatever is written into it', async () => {
+  const { page, close } = await open(browser, `${world.controller}/`)
+  const refused = await page.evaluate(async () => {
+    const told: string[] = []
+    document.addEventListener('securitypolicyviolation', (event) => told.push(event.effectiveDirective))
+    const script = document.createElement('script')
+    script.src = 'http://elsewhere.example/x.js'
+    document.head.append(script)
+    const inline = document.createElement('script')
+    inline.textContent = 'globalThis.ran = true'
+    document.head.append(inline)
+    await fetch('http://elsewhere.example/').catch(() => undefined)
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    return { told, ran: 'ran' in globalThis }
+  })
+  assert.equal(refused.ran, false)
+  assert.ok(refused.told.includes('connect-src') && refused.told.filter((directive) => directive.startsWith('script-src')).length === 2, String(refused.told))
+  await close()
+})
