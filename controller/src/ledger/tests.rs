@@ -144,3 +144,33 @@ fn a_story_leaves_out_looks_that_held_and_no_edit_whatever_it_led_to() {
     let told: Vec<u64> = ledger.story("shop", 10).unwrap().iter().map(|row| row.number).collect();
     assert_eq!(told, [1, 2, 3, 6]);
 }
+
+#[test]
+fn the_decision_that_ended_an_experiment_is_known_after_all_else_of_it_is_forgotten() {
+    use weir_engine::assess::assess;
+    use weir_engine::decide::{Action, Decision};
+    use weir_engine::state::{Observations, Outcome, Phase};
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&folder.path().join("weir.db")).unwrap();
+    let mut row = row("shop-1");
+    ledger.insert_experiment(&row).unwrap();
+    let assessment = assess(&row.spec, &row.state, &<Observations>::default());
+    for (at, action) in [(1, Action::Shift), (2, Action::Promote), (3, Action::Hold)] {
+        if action == Action::Promote {
+            row.state.phase = Phase::Concluded { outcome: Outcome::Promoted, version: 1, at };
+            ledger.update_state("shop-1", &row.state).unwrap();
+        }
+        let decision = Decision { at, action, reasons: vec![], state: row.state.clone() };
+        let row = DecisionRow { number: 0, told: Told::of(&decision, None), assessment: assessment.clone() };
+        ledger.insert_decision("shop-1", &row, 5).unwrap();
+    }
+    ledger.delete_experiment("shop-1", START).unwrap();
+    ledger.prune_deleted(START).unwrap();
+    assert_eq!(ledger.decisions("shop-1", 10).unwrap().len(), 3, "deleted then, not before");
+    ledger.prune_deleted(START + 1).unwrap();
+    let numbers: Vec<u64> = ledger.decisions("shop-1", 10).unwrap().iter().map(|row| row.number).collect();
+    assert_eq!(numbers, [2]);
+    let past = ledger.past(&row.spec.service, 10).unwrap();
+    assert_eq!(past.len(), 1);
+    assert!(past[0].assessment.is_some());
+}
