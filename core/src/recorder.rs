@@ -6,7 +6,7 @@
 
 use crate::matching::Experiment;
 use crate::outcome::Outcome;
-use crate::report::{Cell, ReportedExperiment};
+use crate::report::{Cell, Counts, ReportedExperiment};
 use crate::reward::{Claim, MAX_CLAIMS};
 use crate::tally::Tally;
 use crate::token::Token;
@@ -250,13 +250,23 @@ impl Recorder {
 
     /// Notes that an exposure, just assigned, is the first of a unit that got its key from us.
     pub fn new_unit(&mut self, exposure: &Exposure) {
-        let Exposure { experiment, version, bin, .. } = exposure;
-        if let Some((recorded, at)) = self.group(experiment, *bin)
-            && let Some(recorded) = self.experiments.get_mut(recorded)
-            && let Some(counts) = recorded.groups.get_mut(at).and_then(|group| group.counts.get_mut(*version))
-        {
+        if let Some(counts) = self.counts_of(exposure) {
             counts.new_units = counts.new_units.saturating_add(1);
         }
+    }
+
+    /// Notes that no reward can come of an exposure, just assigned: its unit keeps the token of an earlier one.
+    pub fn repeat(&mut self, exposure: &Exposure) {
+        if let Some(counts) = self.counts_of(exposure) {
+            counts.repeats = counts.repeats.saturating_add(1);
+        }
+    }
+
+    #[inline(never)]
+    fn counts_of(&mut self, exposure: &Exposure) -> Option<&mut Counts> {
+        let Exposure { experiment, version, bin, .. } = exposure;
+        let (recorded, at) = self.group(experiment, *bin)?;
+        self.experiments.get_mut(recorded)?.groups.get_mut(at)?.counts.get_mut(*version)
     }
 
     /// Records how an exposure ended, if by its deadline; later ends change nothing.

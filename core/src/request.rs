@@ -96,6 +96,9 @@ impl Request {
             if choice.new_key.is_some() {
                 recorder.new_unit(&exposure);
             }
+            if has_token {
+                recorder.repeat(&exposure);
+            }
             Some((exposure, now))
         });
         if let (Key::Generated(_, cookie), Some(key)) = (&experiment.unit, &choice.new_key) {
