@@ -5,9 +5,9 @@ use crate::cookie::GeneratedCookie;
 use crate::reward::{Claim, RequestReward};
 use crate::token::{Secret, Token};
 
-const SECRET: &str = "000102030405060708090a0b0c0d0e0f";
+pub(super) const SECRET: &str = "000102030405060708090a0b0c0d0e0f";
 
-fn secret() -> Secret {
+pub(super) fn secret() -> Secret {
     Secret::from_hex(SECRET).unwrap()
 }
 
