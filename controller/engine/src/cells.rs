@@ -24,6 +24,9 @@ pub struct Tally {
     /// Exposures that no reward could come of, since their unit kept the token of an earlier one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub repeats: u64,
+    /// Exposures of units that were given their key with them, as generated cookies are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub new_units: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -61,6 +64,7 @@ impl Tally {
         self.overdue = self.overdue.saturating_add(other.overdue);
         self.rewarded = self.rewarded.saturating_add(other.rewarded);
         self.repeats = self.repeats.saturating_add(other.repeats);
+        self.new_units = self.new_units.saturating_add(other.new_units);
     }
 }
 
@@ -188,6 +192,7 @@ impl Cell for Counts {
             overdue: self.overdue(),
             rewarded: self.rewarded,
             repeats: self.repeats,
+            new_units: self.new_units,
         }
     }
 

@@ -178,7 +178,7 @@ fn fingerprint<C: Cell>(epoch: &Epoch, counts: Option<&EpochCounts<C>>) -> u64 {
         for count in [tally.assigned, tally.completed, tally.failed, tally.aborted, tally.overdue, tally.rewarded] {
             take(count);
         }
-        for count in [tally.repeats, latency.count] {
+        for count in [tally.repeats, tally.new_units, latency.count] {
             take(count);
         }
         take(cell.latencies_known());

@@ -102,8 +102,16 @@ pub(super) fn read<'t>(place: &Place<'t>, needs: Option<&Needs>, problems: &mut 
     let (latencies, rewarded, repeats) = (latencies?, rewarded?, repeats?);
     let (reward, (units, units_as_numbers)) = (reward?, units?);
     let rewarded = if fields.get("rewards").is_some() { reward.rewarded } else { rewarded };
-    let tally =
-        Tally { assigned, completed: assigned - overdue - aborted, failed, aborted, overdue, rewarded, repeats };
+    let tally = Tally {
+        assigned,
+        completed: assigned - overdue - aborted,
+        failed,
+        aborted,
+        overdue,
+        rewarded,
+        repeats,
+        new_units: 0,
+    };
     let counted = Counted {
         tally,
         failures: fields.get("failed").is_some(),

@@ -86,6 +86,7 @@ pub fn unsettled(observations: &Observations) -> Vec<CellCounts> {
                 aborted: tally.aborted,
                 rewarded: tally.rewarded,
                 repeats: tally.repeats,
+                new_units: tally.new_units,
                 ..Counts::default()
             };
             if counts != Counts::default() {
