@@ -82,15 +82,20 @@ async fn one_request_rewards_sixteen_experiments_at_a_time_and_exposures_that_it
         assert_eq!((reply.status.as_u16(), reply.headers.get(HEADER)), (200, None));
         assert_eq!(cookies.len(), left, "what it did not reward keeps its token, for the next");
     }
+    // Each once, however often it was sent.
+    let reports = || {
+        let received = fake.received().into_iter();
+        received.map(|(report, _)| ((report.incarnation.clone(), report.sequence), report)).collect::<BTreeMap<_, _>>()
+    };
     eventually(PATIENCE, "all is reported", async || {
-        let claims: usize = fake.received().iter().map(|(report, _)| report.claims.len()).sum();
+        let claims: usize = reports().values().map(|report| report.claims.len()).sum();
         holds(claims >= 20 && pages.iter().all(|page| fake.assigned(&format!("page-{page}")) > 0))
     })
     .await;
-    let reports = fake.received();
-    let claims: Vec<_> = reports.iter().flat_map(|(report, _)| &report.claims).collect();
+    let reports = reports();
+    let claims: Vec<_> = reports.values().flat_map(|report| &report.claims).collect();
     assert!(claims.iter().all(|claim| claim.reward == 2.5) && claims.len() == 20, "{claims:?}");
-    assert_eq!(reports.iter().map(|(report, _)| report.lost_claims).sum::<u64>(), 4);
+    assert_eq!(reports.values().map(|report| report.lost_claims).sum::<u64>(), 4);
     for (at, page) in pages.iter().enumerate() {
         let counts = fake.counts(&format!("page-{page}"), "v1");
         let visits = at as u64 % 3 + 1;
