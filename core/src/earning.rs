@@ -23,7 +23,7 @@ pub enum Earning {
     Request(Box<Conversion>),
 }
 
-/// What a conversion is worth, and where its token is. Which request is one, [`crate::conversions`] knows.
+/// What a conversion is worth, and where its token is. Which request is one, `conversions` knows.
 #[derive(Debug)]
 pub struct Conversion {
     /// Keeps the token.
