@@ -1,13 +1,14 @@
 //! How an experiment's exposures are rewarded, compiled for the request path.
 
+use crate::conversions::MAX_NAMESAKES;
 use crate::cookie::GeneratedCookie;
 use crate::host::Host;
 use crate::matching::{Reader, intern};
 use crate::plan::PlannedExperiment;
 use crate::reward::{RequestReward, RewardSource, secret};
-use crate::rules::Rules;
 use crate::token::{Secret, Token};
 use crate::unit;
+use std::rc::Rc;
 
 /// How an experiment's exposures are rewarded.
 #[derive(Debug)]
@@ -22,20 +23,17 @@ pub enum Earning {
     Request(Box<Conversion>),
 }
 
-/// Which request is a conversion, and where its token is.
+/// What a conversion is worth, and where its token is. Which request is one, `conversions` knows.
 #[derive(Debug)]
 pub struct Conversion {
     /// Keeps the token.
     pub cookie: GeneratedCookie,
     /// Says how large the reward is; none: 1.
-    pub response_header: Option<String>,
+    pub response_header: Option<Rc<str>>,
     /// Makes the tokens.
     pub secret: Secret,
-    rules: Rules,
-    method: String,
     codes: Vec<(u32, u32)>,
-    /// Indices of the headers looked at.
-    method_header: usize,
+    /// Index of the header looked at.
     cookie_header: usize,
 }
 
@@ -57,20 +55,11 @@ impl Conversion {
     fn new(request: &RequestReward, secret: Secret, names: &mut Vec<String>) -> Self {
         Self {
             cookie: request.cookie.clone(),
-            response_header: request.response_header.clone(),
+            response_header: request.response_header.as_deref().map(Rc::from),
             secret,
-            rules: Rules::new(&request.matching, names),
-            method: request.method.clone(),
             codes: request.codes.clone(),
-            method_header: intern(names, ":method"),
             cookie_header: intern(names, "cookie"),
         }
-    }
-
-    /// Whether a request is a conversion, should its response agree. Copies of mirrored requests are none.
-    pub(crate) fn matches<H: Host>(&self, reader: &mut Reader<'_, H>) -> bool {
-        self.rules.match_request(reader)
-            && reader.get(self.method_header).is_some_and(|method| method == self.method.as_bytes())
     }
 
     /// Whether a response's status makes its request one.
@@ -80,11 +69,9 @@ impl Conversion {
 
     /// The token that a request carries, if it is one of ours for which a reward can still come: of an exposure in a bin that
     /// begins at `since` or later.
-    pub(crate) fn token<H: Host>(&self, since: u64, reader: &mut Reader<'_, H>) -> Option<(String, Token)> {
+    pub(crate) fn token<H: Host>(&self, since: u64, reader: &mut Reader<'_, H>) -> Option<Token> {
         let header = reader.get(self.cookie_header)?;
-        unit::cookies(header, &self.cookie.name).find_map(|text| {
-            let token = Token::read(text, &self.secret).filter(|token| token.bin >= since)?;
-            Some((String::from_utf8_lossy(text).into_owned(), token))
-        })
+        let mut texts = unit::cookies(header, &self.cookie.name).take(MAX_NAMESAKES);
+        texts.find_map(|text| Token::read(text, &self.secret).filter(|token| token.bin >= since))
     }
 }

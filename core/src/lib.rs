@@ -8,6 +8,7 @@
 pub mod assign;
 mod bytes;
 pub mod config;
+mod conversions;
 pub mod cookie;
 pub mod duration;
 pub mod earning;

@@ -4,6 +4,7 @@
 //! call that returns bytes costs more than everything else here.
 
 use crate::assign::Assigner;
+use crate::conversions::Conversions;
 use crate::cookie::GeneratedCookie;
 use crate::earning::Earning;
 use crate::host::Host;
@@ -30,8 +31,8 @@ pub struct Compiled {
     /// header: whatever a client sends there is as if it had not.
     names: Vec<Option<String>>,
     experiments: Vec<Rc<Experiment>>,
-    /// Those that a later request rewards, or would if they still ran.
-    converting: Vec<Rc<Experiment>>,
+    /// Which requests are conversions, and of which of them.
+    conversions: Conversions,
 }
 
 /// One experiment, compiled. Requests in flight hold the one they were assigned by.
@@ -117,14 +118,9 @@ impl Compiled {
         }
         let compile = |experiment| Rc::new(Experiment::new(experiment, &mut names, &strip));
         let experiments: Vec<Rc<Experiment>> = plan.experiments.iter().map(compile).collect();
+        let conversions = Conversions::new(plan, &experiments, &mut names);
         let names = names.into_iter().map(|name| Some(name).filter(|name| !strip.contains(name))).collect();
-        // What an answer earned is nobody's business but ours, also when the experiment is over.
-        let converts = |experiment: &&Rc<Experiment>| match &experiment.earning {
-            Earning::Request(conversion) => experiment.running || conversion.response_header.is_some(),
-            _ => false,
-        };
-        let converting = experiments.iter().filter(converts).map(Rc::clone).collect();
-        Self { revision: plan.revision.clone(), routing_headers: strip, names, experiments, converting }
+        Self { revision: plan.revision.clone(), routing_headers: strip, names, experiments, conversions }
     }
 
     /// The headers that no client may send.
@@ -139,10 +135,9 @@ impl Compiled {
         &self.experiments
     }
 
-    /// The running experiments that a later request rewards, and those not running whose conversions' answers say their value.
-    #[must_use]
-    pub fn converting(&self) -> &[Rc<Experiment>] {
-        &self.converting
+    /// Which requests are conversions, and of which experiments.
+    pub(crate) const fn conversions(&self) -> &Conversions {
+        &self.conversions
     }
 
     /// The first experiment that matches.
@@ -157,6 +152,11 @@ impl Compiled {
 }
 
 impl Experiment {
+    /// The first bin, at a time of the bin clock, whose exposures can still be rewarded later.
+    pub(crate) const fn oldest_rewarded(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.deadline_ms.saturating_add(self.bin_ms))
+    }
+
     fn new(planned: &PlannedExperiment, names: &mut Vec<String>, routing: &[String]) -> Self {
         Self {
             id: planned.id.as_str().into(),

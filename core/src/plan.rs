@@ -8,6 +8,7 @@ pub(crate) use check::Check;
 
 use crate::cookie::GeneratedCookie;
 use crate::json::{self, Unreadable};
+use crate::reward::RequestReward;
 pub use crate::reward::RewardSource;
 use crate::token::Secret;
 use serde::{Deserialize, Serialize};
@@ -305,6 +306,16 @@ impl Plan {
         }
         check.that(names.len() <= MAX_ROUTING_HEADERS, "experiments", || {
             format!("{} different routing headers; at most {MAX_ROUTING_HEADERS}", names.len())
+        })?;
+        // One response may be a conversion of them all, and each header is a call of the host.
+        let mut names = Vec::new();
+        for experiment in &self.experiments {
+            if let Some(RewardSource::Request(RequestReward { response_header: Some(name), .. })) = &experiment.reward {
+                add(&mut names, name);
+            }
+        }
+        check.that(names.len() <= MAX_LIST, "experiments", || {
+            format!("{} different response headers of later requests' rewards; at most {MAX_LIST}", names.len())
         })
     }
 

@@ -6,24 +6,24 @@
 
 use crate::matching::Experiment;
 use crate::outcome::Outcome;
-use crate::report::{Cell, ReportedExperiment};
-use crate::reward::{Claim, MAX_CLAIMS};
+use crate::report::{Cell, Counts, ReportedExperiment};
+use crate::reward::Claim;
 use crate::tally::Tally;
 use crate::token::Token;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 
+mod claims;
 mod group;
 mod room;
 mod units;
 
+use claims::Claims;
 use group::{Group, buckets_of, is_nothing};
 use room::Room;
 
 /// Most cells in memory.
 const CELLS: usize = 8_192;
-/// Most claims in memory: at four reports of them nobody is answering.
-const CLAIMS: usize = 4 * MAX_CLAIMS;
 /// Most histogram buckets and unit buckets in memory (up to 16 bytes each) before new bins get no room. What has room may go on
 /// growing, to at most 3,414 of the former and four times 16,384 of the latter per cell.
 const BUCKETS: usize = 1 << 19;
@@ -40,8 +40,7 @@ pub struct Recorder {
     buckets: usize,
     dropped: u64,
     life: u32,
-    claims: Vec<Claim>,
-    lost_claims: u64,
+    claims: Claims,
     compacted_ms: Option<u64>,
     /// Keeps nothing but the tallies of Envoy's stats.
     only_tallies: bool,
@@ -250,13 +249,23 @@ impl Recorder {
 
     /// Notes that an exposure, just assigned, is the first of a unit that got its key from us.
     pub fn new_unit(&mut self, exposure: &Exposure) {
-        let Exposure { experiment, version, bin, .. } = exposure;
-        if let Some((recorded, at)) = self.group(experiment, *bin)
-            && let Some(recorded) = self.experiments.get_mut(recorded)
-            && let Some(counts) = recorded.groups.get_mut(at).and_then(|group| group.counts.get_mut(*version))
-        {
+        if let Some(counts) = self.counts_of(exposure) {
             counts.new_units = counts.new_units.saturating_add(1);
         }
+    }
+
+    /// Notes that no reward can come of an exposure, just assigned: its unit keeps the token of an earlier one.
+    pub fn repeat(&mut self, exposure: &Exposure) {
+        if let Some(counts) = self.counts_of(exposure) {
+            counts.repeats = counts.repeats.saturating_add(1);
+        }
+    }
+
+    #[inline(never)]
+    fn counts_of(&mut self, exposure: &Exposure) -> Option<&mut Counts> {
+        let Exposure { experiment, version, bin, .. } = exposure;
+        let (recorded, at) = self.group(experiment, *bin)?;
+        self.experiments.get_mut(recorded)?.groups.get_mut(at)?.counts.get_mut(*version)
     }
 
     /// Records how an exposure ended, if by its deadline; later ends change nothing.
@@ -289,14 +298,13 @@ impl Recorder {
         if self.only_tallies {
             return;
         }
-        // A client that repeats itself takes no room from others. Conversions are few, and those that wait fewer.
-        if self.claims.iter().any(|claim| claim.assignment == assignment) {
-            return;
-        }
-        if self.claims.len() < CLAIMS {
-            self.claims.push(Claim { experiment: experiment.to_string(), assignment, reward });
-        } else {
-            self.lost_claims = self.lost_claims.saturating_add(1);
+        self.claims.add(experiment, assignment, reward);
+    }
+
+    /// Counts a reward that there is no claim for, as lost.
+    pub fn lose_claim(&mut self) {
+        if !self.only_tallies {
+            self.claims.lose();
         }
     }
 
@@ -315,7 +323,8 @@ impl Recorder {
             let (before, after) = recorded.close(now_ms);
             self.buckets = self.buckets.saturating_add(after).saturating_sub(before);
         }
-        self.take_claims(&mut drained, &mut room);
+        (drained.claims, drained.lost_claims) = self.claims.take(&mut room);
+        drained.more = !self.claims.is_empty();
         self.take_cells(&mut drained, &mut room);
         for recorded in &mut self.experiments {
             let cells = std::mem::take(&mut recorded.taken);
@@ -339,13 +348,6 @@ impl Recorder {
             !recorded.groups.is_empty() || recorded.reported.is_some_and(|reported| reported >= recorded.watermark)
         });
         drained
-    }
-
-    fn take_claims(&mut self, drained: &mut Drained, room: &mut Room) {
-        drained.lost_claims = std::mem::take(&mut self.lost_claims);
-        let fit = self.claims.iter().take(MAX_CLAIMS).take_while(|claim| room.take_claim(claim)).count();
-        drained.claims = self.claims.drain(..fit).collect();
-        drained.more = !self.claims.is_empty();
     }
 
     fn take_cells(&mut self, drained: &mut Drained, room: &mut Room) {
@@ -393,7 +395,6 @@ impl Recorder {
             life: self.life.wrapping_add(1),
             // They are about exposures that may be others'.
             claims: std::mem::take(&mut self.claims),
-            lost_claims: self.lost_claims,
             ..Self::default()
         };
         lost

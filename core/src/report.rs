@@ -119,6 +119,10 @@ pub struct Counts {
     /// Units that received their first generated cookie.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub new_units: u64,
+    /// Exposures that no reward can come of, since their unit kept the token of an earlier one: where a later request rewards, the
+    /// others are the opportunities of a reward.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeats: u64,
     /// Unit buckets that showed a bad event (a failure, or an exposure overdue), sorted, each once. As the other two: only of
     /// sticky experiments, and only what is new since the last report of this cell, which may repeat a bucket.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -157,6 +161,7 @@ impl Counts {
         self.reward_sum += other.reward_sum;
         self.reward_sum_squares += other.reward_sum_squares;
         self.new_units = self.new_units.saturating_add(other.new_units);
+        self.repeats = self.repeats.saturating_add(other.repeats);
         merge_buckets(&mut self.failed_buckets, &other.failed_buckets);
         merge_buckets(&mut self.slow_buckets, &other.slow_buckets);
         merge_buckets(&mut self.rewarded_buckets, &other.rewarded_buckets);
@@ -174,12 +179,14 @@ impl Counts {
         self.failed.saturating_add(self.overdue())
     }
 
-    /// Whether a **settled** cell's counts contradict each other: more ends than exposures. Evidence must not use it.
+    /// Whether a **settled** cell's counts contradict each other: more of something than exposures. Evidence must not use it.
     #[must_use]
     pub const fn is_contradictory(&self) -> bool {
         self.completed.saturating_add(self.aborted) > self.assigned
             || self.failed > self.completed
             || self.rewarded > self.assigned
+            || self.new_units > self.assigned
+            || self.repeats > self.assigned
     }
 }
 
@@ -313,12 +320,15 @@ impl Cell {
             ("counts.aborted", counts.aborted),
             ("counts.rewarded", counts.rewarded),
             ("counts.newUnits", counts.new_units),
+            ("counts.repeats", counts.repeats),
             ("counts.latency", counts.latency.total()),
             ("counts.abortAge", counts.abort_age.total()),
         ] {
             check(count <= MAX_COUNT, field, "is more than 2^40")?;
         }
         check(counts.failed <= counts.completed, "counts.failed", "is more than completed")?;
+        check(counts.new_units <= counts.assigned, "counts.newUnits", "is more than assigned")?;
+        check(counts.repeats <= counts.assigned, "counts.repeats", "is more than assigned")?;
         check(counts.latency.is_canonical(), "counts.latency", "must be sorted, non-empty, known buckets")?;
         check(counts.abort_age.is_canonical(), "counts.abortAge", "must be sorted, non-empty, known buckets")?;
         check(

@@ -4,10 +4,12 @@
 //! disturb it. Nothing here may panic or wait.
 
 mod choose;
+mod convert;
 mod reward;
 #[cfg(test)]
 mod tests;
 
+use crate::conversions::Found;
 use crate::earning::Earning;
 use crate::host::Host;
 use crate::matching::{Compiled, Experiment, Key, Reader};
@@ -63,8 +65,8 @@ pub struct Request {
 struct Response {
     /// The experiment whose reward it may carry.
     rewards: Option<Rc<Experiment>>,
-    /// Experiments of which this may be a conversion, and the token that it then rewards.
-    conversions: Vec<(Rc<Experiment>, Option<String>)>,
+    /// Of what this may be a conversion.
+    conversions: Option<Box<Found>>,
     /// Cookies to set.
     cookies: Vec<String>,
     /// What the reward header said; zero: nothing.
@@ -77,7 +79,9 @@ impl Request {
         let Worker { recorder, clock, stale, incarnation } = worker;
         let mut reader = plan.reader(host);
         let mut request = Self::default();
-        request.note_conversions(plan, clock, &mut reader);
+        if !plan.conversions().is_empty() {
+            request.note_conversions(plan, clock, &mut reader);
+        }
         let Some(experiment) = plan.find(&mut reader) else {
             strip(host, plan, &[]);
             return request;
@@ -95,6 +99,9 @@ impl Request {
             let exposure = recorder.assign(experiment, choice.version, choice.bucket, clock.at(now))?;
             if choice.new_key.is_some() {
                 recorder.new_unit(&exposure);
+            }
+            if has_token {
+                recorder.repeat(&exposure);
             }
             Some((exposure, now))
         });
@@ -124,15 +131,10 @@ impl Request {
     }
 
     /// Notes what a request may be a conversion of, whatever it is assigned by.
+    #[inline(never)]
     fn note_conversions<H: Host>(&mut self, plan: &Compiled, clock: BinClock, reader: &mut Reader<'_, H>) {
-        for experiment in plan.converting() {
-            let Earning::Request(conversion) = &experiment.earning else { continue };
-            if conversion.matches(reader) {
-                let since = oldest_rewarded(experiment, clock.at(reader.host().now_nanos()));
-                let token = if experiment.running { conversion.token(since, reader) } else { None };
-                let token = token.map(|(text, _)| text);
-                self.response().conversions.push((Rc::clone(experiment), token));
-            }
+        if let Some(found) = plan.conversions().of(clock, reader) {
+            self.response().conversions = Some(Box::new(found));
         }
     }
 
@@ -150,9 +152,7 @@ impl Request {
     /// Takes rewards out of the response, sets cookies, and records an experiment that measures to the response headers.
     pub fn on_response_headers(&mut self, host: &mut impl Host, recorder: &mut Recorder) {
         if let Some(response) = &mut self.response {
-            let conversions = std::mem::take(&mut response.conversions);
-            let claimed =
-                conversions.iter().map(|(experiment, _)| conversion_amount(host, experiment)).collect::<Vec<_>>();
+            let conversions = response.conversions.take().map(|found| (convert::worth(host, &found), found));
             // Whatever several experiments read from one header has been read.
             if let Some(Earning::Response(name)) = response.rewards.as_ref().map(|experiment| &experiment.earning)
                 && let Some(values) = host.response_headers(name)
@@ -160,16 +160,9 @@ impl Request {
                 host.remove_response_header(name);
                 response.reward = reward::sum(&values);
             }
-            for ((experiment, token), amount) in conversions.into_iter().zip(claimed) {
-                let Earning::Request(conversion) = &experiment.earning else { continue };
-                if let Some(name) = &conversion.response_header {
-                    host.remove_response_header(name);
-                }
-                if let (Some(token), Some(amount)) = (token, amount) {
-                    recorder.claim(&experiment.id, token, amount);
-                    // A token is rewarded once. A new one that the same answer sets comes after, and so stays.
-                    host.add_response_header("set-cookie", &conversion.cookie.take_back());
-                }
+            // A token is rewarded once, and taken back. A new one that the same answer sets comes after, and so stays.
+            if let Some((worth, found)) = conversions {
+                convert::claim(host, recorder, *found, worth);
             }
             for cookie in response.cookies.drain(..) {
                 host.add_response_header("set-cookie", &cookie);
@@ -231,28 +224,11 @@ fn measures_to_headers(exposure: &Exposure) -> bool {
     exposure.experiment().measure == Measure::Headers
 }
 
-/// The first bin, at a time of the bin clock, whose exposures can still be rewarded later.
-const fn oldest_rewarded(experiment: &Experiment, now_ms: u64) -> u64 {
-    now_ms.saturating_sub(experiment.deadline_ms.saturating_add(experiment.bin_ms))
-}
-
 /// Whether a unit keeps a token of this version and epoch already: one token is one reward, for the first exposure of several.
 fn has_token<H: Host>(experiment: &Experiment, version: usize, clock: BinClock, reader: &mut Reader<'_, H>) -> bool {
     let Earning::Request(conversion) = &experiment.earning else { return false };
-    let since = oldest_rewarded(experiment, clock.at(reader.host().now_nanos()));
+    let since = experiment.oldest_rewarded(clock.at(reader.host().now_nanos()));
     conversion
         .token(since, reader)
-        .is_some_and(|(_, token)| token.epoch == experiment.epoch && usize::from(token.version) == version)
-}
-
-/// How large the reward is, if a response makes its request a conversion.
-#[inline(never)]
-fn conversion_amount(host: &mut impl Host, experiment: &Experiment) -> Option<f64> {
-    let Earning::Request(conversion) = &experiment.earning else { return None };
-    let amount = match &conversion.response_header {
-        None => 1.0,
-        Some(name) => reward::sum(&host.response_headers(name)?),
-    };
-    let status = host.response_header(":status").and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok());
-    (amount != 0.0 && conversion.agrees(status)).then_some(amount)
+        .is_some_and(|token| token.epoch == experiment.epoch && usize::from(token.version) == version)
 }

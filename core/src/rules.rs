@@ -117,6 +117,7 @@ impl PathRule {
 }
 
 /// A `Host` value without its port; an IPv6 address keeps its brackets.
+#[inline]
 pub(crate) fn without_port(authority: &[u8]) -> &[u8] {
     let digits = authority.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let rest = authority.get(..authority.len() - digits).unwrap_or(authority);

@@ -35,6 +35,8 @@ pub struct FakeHost {
     pub unreachable: bool,
     /// Names of the request headers read.
     pub reads: Vec<String>,
+    /// What was asked of the response's headers: `read`, `add` or `remove`, and the name.
+    pub answers: Vec<String>,
     /// Lines logged.
     pub lines: Vec<String>,
     /// Calls begun so far.
@@ -82,20 +84,24 @@ impl Host for FakeHost {
     }
 
     fn response_header(&mut self, name: &str) -> Option<Vec<u8>> {
+        self.answers.push(format!("read {name}"));
         self.response.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
     }
 
     fn response_headers(&mut self, name: &str) -> Option<Vec<u8>> {
+        self.answers.push(format!("read {name}"));
         let values = self.response.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_slice());
         let values: Vec<&[u8]> = values.collect();
         (!values.is_empty()).then(|| values.join(&b','))
     }
 
     fn add_response_header(&mut self, name: &str, value: &str) {
+        self.answers.push(format!("add {name}"));
         self.response.push((name.to_owned(), value.as_bytes().to_vec()));
     }
 
     fn remove_response_header(&mut self, name: &str) {
+        self.answers.push(format!("remove {name}"));
         self.response.retain(|(known, _)| known != name);
     }
 

@@ -17,12 +17,18 @@ const MAX_COOKIES: usize = 1_024;
 /// Tolerant as browsers and servers are (RFC 6265, section 5.4): any bytes, optional white space, optional quotes.
 #[inline]
 pub fn cookies<'a>(header: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
-    header.split(|byte| *byte == b';').take(MAX_COOKIES).filter_map(move |pair| {
+    pairs(header).filter(move |(found, _)| *found == name.as_bytes()).map(|(_, value)| value)
+}
+
+/// The same of all names, each with its value.
+#[inline]
+pub(crate) fn pairs(header: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    header.split(|byte| *byte == b';').take(MAX_COOKIES).filter_map(|pair| {
         let mut parts = pair.splitn(2, |byte| *byte == b'=');
-        let found = parts.next()?.trim_ascii() == name.as_bytes();
+        let name = parts.next()?.trim_ascii();
         let value = parts.next()?.trim_ascii();
         let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
-        (found && !value.is_empty()).then_some(value)
+        (!value.is_empty()).then_some((name, value))
     })
 }
 

@@ -28,6 +28,8 @@ fn wire_format_1_is_read_and_written_as_in_the_golden_files() {
     check_round_trip(golden, &Plan::from_json(golden.as_bytes()).unwrap());
     let golden = include_str!("../../tests/golden/wire/report-claims.json");
     check_round_trip(golden, &Report::from_json(golden.as_bytes()).unwrap());
+    let golden = include_str!("../../tests/golden/wire/report-repeats.json");
+    check_round_trip(golden, &Report::from_json(golden.as_bytes()).unwrap());
     let golden = include_str!("../../tests/golden/wire/report.json");
     check_round_trip(golden, &Report::from_json(golden.as_bytes()).unwrap());
     let golden = include_str!("../../tests/golden/wire/config.json");

@@ -186,6 +186,44 @@ fn unrecorded_requests_break_the_sample_ratio_and_nobody_is_promoted() {
 }
 
 #[test]
+fn users_who_are_given_cookies_keep_the_shares_honest_and_show_when_those_are_not() {
+    let given = |faults: &str| {
+        let text = format!(
+            "apiVersion: weir.dev/v1alpha1
+kind: Experiment
+metadata: {{name: landing}}
+spec:
+  service: web
+  unit: {{cookie: {{name: weir-uid, generate: {{}}}}}}
+  versions: [{{name: old, baseline: true}}, {{name: new}}]
+  strategy: ab
+  reward: {{responseHeader: x-order, direction: maximize}}
+  maxDuration: 1d
+---
+apiVersion: weir.dev/v1alpha1
+kind: Scenario
+traffic: 20/s
+duration: 3h
+users: {{count: 20000, tail: 1.1}}
+{faults}"
+        );
+        simulate(&scenario::read(&text).unwrap(), &mut Weir::in_words(), 1, Watching::Everything)
+    };
+    let broken =
+        |run: &Run| run.warnings.iter().any(|warning| warning.starts_with("users who were given a cookie do not"));
+    let honest = given("");
+    assert!(!broken(&honest), "{:?}", honest.warnings);
+    // Everybody who came was new once, and only once.
+    let (new, settled) = honest
+        .versions
+        .iter()
+        .fold((0, 0), |(new, settled), version| (new + version.settled.new_units, settled + version.settled.assigned));
+    assert!((5_000..=20_000).contains(&new) && settled > 5 * new, "{new} of {settled}");
+    let loses = given("faults: {unrecorded: [{version: new, share: 30%}]}\n");
+    assert!(broken(&loses), "{:?}", loses.warnings);
+}
+
+#[test]
 fn whoever_approves_in_a_simulation_is_said_to_be_simulated() {
     let mut scenario = canary("traffic: 200/s\n");
     scenario.experiment.approvals.step = true;

@@ -2,7 +2,7 @@
 //! nothing.
 
 use crate::assess::Depth;
-use crate::cells::{Cell, Moments, Span, Threshold};
+use crate::cells::{Cell, Moments, Span, Tally, Threshold};
 use crate::evidence::Stretch;
 use crate::latencies::Latencies;
 use crate::spec::{Bound, Direction, Experiment, Limit, RewardKind};
@@ -185,18 +185,20 @@ impl<'e, 's, 'a, C: Cell> Exposures<'e, 's, 'a, C> {
     }
 
     fn errors(&self, count: usize) -> Vec<Beta> {
-        (0..count).map(|version| rate(self.of(version), version, |stretch| stretch.tally(version).bad())).collect()
+        (0..count).map(|version| rate(self.of(version), version, |tally| (tally.bad(), tally.assigned))).collect()
     }
 
     fn rewards(&self, count: usize) -> Vec<Option<Posterior>> {
         let reward = |version: usize| -> Option<Posterior> {
             match self.experiment.reward.as_ref()?.kind {
+                // Of opportunities, not of exposures: where a later request rewards the first of several, a version whose users
+                // come more often is not worse for it.
                 RewardKind::Binary => {
-                    Some(rate(self.of(version), version, |stretch| stretch.tally(version).rewarded).into())
+                    Some(rate(self.of(version), version, |tally| (tally.rewarded, tally.opportunities())).into())
                 }
                 RewardKind::Real => mean(self.of(version), version, |cell| {
-                    let exposures = cell.tally().assigned;
-                    Moments { count: exposures, ..cell.reward() }
+                    let opportunities = cell.tally().opportunities();
+                    Moments { count: opportunities, ..cell.reward() }
                 }),
             }
         };
@@ -213,14 +215,11 @@ impl<'e, 's, 'a, C: Cell> Exposures<'e, 's, 'a, C> {
     }
 }
 
-fn rate<C: Cell>(seen: &[Seen<'_, '_, C>], version: usize, events: impl Fn(&Stretch<'_, C>) -> u64) -> Beta {
+/// `of`: how many events of how many exposures that could show one.
+fn rate<C: Cell>(seen: &[Seen<'_, '_, C>], version: usize, of: impl Fn(&Tally) -> (u64, u64)) -> Beta {
     let strata = seen.iter().map(|Seen { stretch, part }| {
-        let stratum = Stratum {
-            propensity: stretch.propensity(version),
-            exposures: stretch.tally(version).assigned,
-            events: events(stretch),
-        };
-        (stratum, *part)
+        let (events, exposures) = of(&stretch.tally(version));
+        (Stratum { propensity: stretch.propensity(version), exposures, events }, *part)
     });
     belief::faded(strata).posterior
 }

@@ -21,6 +21,17 @@ pub struct Tally {
     pub overdue: u64,
     /// Rewarded.
     pub rewarded: u64,
+    /// Exposures that no reward could come of, since their unit kept the token of an earlier one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeats: u64,
+    /// Exposures of units that were given their key with them, as generated cookies are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub new_units: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Tally {
@@ -36,6 +47,14 @@ impl Tally {
         self.completed.saturating_sub(self.failed)
     }
 
+    /// Exposures of which a reward could come: those that a rate of rewards is of.
+    #[must_use]
+    pub const fn opportunities(&self) -> u64 {
+        let opportunities = self.assigned.saturating_sub(self.repeats);
+        // Rewards beyond them are a fault of the counts, which is no reason to say a rate beyond one.
+        if opportunities < self.rewarded { self.rewarded } else { opportunities }
+    }
+
     /// Adds another. Saturates.
     pub const fn merge(&mut self, other: &Self) {
         self.assigned = self.assigned.saturating_add(other.assigned);
@@ -44,6 +63,8 @@ impl Tally {
         self.aborted = self.aborted.saturating_add(other.aborted);
         self.overdue = self.overdue.saturating_add(other.overdue);
         self.rewarded = self.rewarded.saturating_add(other.rewarded);
+        self.repeats = self.repeats.saturating_add(other.repeats);
+        self.new_units = self.new_units.saturating_add(other.new_units);
     }
 }
 
@@ -115,7 +136,7 @@ pub trait Cell {
     fn abort_ages(&self) -> impl Iterator<Item = Span>;
     /// Latencies in seconds, of those whose latency is known.
     fn latency(&self) -> Moments;
-    /// Rewards, over all exposures.
+    /// Rewards, over all exposures of which one could come.
     fn reward(&self) -> Moments;
     /// A number that grows whenever latencies do while everything above stays: for those who count them apart.
     fn latencies_known(&self) -> u64 {
@@ -170,6 +191,8 @@ impl Cell for Counts {
             aborted: self.aborted,
             overdue: self.overdue(),
             rewarded: self.rewarded,
+            repeats: self.repeats,
+            new_units: self.new_units,
         }
     }
 
@@ -196,7 +219,7 @@ impl Cell for Counts {
     }
 
     fn reward(&self) -> Moments {
-        Moments { count: self.assigned, sum: self.reward_sum, squares: self.reward_sum_squares }
+        Moments { count: self.tally().opportunities(), sum: self.reward_sum, squares: self.reward_sum_squares }
     }
 
     fn unit_buckets(&self) -> UnitBuckets<'_> {

@@ -57,10 +57,12 @@ impl Cell for Counted {
     }
 
     fn is_contradictory(&self) -> bool {
-        let Tally { assigned, completed, failed, aborted, overdue, rewarded } = self.tally;
+        let Tally { assigned, completed, failed, aborted, overdue, rewarded, repeats, new_units } = self.tally;
         completed.checked_add(aborted).and_then(|ended| ended.checked_add(overdue)) != Some(assigned)
             || failed > completed
             || rewarded > assigned
+            || repeats > assigned
+            || new_units > assigned
             || self.known_latencies() > self.tally.served()
             || self.latencies.windows(2).any(|pair| matches!(pair, [a, b] if a.place() >= b.place()))
     }
@@ -78,7 +80,7 @@ impl Cell for Counted {
     }
 
     fn reward(&self) -> Moments {
-        Moments { count: self.tally.assigned, ..self.reward }
+        Moments { count: self.tally.opportunities(), ..self.reward }
     }
 
     fn latencies_known(&self) -> u64 {

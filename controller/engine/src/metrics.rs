@@ -28,7 +28,7 @@ pub enum MetricName {
     LatencyP99,
     /// Rewarded exposures per exposure.
     RewardRate,
-    /// Mean reward per exposure, in the reward's own unit.
+    /// Mean reward per opportunity, in the reward's own unit.
     RewardMean,
 }
 
@@ -59,9 +59,9 @@ pub struct Metric {
     pub name: MetricName,
     /// Which way is better.
     pub direction: Direction,
-    /// How many exposures it stands on.
+    /// How many exposures it stands on: those that could show it. Of a reward by a later request: those that were given a token.
     pub exposures: u64,
-    /// As counted, over all exposures. A quantile of what was counted in buckets is an estimate: as if those of its bucket lay evenly
+    /// As counted, over all those exposures. A quantile of what was counted in buckets is an estimate: as if those of its bucket lay evenly
     /// in it.
     pub observed: f64,
     /// Whether it is that or more: a quantile in a bucket that has no upper edge.
@@ -120,7 +120,14 @@ pub(crate) fn of(sources: &Sources<'_>) -> Vec<Vec<Metric>> {
     let mut metrics = vec![Vec::new(); versions];
     let errors: Vec<Option<Posterior>> = sources.beliefs.errors.iter().map(|beta| Some((*beta).into())).collect();
     if sources.failures_counted {
-        rates(sources, MetricName::ErrorRate, Direction::Minimize, &errors, Tally::bad, &mut metrics);
+        rates(
+            sources,
+            MetricName::ErrorRate,
+            Direction::Minimize,
+            &errors,
+            |tally| (tally.bad(), tally.assigned),
+            &mut metrics,
+        );
     }
     latencies(sources, &mut metrics);
     if let Some(reward) = &sources.experiment.reward {
@@ -130,7 +137,7 @@ pub(crate) fn of(sources: &Sources<'_>) -> Vec<Vec<Metric>> {
                 MetricName::RewardRate,
                 reward.direction,
                 &sources.beliefs.rewards,
-                |tally| tally.rewarded,
+                |tally| (tally.rewarded, tally.opportunities()),
                 &mut metrics,
             ),
             RewardKind::Real => amounts(sources, reward.direction, &mut metrics),
@@ -145,7 +152,7 @@ fn rates(
     name: MetricName,
     direction: Direction,
     posteriors: &[Option<Posterior>],
-    events: fn(&Tally) -> u64,
+    of: fn(&Tally) -> (u64, u64),
     metrics: &mut [Vec<Metric>],
 ) {
     let requests = sources.experiment.requests_are_units();
@@ -153,7 +160,7 @@ fn rates(
     let posteriors: Vec<Option<Posterior>> = posteriors
         .iter()
         .zip(sources.tallies)
-        .map(|(posterior, tally)| posterior.filter(|_| tally.assigned > 0))
+        .map(|(posterior, tally)| posterior.filter(|_| of(tally).1 > 0))
         .collect();
     let believed = believed(sources, &posteriors, direction, 1.0);
     let baseline = sources.experiment.baseline;
@@ -168,13 +175,13 @@ fn rates(
                     Some(PairEpoch {
                         baseline_propensity: *w_a,
                         candidate_propensity: *w_b,
-                        baseline_events: events(a),
-                        candidate_events: events(b),
+                        baseline_events: of(a).0,
+                        candidate_events: of(b).0,
                     })
                 })
                 .collect();
             let grid = if name == MetricName::ErrorRate { tilts() } else { effects() };
-            let seen = |version: usize| sources.tallies.get(version).is_some_and(|tally| tally.assigned > 0);
+            let seen = |version: usize| sources.tallies.get(version).is_some_and(|tally| of(tally).1 > 0);
             (requests && version != baseline && seen(version) && seen(baseline))
                 .then(|| compare::ratio_interval(&epochs, 1.0 - INTERVAL, grid))
         })
@@ -183,14 +190,15 @@ fn rates(
         let (Some(tally), Some(Some(posterior))) = (sources.tallies.get(version), posteriors.get(version)) else {
             continue;
         };
+        let (events, exposures) = of(tally);
         let mut metric = Metric {
             name,
             direction,
-            exposures: tally.assigned,
-            observed: events(tally) as f64 / tally.assigned as f64,
+            exposures,
+            observed: events as f64 / exposures as f64,
             observed_or_more: false,
             belief: Some(Interval::new(posterior.interval(INTERVAL))),
-            sequence: requests.then(|| Interval::new(rate::interval(events(tally), tally.assigned, 1.0 - INTERVAL))),
+            sequence: requests.then(|| Interval::new(rate::interval(events, exposures, 1.0 - INTERVAL))),
             comparisons,
         };
         for comparison in &mut metric.comparisons {
@@ -219,7 +227,8 @@ fn amounts(sources: &Sources<'_>, direction: Direction, metrics: &mut [Vec<Metri
     let believed = believed(sources, &sources.beliefs.rewards, direction, 1.0);
     for (version, mut comparisons) in believed.into_iter().enumerate() {
         let (Some(tally), Some(sum)) = (sources.tallies.get(version), sources.rewards.get(version)) else { continue };
-        if tally.assigned == 0 {
+        let opportunities = tally.opportunities();
+        if opportunities == 0 {
             continue;
         }
         for comparison in &mut comparisons {
@@ -233,8 +242,8 @@ fn amounts(sources: &Sources<'_>, direction: Direction, metrics: &mut [Vec<Metri
             metrics.push(Metric {
                 name: MetricName::RewardMean,
                 direction,
-                exposures: tally.assigned,
-                observed: sum / tally.assigned as f64,
+                exposures: opportunities,
+                observed: sum / opportunities as f64,
                 observed_or_more: false,
                 belief: posterior.map(|posterior| Interval::new(posterior.interval(INTERVAL))),
                 sequence: None,

@@ -284,6 +284,13 @@ impl Experiment {
         }
     }
 
+    /// Whether new units are told apart: those that the filter gives a cookie. Each is drawn by weight, once, independently of all
+    /// others, however often it comes back.
+    #[must_use]
+    pub const fn counts_new_units(&self) -> bool {
+        matches!(self.unit, Unit::GeneratedCookie(_))
+    }
+
     /// Whether evidence per request is valid: only where each request is its own unit.
     #[must_use]
     pub fn requests_are_units(&self) -> bool {

@@ -148,7 +148,7 @@ fn one(run: &Run) -> String {
     for version in &run.versions {
         let settled = version.settled;
         #[expect(clippy::cast_precision_loss, reason = "a percentage for people")]
-        let rate = |count: u64| percent(count as f64 / settled.assigned as f64);
+        let rate = |count: u64, of: u64| percent(count as f64 / of as f64);
         let role = if version.baseline {
             " (baseline)"
         } else if version.bad {
@@ -161,8 +161,8 @@ fn one(run: &Run) -> String {
             count(version.requests),
             count(settled.assigned),
             count(settled.bad()),
-            rate(settled.bad()),
-            rate(settled.rewarded),
+            rate(settled.bad(), settled.assigned),
+            rate(settled.rewarded, settled.opportunities()),
             weight(version.weight),
             version.rolled_back_at_ms.map_or_else(|| NOTHING.to_owned(), exact),
         ]);

@@ -186,19 +186,60 @@ fn rewards_that_find_no_room_may_be_sent_again_with_the_rest() {
 }
 
 #[test]
-fn rewards_of_exposures_that_do_not_count_are_left_out() {
+fn of_rewards_of_exposures_that_do_not_count_what_is_too_much_is_left_out_and_the_rest_counts() {
     let mut bench = Bench::new();
     let id = bench.apply(by_api());
     let ours = secret(&bench);
-    let tokens: Vec<String> = (0..4).map(|nonce| token(START, nonce).sign(&ours)).collect();
-    assert_eq!(send(&mut bench, &tokens).unwrap().counted, 4);
-    count(&mut bench, &id, 1, START, vec![cell("v2", START, counts(3, 3))]);
-    count(&mut bench, &id, 2, START + 1_000, vec![]);
-    let (settled, _) = of_v2(&mut bench);
-    assert_eq!((settled.assigned, settled.rewarded), (3, 0), "more rewards than exposures are none");
-    assert!(!settled.is_contradictory());
+    // Six of v2 in two bins, with buckets; two of v1 in the same batch.
+    let tokens =
+        (0..6).map(|nonce| Token { bucket: Some(9 - nonce as u16), ..token(START + nonce / 3 * 1_000, nonce) });
+    let others = (6..8).map(|nonce| Token { version: 0, ..token(START, nonce) });
+    let tokens: Vec<String> = tokens.chain(others).map(|token| token.sign(&ours)).collect();
+    assert_eq!(send(&mut bench, &tokens).unwrap().counted, 8);
+    bench.restart();
+    // One of five can have no reward, as its user kept a token.
+    let repeated = Counts { repeats: 1, ..counts(3, 3) };
+    let cells =
+        vec![cell("v1", START, counts(9, 9)), cell("v2", START, repeated), cell("v2", START + 1_000, counts(2, 2))];
+    count(&mut bench, &id, 1, START, cells);
+    count(&mut bench, &id, 2, START + 2_000, vec![]);
+    let (settled, unsettled) = of_v2(&mut bench);
+    assert_eq!((settled.assigned, settled.rewarded, settled.reward_sum), (5, 4, 10.0));
+    assert_eq!(settled.rewarded_buckets, [6, 7, 8, 9], "the latest are left out");
+    assert_eq!((settled.is_contradictory(), unsettled.rewarded), (false, 0));
+    let snapshots = bench.ask(Command::Snapshot).unwrap();
+    assert_eq!(snapshots[0].observations.epochs[&1].settled[0].rewarded, 2, "of others nothing is");
     let text = bench.metrics.text().unwrap();
-    assert!(text.contains("weir_forgotten_rewards_total 4\n"), "{text}");
+    assert!(text.contains("weir_forgotten_rewards_total 2\n"), "{text}");
+    assert!(bench.contents().iter().all(|row| !row.starts_with("claim")));
+    bench.look();
+    check(&mut bench, "shop");
+}
+
+#[test]
+fn what_waits_is_shown_as_one_sum_however_many_bins_it_waits_for_and_leaves_it_as_they_settle() {
+    let mut bench = Bench::new();
+    let id = bench.apply(by_api());
+    let ours = secret(&bench);
+    let bins = 0..60;
+    let tokens: Vec<String> = bins
+        .clone()
+        .flat_map(|second| {
+            (0..5).map(move |at| Token { bucket: Some(at), ..token(START + second * 1_000, u64::from(at)) })
+        })
+        .map(|token| token.sign(&ours))
+        .collect();
+    assert_eq!(send(&mut bench, &tokens).unwrap().counted, 300);
+    bench.set_time(START + 60_000);
+    count(&mut bench, &id, 1, START, bins.map(|second| cell("v2", START + second * 1_000, counts(9, 9))).collect());
+    for (sequence, final_bins) in [(2, 0), (3, 1), (4, 40), (5, 60)] {
+        count(&mut bench, &id, sequence, START + final_bins * 1_000, vec![]);
+        let (settled, unsettled) = of_v2(&mut bench);
+        assert_eq!((settled.rewarded, unsettled.rewarded), (5 * final_bins, 300 - 5 * final_bins));
+        assert_eq!(settled.reward_sum + unsettled.reward_sum, 750.0);
+        assert!(unsettled.rewarded_buckets.is_empty(), "nobody looks at buckets of what has not settled");
+        assert_eq!(settled.rewarded_buckets.len(), if final_bins == 0 { 0 } else { 5 });
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::LedgerError;
 use rusqlite::{Connection, params};
 
 /// One entry per version of the schema, the first being version 1.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE experiment (
         id TEXT NOT NULL PRIMARY KEY,
@@ -74,6 +74,10 @@ const MIGRATIONS: [&str; 3] = [
         reward DOUBLE PRECISION NOT NULL,
         PRIMARY KEY (incarnation, experiment, bin, nonce)
     );
+",
+    "
+    -- No table changes: counts may have `repeats` from now on, which no earlier program reads. Counts without had none that were
+    -- told apart, so that their rates of rewards stay what they were.
 ",
 ];
 

@@ -87,6 +87,33 @@ fn a_ledger_of_a_newer_program_is_refused() {
 }
 
 #[test]
+fn counts_of_before_repeats_are_read_as_having_none_and_the_ledger_is_no_earlier_programs_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weir.db");
+    let ledger = Ledger::open(&path).unwrap();
+    ledger.insert_experiment(&row("shop-1")).unwrap();
+    // As the release before left it.
+    ledger
+        .connection
+        .execute_batch(
+            r#"DELETE FROM migration WHERE version = 4;
+               INSERT INTO settled (experiment, epoch, version, counts)
+               VALUES ('shop-1', 1, 0, '{"assigned":7,"completed":7,"rewarded":2,"rewardSum":2.0,"rewardSumSquares":2.0}')"#,
+        )
+        .unwrap();
+    drop(ledger);
+    let ledger = Ledger::open(&path).unwrap();
+    let [settled] = &ledger.settled().unwrap()[..] else { panic!("one cell") };
+    assert_eq!((settled.counts.assigned, settled.counts.rewarded, settled.counts.repeats), (7, 2, 0));
+    let newest: i64 = ledger.connection.query_row("SELECT MAX(version) FROM migration", [], |row| row.get(0)).unwrap();
+    assert_eq!(newest, 4, "an earlier program knows three, and refuses what it could not read");
+    let repeats = Counts { repeats: 3, ..settled.counts.clone() };
+    ledger.put_settled("shop-1", 1, 0, &repeats, Some(&settled.counts)).unwrap();
+    let [settled] = &ledger.settled().unwrap()[..] else { panic!("one cell") };
+    assert_eq!((&settled.counts, settled.journaled.as_ref().map(|counts| counts.repeats)), (&repeats, Some(0)));
+}
+
+#[test]
 fn a_name_is_free_again_once_its_experiment_is_deleted_and_an_id_never() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&folder.path().join("weir.db")).unwrap();

@@ -7,7 +7,7 @@
 
 use super::{FORGET_MS, Live, MAX_AHEAD_MS, Mirror, Worker};
 use crate::ledger::{ClaimRow, ClaimWrite, Ledger, LedgerError};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use weir_core::report::Counts;
 use weir_core::token::{Secret, Token};
 
@@ -53,8 +53,8 @@ impl Claimed {
 /// Claims that wait for their bins to settle.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    /// By incarnation of the worker that recorded the exposure, experiment, and bin.
-    waiting: BTreeMap<u128, BTreeMap<String, BTreeMap<u64, Bin>>>,
+    /// By incarnation of the worker that recorded the exposure, and experiment.
+    waiting: BTreeMap<u128, BTreeMap<String, Waiting>>,
     count: usize,
     /// How many were counted and then credited to nothing, since somebody asked.
     forgotten: u64,
@@ -62,53 +62,90 @@ pub(super) struct Claims {
     pub(super) writes: Vec<ClaimWrite>,
 }
 
-/// What was claimed of one bin of one worker.
+/// What was claimed of one worker's exposures in one experiment.
 #[derive(Debug, Default)]
-struct Bin {
-    /// Of the exposures rewarded.
-    nonces: BTreeSet<u64>,
-    /// By epoch and version.
-    earned: BTreeMap<(u32, usize), Counts>,
+struct Waiting {
+    /// By bin and exposure.
+    bins: BTreeMap<u64, BTreeMap<u64, Earned>>,
+    /// The sums of all of it by epoch and version: what is shown at every look, however many wait.
+    sums: BTreeMap<(u32, usize), Sums>,
+}
+
+/// What one exposure earned.
+#[derive(Debug, Clone, Copy)]
+struct Earned {
+    epoch: u32,
+    version: usize,
+    bucket: Option<u16>,
+    reward: f64,
+}
+
+/// What several did.
+#[derive(Debug, Default)]
+struct Sums {
+    rewarded: u64,
+    reward: f64,
+    squares: f64,
+}
+
+impl Waiting {
+    fn add(&mut self, bin: u64, nonce: u64, earned: Earned) -> bool {
+        let std::collections::btree_map::Entry::Vacant(free) = self.bins.entry(bin).or_default().entry(nonce) else {
+            return false;
+        };
+        free.insert(earned);
+        let sums = self.sums.entry((earned.epoch, earned.version)).or_default();
+        sums.rewarded += 1;
+        sums.reward += earned.reward;
+        sums.squares += earned.reward * earned.reward;
+        true
+    }
+
+    /// Takes what waited for bins that begin before `before`, oldest first.
+    fn take(&mut self, before: u64) -> Vec<Earned> {
+        let later = self.bins.split_off(&before);
+        let bins = std::mem::replace(&mut self.bins, later);
+        let taken: Vec<Earned> = bins.into_values().flat_map(BTreeMap::into_values).collect();
+        for earned in &taken {
+            let cell = (earned.epoch, earned.version);
+            let Some(sums) = self.sums.get_mut(&cell) else { continue };
+            sums.rewarded = sums.rewarded.saturating_sub(1);
+            sums.reward -= earned.reward;
+            sums.squares -= earned.reward * earned.reward;
+            // Nothing remains of what was rounded on the way.
+            if sums.rewarded == 0 {
+                self.sums.remove(&cell);
+            }
+        }
+        taken
+    }
 }
 
 impl Claims {
     /// Adds a claim. Whether it is new.
     pub(super) fn add(&mut self, row: &ClaimRow) -> bool {
         let of_worker = self.waiting.entry(row.incarnation).or_default();
-        let bin = of_worker.entry(row.experiment.clone()).or_default().entry(row.bin).or_default();
-        if !bin.nonces.insert(row.nonce) {
-            return false;
-        }
-        let earned = Counts {
-            rewarded: 1,
-            reward_sum: row.reward,
-            reward_sum_squares: row.reward * row.reward,
-            rewarded_buckets: row.bucket.into_iter().collect(),
-            ..Counts::default()
-        };
-        bin.earned.entry((row.epoch, row.version)).or_default().merge(&earned);
-        self.count += 1;
-        true
+        let &ClaimRow { epoch, version, bucket, reward, .. } = row;
+        let earned = Earned { epoch, version, bucket, reward };
+        let new = of_worker.entry(row.experiment.clone()).or_default().add(row.bin, row.nonce, earned);
+        self.count += usize::from(new);
+        new
     }
 
     fn has(&self, experiment: &str, token: &Token) -> bool {
         let of_worker = self.waiting.get(&token.incarnation).and_then(|of_worker| of_worker.get(experiment));
-        of_worker.and_then(|bins| bins.get(&token.bin)).is_some_and(|bin| bin.nonces.contains(&token.nonce))
+        of_worker
+            .and_then(|waiting| waiting.bins.get(&token.bin))
+            .is_some_and(|exposures| exposures.contains_key(&token.nonce))
     }
 
-    /// Takes what waited for bins that begin before `before`.
-    fn take(&mut self, incarnation: u128, experiment: &str, before: u64) -> BTreeMap<(u32, usize), Counts> {
-        let mut earned = BTreeMap::<(u32, usize), Counts>::new();
-        let Some(of_worker) = self.waiting.get_mut(&incarnation) else { return earned };
-        let Some(bins) = of_worker.get_mut(experiment) else { return earned };
-        let later = bins.split_off(&before);
-        for bin in std::mem::replace(bins, later).into_values() {
-            self.count = self.count.saturating_sub(bin.nonces.len());
-            for (cell, counts) in bin.earned {
-                earned.entry(cell).or_default().merge(&counts);
-            }
-        }
-        if bins.is_empty() {
+    /// Takes what waited for bins that begin before `before`, oldest first.
+    fn take(&mut self, incarnation: u128, experiment: &str, before: u64) -> Vec<Earned> {
+        let Some(of_worker) = self.waiting.get_mut(&incarnation) else { return Vec::new() };
+        let Some(waiting) = of_worker.get_mut(experiment) else { return Vec::new() };
+        let earned = waiting.take(before);
+        self.count = self.count.saturating_sub(earned.len());
+        if waiting.bins.is_empty() {
             of_worker.remove(experiment);
         }
         if of_worker.is_empty() {
@@ -214,38 +251,51 @@ impl Mirror {
     pub(super) fn settle_claims(&mut self, incarnation: &str, watermarks: &[(String, u64)]) {
         let Some(incarnation) = weir_core::token::number_from_hex(incarnation) else { return };
         for (id, watermark) in watermarks {
-            for ((epoch, version), earned) in self.claims.take(incarnation, id, *watermark) {
-                let Some(live) = self.experiments.get_mut(id) else { continue };
-                let mut total = live.settled(epoch, version).cloned().unwrap_or_default();
-                total.merge(&earned);
-                // Exposures that a token names are counted by the worker that made it, unless it was told to ignore them.
-                if total.is_contradictory() {
-                    tracing::warn!(
-                        experiment = id,
-                        rewards = earned.rewarded,
-                        "rewards of exposures that do not count"
-                    );
-                    self.claims.forgotten = self.claims.forgotten.saturating_add(earned.rewarded);
+            let earned = self.claims.take(incarnation, id, *watermark);
+            let Some(live) = self.experiments.get_mut(id).filter(|_| !earned.is_empty()) else { continue };
+            let mut cells = BTreeMap::<(u32, usize), Counts>::new();
+            let mut forgotten = 0;
+            for Earned { epoch, version, bucket, reward } in earned {
+                let cell = cells.entry((epoch, version)).or_default();
+                // Exposures that a token names are counted by the worker that made it, unless it was told to ignore them: what is more
+                // than could be rewarded is left out, the latest first, and the rest counts.
+                let left = live.settled(epoch, version).map_or(0, opportunities_left);
+                if cell.rewarded >= left {
+                    forgotten += 1;
                     continue;
                 }
-                live.settle(epoch, version, &earned);
+                cell.rewarded += 1;
+                cell.reward_sum += reward;
+                cell.reward_sum_squares += reward * reward;
+                // Sorted below: one at a time would be slow.
+                cell.rewarded_buckets.extend(bucket);
+            }
+            if forgotten > 0 {
+                tracing::warn!(experiment = id, rewards = forgotten, "rewards of exposures that do not count");
+                self.claims.forgot(forgotten);
+            }
+            for ((epoch, version), mut counts) in cells.into_iter().filter(|(_, counts)| counts.rewarded > 0) {
+                counts.rewarded_buckets.sort_unstable();
+                counts.rewarded_buckets.dedup();
+                live.settle(epoch, version, &counts);
                 self.dirty_settled.insert((id.clone(), epoch, version));
             }
         }
     }
 
-    /// Adds what waits to what has not settled, where its exposures are known.
+    /// Adds what waits to what has not settled, where its exposures are known: of each worker and cell one sum. Of what has not settled
+    /// nobody looks at buckets.
     pub(super) fn show_claims(&mut self) {
         for of_worker in self.claims.waiting.values() {
-            for (id, bins) in of_worker {
+            for (id, waiting) in of_worker {
                 let Some(live) = self.experiments.get_mut(id) else { continue };
                 let epochs = &mut std::sync::Arc::make_mut(&mut live.observations).epochs;
-                for ((epoch, version), earned) in bins.values().flat_map(|bin| &bin.earned) {
+                for ((epoch, version), Sums { rewarded, reward, squares }) in &waiting.sums {
                     let counts = epochs.get_mut(epoch).and_then(|of_epoch| of_epoch.unsettled.get_mut(*version));
-                    if let Some(counts) = counts
-                        && counts.rewarded.saturating_add(earned.rewarded) <= counts.assigned
-                    {
-                        counts.merge(earned);
+                    if let Some(counts) = counts.filter(|counts| *rewarded <= opportunities_left(counts)) {
+                        counts.rewarded += rewarded;
+                        counts.reward_sum += reward;
+                        counts.reward_sum_squares += squares;
                     }
                 }
             }
@@ -289,6 +339,11 @@ impl Mirror {
         self.secret = ledger.secret()?;
         Ok(())
     }
+}
+
+/// How many exposures of a cell could still be rewarded.
+const fn opportunities_left(counts: &Counts) -> u64 {
+    counts.assigned.saturating_sub(counts.repeats).saturating_sub(counts.rewarded)
 }
 
 /// Bins of a worker that begin before this take no reward any more.

@@ -58,6 +58,6 @@ pub(super) fn largest_json(counts: &Counts, version: &str) -> usize {
     };
     // `16383,` at most.
     let units = 6 * (counts.failed_buckets.len() + counts.slow_buckets.len() + counts.rewarded_buckets.len());
-    // Field names, seven counts of up to 20 digits, four sums of up to 24 characters; quotes in a name are escaped.
-    704 + 2 * version.len() + buckets(&counts.latency) + buckets(&counts.abort_age) + units
+    // Field names, eight counts of up to 20 digits, four sums of up to 24 characters; quotes in a name are escaped.
+    736 + 2 * version.len() + buckets(&counts.latency) + buckets(&counts.abort_age) + units
 }

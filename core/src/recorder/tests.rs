@@ -308,13 +308,14 @@ proptest! {
     #[test]
     fn the_json_of_a_cell_is_never_larger_than_the_room_taken_for_it(
         latencies in proptest::collection::vec((any::<u64>(), 1..u64::MAX), 0..60),
-        numbers in proptest::collection::vec(any::<u64>(), 5),
+        numbers in proptest::collection::vec(any::<u64>(), 7),
         sums in proptest::collection::vec(proptest::num::f64::NORMAL, 4),
         version in "[!-~]{1,128}",
         units in proptest::collection::vec(proptest::collection::btree_set(0..crate::report::UNIT_BUCKETS, 0..300), 3),
     ) {
         let mut counts = Counts {
             assigned: numbers[0], completed: numbers[1], failed: numbers[2], aborted: numbers[3], rewarded: numbers[4],
+            new_units: numbers[5], repeats: numbers[6],
             latency_sum: sums[0], latency_sum_squares: sums[1], reward_sum: sums[2], reward_sum_squares: sums[3],
             failed_buckets: units[0].iter().copied().collect(), slow_buckets: units[1].iter().copied().collect(),
             rewarded_buckets: units[2].iter().copied().collect(), ..Counts::default()

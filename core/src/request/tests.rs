@@ -1,5 +1,6 @@
 //! One request at a time, over a host in memory.
 
+mod conversions;
 mod cookies;
 mod earning;
 

@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use weir_core::cookie::GeneratedCookie;
 use weir_core::plan::{FailureRules, Match, PathMatch, Plan, RewardSource, Unit};
+use weir_core::reward::RequestReward;
 use weir_core::testing;
+use weir_core::token::{Secret, Token};
 use weir_filter_host::{Cost, Ending, Headers, Host};
 
 /// Requests of each scenario: enough that bins, hash lists and random choices even out.
@@ -38,6 +40,9 @@ fn plan(unit: Unit, host: &str, path: &str) -> Plan {
     plan.experiments[0].failure = FailureRules::default();
     plan
 }
+
+/// Half a secret, in hexadecimal digits.
+const SECRET: &str = "0123456789abcdef";
 
 fn generated() -> Unit {
     Unit::GeneratedCookie(GeneratedCookie::named("weir"))
@@ -81,6 +86,28 @@ impl Scenario {
     fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
+    }
+
+    /// Sends this in place of the cookies.
+    fn cookie(&mut self, cookie: &str) {
+        let cookies = self.request.iter_mut().filter(|(name, _)| name == "cookie");
+        cookies.for_each(|(_, value)| *value = cookie.into());
+    }
+
+    /// Has requests to this path reward what was seen before.
+    fn reward_later(&mut self, path: &str) {
+        let experiment = &mut self.plan.experiments[0];
+        let matching = Match { paths: vec![PathMatch::Prefix(path.to_owned())], ..experiment.matching.clone() };
+        experiment.reward = Some(RewardSource::Request(RequestReward {
+            matching,
+            method: "GET".to_owned(),
+            codes: vec![(200, 299)],
+            response_header: None,
+            cookie: GeneratedCookie::named("weir-token"),
+        }));
+        experiment.secret = Some(SECRET.repeat(2));
+        // So long that the token below still counts when the last request comes.
+        experiment.deadline_ms = 600_000;
     }
 
     fn host(&self) -> Host {
@@ -156,15 +183,26 @@ fn scenarios() -> Vec<Scenario> {
         // Its token header is looked for as it is set.
         Scenario::new("a token for the API", Unit::Request, (8, 2)).with(|it| {
             it.plan.experiments[0].reward = Some(RewardSource::Api("x-weir-assignment".to_owned()));
-            it.plan.experiments[0].secret = Some("0123456789abcdef".repeat(2));
+            it.plan.experiments[0].secret = Some(SECRET.repeat(2));
         }),
+        Scenario::new("a later request rewards, this one is none", Unit::Header("x-user".to_owned()), (11, 5))
+            .with(|it| it.reward_later("/order")),
+        Scenario::new("a later request rewards, this one without a token", Unit::Header("x-user".to_owned()), (13, 6))
+            .with(|it| it.reward_later("/checkout")),
+        Scenario::new("a later request rewards, this one with a token", Unit::Header("x-user".to_owned()), (15, 7))
+            .with(|it| {
+                it.reward_later("/checkout");
+                // Of the first bin, on the interpreter's clock.
+                let token =
+                    Token { incarnation: 1, epoch: 1, version: 1, bin: 1_767_225_601_000, nonce: 1, bucket: Some(1) };
+                let secret = Secret::from_hex(&SECRET.repeat(2)).unwrap();
+                it.cookie(&format!("theme=dark; weir-token={}; lang=en", token.sign(&secret)));
+            }),
+        Scenario::new("a share of the traffic", Unit::Request, (6, 2))
+            .with(|it| it.plan.experiments[0].matching.share_ppm = 999_999),
         Scenario::new("a generated cookie, new", generated(), (8, 3)),
         Scenario::new("a generated cookie, returning", generated(), (7, 3)).with(|it| {
-            let cookie = format!("theme=dark; weir={}; lang=en", "0123456789abcdef".repeat(2));
-            it.request
-                .iter_mut()
-                .filter(|(name, _)| name == "cookie")
-                .for_each(|(_, value)| *value = cookie.clone().into());
+            it.cookie(&format!("theme=dark; weir={}; lang=en", SECRET.repeat(2)));
         }),
         Scenario::new("an Envoy without expressions", Unit::Request, (7, 3)).with(|it| {
             it.expressions = false;

@@ -47,8 +47,22 @@ struct Part {
     sigma: f64,
 }
 
+/// One request as it arrives.
+#[derive(Debug, Default)]
+struct Arrival {
+    /// The kind of who sends it.
+    kind: usize,
+    /// `None`: it takes no part.
+    version: Option<usize>,
+    bucket: Option<u16>,
+    /// Whether its sender is given a cookie.
+    new: bool,
+}
+
 struct Population {
     people: Vec<Person>,
+    /// Who has been given a cookie; empty where nobody is.
+    named: Vec<bool>,
     digests: Vec<Digest>,
     /// `None`: all alike.
     activity: Option<Alias>,
@@ -88,7 +102,7 @@ impl<'s> Demand<'s> {
                 let weights: Vec<f64> = (0..users.count).map(|_| f64::min(pareto.sample(random), 1e12)).collect();
                 Some(Alias::new(&weights))
             });
-            Population { people, digests, activity, buckets: None }
+            Population { people, named: Vec::new(), digests, activity, buckets: None }
         });
         let rewards = scenario.experiment.reward.is_some();
         let mut demand = Self { scenario, population, kinds, shown: Vec::new(), rewards, unrecorded: Vec::new() };
@@ -153,7 +167,7 @@ impl<'s> Demand<'s> {
         let step = (TICK_MS << 32) / count.max(1);
         for at in 0..count {
             let time = now + ((at * step) >> 32);
-            let (kind, version, bucket) = self.assign(random, &plan);
+            let Arrival { kind, version, bucket, new } = self.assign(random, &plan);
             let to = version.unwrap_or(baseline);
             if let Some(of_version) = requests.get_mut(to) {
                 *of_version += 1;
@@ -168,6 +182,9 @@ impl<'s> Demand<'s> {
             }
             let assigned_at = worker.bin_clock(time);
             let Some(exposure) = worker.recorder.assign(matched, to, bucket, assigned_at) else { continue };
+            if new {
+                worker.recorder.new_unit(&exposure);
+            }
             if observation.age_nanos > deadline_nanos {
                 // Its end will change nothing: it is overdue.
                 continue;
@@ -181,25 +198,34 @@ impl<'s> Demand<'s> {
         }
     }
 
-    /// The kind of who sends it, its version (`None`: it takes no part), and its unit bucket.
-    fn assign(&mut self, random: &mut Random, plan: &Published) -> (usize, Option<usize>, Option<u16>) {
+    /// Who sends a request, and what the filter makes of it.
+    fn assign(&mut self, random: &mut Random, plan: &Published) -> Arrival {
         let matched = &plan.matched;
         let Some(population) = &mut self.population else {
-            return (0, by_random(random, matched), None);
+            return Arrival { version: by_random(random, matched), ..Arrival::default() };
         };
         let index = population.draw(random);
         if matches!(matched.unit, Key::Request) {
             let kind = population.people.get(index).map_or(0, |person| usize::from(person.kind));
-            return (kind, by_random(random, matched), None);
+            return Arrival { kind, version: by_random(random, matched), ..Arrival::default() };
         }
-        let Some(person) = population.person(index, plan) else { return (0, None, None) };
-        let version = (person.version != NO_PART).then_some(usize::from(person.version));
-        let bucket = matched.unit_buckets.map(|_| person.bucket);
-        (usize::from(person.kind), version, bucket)
+        let Some(person) = population.person(index, plan) else { return Arrival::default() };
+        Arrival {
+            kind: usize::from(person.kind),
+            version: (person.version != NO_PART).then_some(usize::from(person.version)),
+            bucket: matched.unit_buckets.map(|_| person.bucket),
+            new: matched.running && matches!(matched.unit, Key::Generated(..)) && population.name(index),
+        }
     }
 }
 
 impl Population {
+    /// Gives a person a cookie, and says whether that is its first. Everybody keeps it.
+    fn name(&mut self, index: usize) -> bool {
+        self.named.resize(self.people.len(), false);
+        self.named.get_mut(index).is_some_and(|named| !std::mem::replace(named, true))
+    }
+
     fn draw(&self, random: &mut Random) -> usize {
         match &self.activity {
             Some(activity) => activity.draw(random.next_u64()),

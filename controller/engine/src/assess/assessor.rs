@@ -183,9 +183,10 @@ fn fingerprint<C: Cell>(epoch: &Epoch, counts: Option<&EpochCounts<C>>) -> u64 {
     epoch.latency_grid.iter().for_each(|limit| take(*limit));
     for cell in counts.iter().flat_map(|counts| &counts.settled) {
         let (tally, latency, reward) = (cell.tally(), cell.latency(), cell.reward());
-        for count in
-            [tally.assigned, tally.completed, tally.failed, tally.aborted, tally.overdue, tally.rewarded, latency.count]
-        {
+        for count in [tally.assigned, tally.completed, tally.failed, tally.aborted, tally.overdue, tally.rewarded] {
+            take(count);
+        }
+        for count in [tally.repeats, tally.new_units, latency.count] {
             take(count);
         }
         take(cell.latencies_known());

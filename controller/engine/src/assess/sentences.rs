@@ -33,11 +33,15 @@ pub(super) fn warn(
         ));
     }
     if !experiment.requests_are_units() {
-        warnings.push(
+        let shares = if experiment.counts_new_units() {
+            "is tested on those who were given a cookie"
+        } else {
+            "cannot be tested"
+        };
+        warnings.push(format!(
             "users are the unit here: requests of one user are alike, so evidence counts the first event per unit bucket; \
-             beliefs count requests and look surer than they are; whether users follow the weights cannot be tested"
-                .to_owned(),
-        );
+             beliefs count requests and look surer than they are; whether users follow the weights {shares}"
+        ));
         if experiment.reward.as_ref().is_some_and(|reward| reward.kind == RewardKind::Real) {
             warnings.push(
                 "users are the unit and rewards are amounts: no evidence is valid for that, so nobody is found best; \
@@ -47,14 +51,17 @@ pub(super) fn warn(
         }
     }
     if sample_ratio.is_some_and(|test| test.broken) {
+        let new = experiment.counts_new_units();
         let shares: Vec<String> = experiment
             .versions
             .iter()
             .zip(tallies)
-            .map(|(version, tally)| format!("{} {}", version.name, words::count(tally.assigned)))
+            .map(|(version, tally)| (&version.name, if new { tally.new_units } else { tally.assigned }))
+            .map(|(name, drawn)| format!("{name} {}", words::count(drawn)))
             .collect();
+        let who = if new { "users who were given a cookie" } else { "exposures" };
         warnings.push(format!(
-            "exposures do not follow the weights ({}): something loses or moves requests of some versions, so no comparison \
+            "{who} do not follow the weights ({}): something loses or moves requests of some versions, so no comparison \
              can be trusted; {SAMPLE_RATIO_ADVICE}",
             shares.join(", ")
         ));

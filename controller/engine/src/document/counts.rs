@@ -65,7 +65,8 @@ pub(super) struct Read<'t> {
     pub(super) units_as_numbers: Option<bool>,
 }
 
-const FIELDS: [&str; 8] = ["exposures", "failed", "overdue", "aborted", "rewarded", "rewards", "latency", "units"];
+const FIELDS: [&str; 9] =
+    ["exposures", "failed", "overdue", "aborted", "rewarded", "rewards", "repeats", "latency", "units"];
 
 /// Reads the counts of one version in one epoch; `needs` is unknown where the experiment itself is wrong.
 pub(super) fn read<'t>(place: &Place<'t>, needs: Option<&Needs>, problems: &mut Vec<Problem>) -> Option<Read<'t>> {
@@ -74,7 +75,7 @@ pub(super) fn read<'t>(place: &Place<'t>, needs: Option<&Needs>, problems: &mut 
     let exposures = exposures.and_then(|place| place.whole(0..=MOST_COUNT, problems));
     let mut count = |name: &str| fields.get(name).map_or(Some(0), |place| place.whole(0..=MOST_COUNT, problems));
     let (failed, overdue, aborted) = (count("failed"), count("overdue"), count("aborted"));
-    let rewarded = count("rewarded");
+    let (rewarded, repeats) = (count("rewarded"), count("repeats"));
     let deadline_us = needs.map_or(MAX_DEADLINE_MS * 1_000, |needs| needs.deadline_us);
     let latencies = fields
         .get("latency")
@@ -98,9 +99,19 @@ pub(super) fn read<'t>(place: &Place<'t>, needs: Option<&Needs>, problems: &mut 
         );
         return None;
     }
-    let (latencies, rewarded, reward, (units, units_as_numbers)) = (latencies?, rewarded?, reward?, units?);
+    let (latencies, rewarded, repeats) = (latencies?, rewarded?, repeats?);
+    let (reward, (units, units_as_numbers)) = (reward?, units?);
     let rewarded = if fields.get("rewards").is_some() { reward.rewarded } else { rewarded };
-    let tally = Tally { assigned, completed: assigned - overdue - aborted, failed, aborted, overdue, rewarded };
+    let tally = Tally {
+        assigned,
+        completed: assigned - overdue - aborted,
+        failed,
+        aborted,
+        overdue,
+        rewarded,
+        repeats,
+        new_units: 0,
+    };
     let counted = Counted {
         tally,
         failures: fields.get("failed").is_some(),
@@ -131,6 +142,16 @@ pub(super) fn read<'t>(place: &Place<'t>, needs: Option<&Needs>, problems: &mut 
         && let Some(place) = fields.get("rewards").or_else(|| fields.get("rewarded"))
     {
         place.problem(problems, format!("{most_rewards} rewards of {assigned} exposures: an exposure has one at most"));
+        return None;
+    }
+    if repeats > assigned.saturating_sub(most_rewards)
+        && let Some(place) = fields.get("repeats")
+    {
+        let message = format!(
+            "{repeats} of {assigned} exposures could have no reward, but {most_rewards} had one: leave out of `repeats` whatever \
+             could have one"
+        );
+        place.problem(problems, message);
         return None;
     }
     if needs.is_some_and(|needs| needs.sticky) && !units_within(&fields, &counted, problems) {
@@ -211,6 +232,7 @@ fn needed(fields: &Fields<'_>, needs: &Needs, exposures: u64, problems: &mut Vec
         None => {
             refuse("rewarded", NO_REWARD);
             refuse("rewards", NO_REWARD);
+            refuse("repeats", NO_REWARD);
         }
         Some(RewardKind::Binary) => refuse(
             "rewards",

@@ -11,7 +11,7 @@ pub(crate) use amounts::RealRewards;
 pub(crate) use process::{Method, Said, Uncovered};
 pub(crate) use stretch::{SlowCounts, Stretch, slow_counts};
 
-use crate::cells::Cell;
+use crate::cells::{Cell, Tally};
 use crate::latencies::Latencies;
 use crate::spec::{Direction, Experiment, RewardKind};
 use crate::state::PairUnits;
@@ -31,9 +31,29 @@ pub(crate) struct Fold {
     /// E(b > k) at k·versions + b, for binary rewards; empty without.
     better: Vec<Comparison>,
     versions: usize,
-    sample_ratio: Option<SampleRatio>,
+    shares: Option<Shares>,
     /// The baseline's latencies, where guardrails ask for its quantiles.
     baseline: Latencies,
+}
+
+/// Card E, on what is drawn by weight: every exposure where each request is its own unit, else the first of each new unit. Of units that
+/// bring their keys it is not known which are new, and one that comes back is drawn once.
+#[derive(Debug, Clone)]
+struct Shares {
+    process: SampleRatio,
+    drawn: fn(&Tally) -> u64,
+    /// Whether anything was drawn so far, or always is: filters may know no new units.
+    tested: bool,
+}
+
+impl Shares {
+    fn new(experiment: &Experiment) -> Option<Self> {
+        let process = SampleRatio::new(experiment.versions.len());
+        if experiment.requests_are_units() {
+            return Some(Self { process, drawn: |tally| tally.assigned, tested: true });
+        }
+        experiment.counts_new_units().then_some(Self { process, drawn: |tally| tally.new_units, tested: false })
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -66,7 +86,7 @@ impl Fold {
             gates: (0..versions).map(|version| processes(experiment, version)).collect(),
             better: if binary { (0..versions * versions).map(compared).collect() } else { Vec::new() },
             versions,
-            sample_ratio: requests.then(|| SampleRatio::new(versions)),
+            shares: Shares::new(experiment),
             baseline: Latencies::default(),
         }
     }
@@ -107,11 +127,12 @@ impl Fold {
     }
 
     fn push_shares<C: Cell>(&mut self, stretch: &Stretch<'_, C>) {
-        if let Some(sample_ratio) = &mut self.sample_ratio {
+        if let Some(Shares { process, drawn, tested }) = &mut self.shares {
             let shares: Vec<(f64, u64)> = (0..self.versions)
-                .map(|version| (stretch.propensity(version), stretch.tally(version).assigned))
+                .map(|version| (stretch.propensity(version), drawn(&stretch.tally(version))))
                 .collect();
-            sample_ratio.push(&shares);
+            *tested |= shares.iter().any(|(_, drawn)| *drawn > 0);
+            process.push(&shares);
         }
     }
 
@@ -136,7 +157,7 @@ impl Fold {
 
     /// ln of the e-value that exposures do not follow the weights (card E); `None` where that cannot be tested.
     pub(crate) fn log_e_sample_ratio(&self) -> Option<f64> {
-        self.sample_ratio.as_ref().map(SampleRatio::log_e)
+        self.shares.as_ref().filter(|shares| shares.tested).map(|shares| shares.process.log_e())
     }
 }
 

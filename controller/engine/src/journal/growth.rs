@@ -55,6 +55,7 @@ pub fn growth(epoch: u32, version: usize, before: Option<&Counts>, now: &Counts)
         reward_sum: now.reward_sum,
         reward_sum_squares: now.reward_sum_squares,
         new_units: now.new_units.saturating_sub(before.new_units),
+        repeats: now.repeats.saturating_sub(before.repeats),
         failed_buckets: buckets(&before.failed_buckets, &now.failed_buckets),
         slow_buckets: buckets(&before.slow_buckets, &now.slow_buckets),
         rewarded_buckets: buckets(&before.rewarded_buckets, &now.rewarded_buckets),
@@ -84,6 +85,8 @@ pub fn unsettled(observations: &Observations) -> Vec<CellCounts> {
                 failed: tally.failed,
                 aborted: tally.aborted,
                 rewarded: tally.rewarded,
+                repeats: tally.repeats,
+                new_units: tally.new_units,
                 ..Counts::default()
             };
             if counts != Counts::default() {
@@ -123,6 +126,7 @@ mod tests {
         let mut counts = Counts {
             assigned: seed + 3,
             completed: seed,
+            repeats: seed % 3,
             latency_sum: 0.1 * seed as f64,
             reward_sum: 1.0 / (seed as f64 + 3.0),
             failed_buckets: vec![u16::try_from(seed % 7).unwrap(), 9],

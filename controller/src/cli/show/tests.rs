@@ -26,7 +26,15 @@ fn experiment() -> Experiment {
 
 /// Fills in what is shown; the rest stays as the engine gives it without observations.
 fn fill(version: &mut VersionAssessment, verdict: Verdict, out: bool, best: f64) {
-    let tally = Tally { assigned: 1_500, completed: 1_490, failed: 8, aborted: 9, overdue: 1, rewarded: 210 };
+    let tally = Tally {
+        assigned: 1_500,
+        completed: 1_490,
+        failed: 8,
+        aborted: 9,
+        overdue: 1,
+        rewarded: 210,
+        ..Tally::default()
+    };
     version.out = out;
     version.settled = tally;
     version.live = Tally { assigned: 1_600, ..tally };

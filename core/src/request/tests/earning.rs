@@ -5,9 +5,9 @@ use crate::cookie::GeneratedCookie;
 use crate::reward::{Claim, RequestReward};
 use crate::token::{Secret, Token};
 
-const SECRET: &str = "000102030405060708090a0b0c0d0e0f";
+pub(super) const SECRET: &str = "000102030405060708090a0b0c0d0e0f";
 
-fn secret() -> Secret {
+pub(super) fn secret() -> Secret {
     Secret::from_hex(SECRET).unwrap()
 }
 
@@ -113,7 +113,8 @@ fn a_conversion_claims_the_reward_of_the_exposure_before_it_once() {
         assert_eq!(ann.send(&mut path, &mut host, method, target, &[(":status", status)]), Vec::<String>::new());
     }
     let drained = path.recorder.drain(1_000_000);
-    assert_eq!((drained.claims, drained.experiments[0].cells[0].counts.assigned), (vec![], 5));
+    let counts = &drained.experiments[0].cells[0].counts;
+    assert_eq!((drained.claims, counts.assigned, counts.repeats), (vec![], 5, 4));
     let expected = Claim { experiment: "e1".to_owned(), assignment: ann.token.clone().unwrap(), reward: 1.0 };
     let set = ann.send(&mut path, &mut host, "POST", "/order?now", &ok);
     assert!(set[0].ends_with("weir-assignment=; Max-Age=3; Path=/; Max-Age=0"), "{set:?}");
@@ -123,6 +124,34 @@ fn a_conversion_claims_the_reward_of_the_exposure_before_it_once() {
     assert_eq!((set.len(), path.recorder.drain(1_000_000).claims), (1, vec![]));
     ann.send(&mut path, &mut host, "POST", "/order", &ok);
     assert_eq!(path.recorder.drain(1_000_000).claims.len(), 1);
+}
+
+#[test]
+fn an_exposure_is_a_repeat_exactly_if_it_is_given_no_token_as_its_unit_keeps_one() {
+    let mut planned = users(false);
+    planned.experiments[0].matching.paths = vec![PathMatch::Prefix("/shop".to_owned())];
+    let (mut path, mut host) = (Path::new(&planned), FakeHost::default());
+    let mut ann = User { name: "ann", token: None };
+    let ok = [(":status", "200")];
+    let (mut given, mut visits) = (0, 0);
+    for round in 0..12_u64 {
+        for _ in 0..=round % 3 {
+            given += ann.send(&mut path, &mut host, "GET", "/shop/1", &ok).len() as u64;
+            visits += 1;
+        }
+        if round % 2 == 0 {
+            ann.send(&mut path, &mut host, "POST", "/order", &ok);
+        }
+        // Another user's exposures and those that are not recorded are no repeats of hers.
+        path.stale = round % 4 == 0;
+        let target = if path.stale { "/shop/1" } else { "/" };
+        ann.send(&mut path, &mut host, "GET", target, &ok);
+        path.stale = false;
+    }
+    let drained = path.recorder.drain(1_000_000);
+    let counts = &drained.experiments[0].cells[0].counts;
+    assert_eq!((counts.assigned, counts.repeats), (visits, visits - given));
+    assert_eq!((given, drained.claims.len()), (7, 6), "the first, and one after each conversion");
 }
 
 #[test]

@@ -163,6 +163,14 @@ fn amounts_are_a_list_or_their_sums() {
 }
 
 #[test]
+fn exposures_that_could_have_no_reward_are_told_apart_and_are_none_unless_written() {
+    let spec = "reward: {direction: maximize}";
+    let tally = second(spec, "{exposures: 100, rewarded: 12, repeats: 40}").tally;
+    assert_eq!((tally.assigned, tally.repeats, tally.opportunities()), (100, 40, 60));
+    assert_eq!(second(spec, "{exposures: 100, rewarded: 12}").tally.opportunities(), 100);
+}
+
+#[test]
 fn units_are_numbers_or_lists() {
     let numbers = good(&file(USERS, "{exposures: 100, units: {bad: 3}}", "{exposures: 100, units: {bad: 0}}"));
     assert_eq!(numbers.epochs[0].cells[0].units, CountedUnits::First(FirstUnits { bad: 3, ..FirstUnits::default() }));

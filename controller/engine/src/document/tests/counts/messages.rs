@@ -116,6 +116,11 @@ const WRONG: &[(&str, &str, &str)] = &[
         "{exposures: 10}",
         "the field `rewarded` is missing: write how many exposures had a reward, as `rewarded: 40`",
     ),
+    (
+        REWARD,
+        "{exposures: 10, rewarded: 4, repeats: 7}",
+        "7 of 10 exposures could have no reward, but 4 had one: leave out of `repeats` whatever could have one",
+    ),
     (REWARD, "{exposures: 10, rewarded: 11}", "11 rewards of 10 exposures: an exposure has one at most"),
     (
         REWARD,
