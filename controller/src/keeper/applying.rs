@@ -9,6 +9,7 @@ use crate::publish::make;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use utoipa::ToSchema;
 use weir_core::plan::{InvalidPlan, PlannedExperiment};
 use weir_engine::decide::Decision;
 use weir_engine::journal::{Actor, Entry, Event, Trace, trace};
@@ -17,7 +18,7 @@ use weir_engine::spec::Experiment;
 use weir_engine::state::{Phase, State};
 
 /// What was done for one experiment of a document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Applied {
     pub(crate) name: String,
@@ -27,11 +28,12 @@ pub(crate) struct Applied {
     pub(crate) result: Change,
     /// What an edit changes, field by field, and what becomes of the weights.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     pub(crate) reasons: Vec<String>,
 }
 
 /// How an experiment changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Change {
     Created,

@@ -23,12 +23,14 @@ pub(crate) struct Wanted {
 }
 
 /// A command as people write it: versions by name. Those with nothing of their own have braces, so that a field too many is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "command", deny_unknown_fields)]
 pub(crate) enum WantedCommand {
     Start {},
     Pause {},
     Resume {},
+    // The description needs it here too.
+    #[serde(rename_all = "camelCase")]
     Approve {
         /// Since when what is approved has waited, as the person saw it: nobody approves what they were not shown.
         awaited_since: u64,

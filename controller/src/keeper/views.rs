@@ -2,15 +2,17 @@
 
 use crate::ledger::Told;
 use crate::mirror::Live;
+use crate::server::openapi::wire;
 use serde::Serialize;
 use std::sync::Arc;
+use utoipa::ToSchema;
 use weir_engine::assess::Assessment;
 use weir_engine::health::Health;
 use weir_engine::spec::Experiment;
 use weir_engine::state::{Phase, State};
 
 /// An experiment, as the API shows it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ExperimentView {
     name: String,
@@ -22,15 +24,19 @@ pub(crate) struct ExperimentView {
     created_at: u64,
     /// In the experiment's order, in basis points.
     weights: Vec<WeightView>,
+    #[schema(value_type = wire::Experiment)]
     experiment: Arc<Experiment>,
+    #[schema(value_type = wire::State)]
     state: State,
     /// The last, on current counts; absent before the first.
+    #[schema(value_type = Option<wire::Assessment>)]
     assessment: Option<Arc<Assessment>>,
     /// The last; absent before the first.
     decision: Option<Told>,
     /// The last that moved traffic, or began, paused, resumed or ended it; absent before the first.
     last_change: Option<Told>,
     /// What is known of telemetry.
+    #[schema(value_type = wire::Health)]
     health: Health,
     /// What of it is wrong, a sentence each: weights stay meanwhile.
     health_warnings: Vec<String>,
@@ -39,7 +45,7 @@ pub(crate) struct ExperimentView {
     document: Option<String>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct WeightView {
     version: String,

@@ -3,6 +3,9 @@
 pub(crate) mod auth;
 mod body;
 mod connections;
+pub(crate) mod openapi;
+#[cfg(test)]
+mod openapi_tests;
 mod problem;
 mod routes;
 #[cfg(test)]
@@ -18,13 +21,17 @@ use auth::{Auth, Role};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{Next, from_fn_with_state, map_response_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, get};
 use problem::Problem;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{Mutex, Semaphore, watch};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+use utoipa_axum::routes;
 
 /// Report bodies read at a time: bounds memory to so many times their largest size.
 const REPORTS_AT_A_TIME: usize = 64;
@@ -67,29 +74,12 @@ impl App {
 
     /// The routes.
     pub(crate) fn router(self) -> Router {
-        use routes::{commands, experiments, health, history, plan, reports, rewards};
-        const READ: &[Role] = &[Role::Viewer, Role::Operator];
-        const WRITE: &[Role] = &[Role::Operator];
-        let only = |method: MethodRouter<Self>, roles: &'static [Role]| {
-            let guard = Guard { auth: Arc::clone(&self.auth), roles };
-            method.route_layer(from_fn_with_state(guard, admit))
-        };
-        Router::new()
-            .route("/v1/plan", only(get(plan::get), &[Role::Proxy, Role::Viewer, Role::Operator]))
-            .route("/v1/reports", only(post(reports::post), &[Role::Proxy]))
-            .route("/v1/experiments", only(get(experiments::list), READ).merge(only(post(experiments::apply), WRITE)))
-            .route(
-                "/v1/experiments/{name}",
-                only(get(experiments::get), READ).merge(only(delete(experiments::delete), WRITE)),
-            )
-            .route("/v1/experiments/{name}/decisions", only(get(experiments::decisions), READ))
-            .route("/v1/experiments/{name}/journal", only(get(history::journal), READ))
-            .route("/v1/experiments/{name}/explanation", only(get(history::explanation), READ))
-            .route("/v1/experiments/{name}/commands", only(post(commands::post), WRITE))
-            .route("/v1/experiments/{name}/rewards", only(post(rewards::post), &[Role::Service, Role::Operator]))
-            .route("/metrics", only(get(health::metrics), READ))
-            .route("/healthz", get(health::alive))
-            .route("/readyz", get(health::ready))
+        let (router, document) = self.routes();
+        let document: Arc<str> = openapi::text(&document).into();
+        let served =
+            only(&self.auth, get(async move || ([(CONTENT_TYPE, "application/json")], document.to_string())), READ);
+        router
+            .route("/v1/openapi.json", served)
             .fallback(async || Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path."))
             .method_not_allowed_fallback(async || {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This path does not take this method.")
@@ -97,6 +87,43 @@ impl App {
             .layer(map_response_with_state(self.metrics.clone(), count))
             .with_state(self)
     }
+
+    /// The routes with their descriptions: whatever is served is described, under its path, its method and its roles.
+    pub(crate) fn routes(&self) -> (Router<Self>, OpenApi) {
+        use routes::{commands, experiments, health, history, plan, reports, rewards};
+        let auth = &self.auth;
+        let (router, document) = OpenApiRouter::new()
+            .routes(guarded(auth, routes!(plan::get), &[Role::Proxy, Role::Viewer, Role::Operator]))
+            .routes(guarded(auth, routes!(reports::post), &[Role::Proxy]))
+            .routes(guarded(auth, routes!(experiments::list), READ))
+            .routes(guarded(auth, routes!(experiments::apply), WRITE))
+            .routes(guarded(auth, routes!(experiments::get), READ))
+            .routes(guarded(auth, routes!(experiments::delete), WRITE))
+            .routes(guarded(auth, routes!(experiments::decisions), READ))
+            .routes(guarded(auth, routes!(history::journal), READ))
+            .routes(guarded(auth, routes!(history::explanation), READ))
+            .routes(guarded(auth, routes!(commands::post), WRITE))
+            .routes(guarded(auth, routes!(rewards::post), &[Role::Service, Role::Operator]))
+            .routes(guarded(auth, routes!(health::metrics), READ))
+            .routes(routes!(health::alive))
+            .routes(routes!(health::ready))
+            .split_for_parts();
+        (router, openapi::complete(document))
+    }
+}
+
+const READ: &[Role] = &[Role::Viewer, Role::Operator];
+const WRITE: &[Role] = &[Role::Operator];
+
+/// A route for these roles alone.
+fn only(auth: &Arc<Auth>, method: MethodRouter<App>, roles: &'static [Role]) -> MethodRouter<App> {
+    method.route_layer(from_fn_with_state(Guard { auth: Arc::clone(auth), roles }, admit))
+}
+
+/// The same of a route with its description.
+fn guarded(auth: &Arc<Auth>, route: UtoipaMethodRouter<App>, roles: &'static [Role]) -> UtoipaMethodRouter<App> {
+    let (schemas, paths, method) = route;
+    (schemas, paths, only(auth, method, roles))
 }
 
 async fn count(State(metrics): State<Metrics>, response: Response) -> Response {

@@ -7,24 +7,30 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The body of every answer that is not a success.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Problem {
+    /// The status of the answer.
     status: u16,
+    /// What the status means.
     title: String,
+    /// What is wrong, and what to do.
     detail: String,
     /// Each thing that is wrong with what was sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     problems: Vec<Detail>,
     #[serde(skip)]
     retry: bool,
 }
 
 /// One thing that is wrong.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ProblemDetail)]
 pub(crate) struct Detail {
     /// From 1; absent where lines mean nothing.
     #[serde(skip_serializing_if = "Option::is_none")]

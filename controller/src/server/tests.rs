@@ -1,5 +1,6 @@
 //! The API as callers meet it: who may do what, what is said when something is wrong, and when a plan is answered.
 
+use super::openapi_tests::conforms;
 use super::*;
 use crate::keeper::{Command, Keeper};
 use crate::publish::Subscriber;
@@ -18,17 +19,17 @@ use weir_core::report::MAX_REPORT_BYTES;
 /// runs out of time is a failure.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-struct Api {
+pub(super) struct Api {
     router: Router,
     keeper: Handle,
     /// For long reads.
     room: Arc<Semaphore>,
     stop: watch::Sender<bool>,
-    bench: Bench,
+    pub(super) bench: Bench,
 }
 
 impl Api {
-    fn start(tokens: &[&str]) -> Self {
+    pub(super) fn start(tokens: &[&str]) -> Self {
         let mut bench = Bench::new();
         let (keeper, plan): (Keeper, Subscriber) = bench.take();
         let (keeper, _thread) = keeper.spawn().unwrap();
@@ -40,7 +41,7 @@ impl Api {
         Self { router, keeper, room, stop, bench }
     }
 
-    fn call<B: Into<Body>>(
+    pub(super) fn call<B: Into<Body>>(
         &self,
         method: &str,
         path: &str,
@@ -52,16 +53,28 @@ impl Api {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let call = self.router.clone().oneshot(request.body(body.into()).unwrap());
+        let (method, path) = (method.to_owned(), path.to_owned());
         async move {
             let response = tokio::time::timeout(PATIENCE, call).await.expect("an answer in time").unwrap();
             let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap().to_owned());
             let status = response.status().as_u16();
             let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-            Answer { status, kind: kind.unwrap_or_default(), body: body.to_vec() }
+            let answer = Answer { status, kind: kind.unwrap_or_default(), body: body.to_vec() };
+            conforms(&method, &path, &answer);
+            answer
         }
     }
 
-    async fn apply(&self) -> String {
+    /// One look of the steward.
+    pub(super) async fn look(&self) {
+        let snapshots = self.keeper.ask(Command::Snapshot).await.unwrap();
+        let (now, metrics) = (self.bench.clock().now(), &self.bench.metrics);
+        let judge = |snapshot| crate::steward::judge(snapshot, Default::default(), now, metrics).unwrap().0;
+        let judged = snapshots.into_iter().map(judge).collect();
+        self.keeper.ask(|reply| Command::Decide(judged, reply)).await.unwrap();
+    }
+
+    pub(super) async fn apply(&self) -> String {
         let answer = self.call("POST", "/v1/experiments", "", document("shop")).await;
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.json()["experiments"][0]["id"].as_str().unwrap().to_owned()
@@ -73,19 +86,19 @@ impl Api {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
-    status: u16,
-    kind: String,
-    body: Vec<u8>,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) kind: String,
+    pub(super) body: Vec<u8>,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 
     /// Its status, after a look at whether a failure is told as one.
-    fn checked_status(&self) -> u16 {
+    pub(super) fn checked_status(&self) -> u16 {
         if self.status >= 400 {
             assert_eq!(self.kind, "application/problem+json", "{self:?}");
             let problem = self.json();

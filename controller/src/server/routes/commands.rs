@@ -3,6 +3,7 @@
 use super::{actor, named};
 use crate::keeper::{Command, OrderError, Wanted, WantedCommand};
 use crate::ledger::Told;
+use crate::server::openapi::{BadQuery, Conflict, Invalid, Missing, TooLarge};
 use crate::server::problem::Problem;
 use crate::server::{App, body};
 use axum::Json;
@@ -11,6 +12,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 use weir_engine::command::Refusal;
 
 /// Largest body of a command, in bytes.
@@ -25,7 +27,29 @@ struct Beside {
     reason: Option<String>,
 }
 
+/// A command, and why.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "what the two together look like: a description")]
+pub(crate) struct WantedOrder {
+    #[serde(flatten)]
+    command: WantedCommand,
+    /// Why, in 1 to 1,000 characters.
+    #[schema(min_length = 1, max_length = 1000)]
+    reason: String,
+}
+
+/// Do what a person asks of an experiment, at once.
+///
 /// 200 with the decision that it led to; 409 when it is refused, 422 when it cannot be meant.
+#[utoipa::path(
+    post, operation_id = "commandExperiment",
+    path = "/v1/experiments/{name}/commands",
+    tag = "experiments",
+    params(("name" = String, Path, description = "The experiment's name.")),
+    request_body(content = WantedOrder, content_type = "application/json"),
+    responses((status = 200, description = "The decision that it led to.", body = Told), BadQuery, Missing, Conflict, TooLarge, Invalid),
+    security(("token" = ["operator"]))
+)]
 pub(crate) async fn post(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,

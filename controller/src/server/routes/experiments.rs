@@ -5,6 +5,7 @@ use super::{actor, bad_query, named, unknown};
 use crate::apply::Conflict;
 use crate::keeper::{Applied, ApplyError, Change, Command, ExperimentView};
 use crate::ledger::DecisionRow;
+use crate::server::openapi::{BadQuery, Conflict as Conflicting, Invalid, Missing, TooLarge};
 use crate::server::problem::{Detail, Problem};
 use crate::server::{App, body};
 use axum::Json;
@@ -12,6 +13,7 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use weir_engine::document;
 
 /// Largest body of documents, in bytes.
@@ -21,54 +23,74 @@ const DECISIONS: u32 = 50;
 /// Most decisions in one answer.
 const MAX_DECISIONS: u32 = 1_000;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ApplyQuery {
     /// Only say what would happen.
     #[serde(default)]
     dry_run: bool,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct DecisionsQuery {
+    /// Most decisions in the answer.
     limit: Option<u32>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct DeleteQuery {
     /// Why; kept in the journal.
     reason: Option<String>,
 }
 
 /// What became of the documents, in their order.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AppliedList {
     experiments: Vec<Applied>,
 }
 
-#[derive(Debug, Serialize)]
+/// Experiments, by priority and then oldest first: the order in which they match a request.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ExperimentList {
     experiments: Vec<ExperimentView>,
 }
 
-#[derive(Debug, Serialize)]
+/// Decisions, newest first.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DecisionList {
     decisions: Vec<DecisionRow>,
 }
 
-#[derive(Debug, Serialize)]
+/// What was deleted.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Deleted {
     name: String,
     id: String,
 }
 
-/// 201 when something was created, 200 when not; all documents of the body, or none.
+/// Create or change experiments: all documents of the body, or none.
+#[utoipa::path(
+    post, operation_id = "applyExperiments",
+    path = "/v1/experiments",
+    tag = "experiments",
+    params(ApplyQuery),
+    request_body(content((String = "application/yaml"), (serde_json::Value = "application/json")), description = "One or more documents, YAML or JSON, at most 256 KiB."),
+    responses(
+        (status = 200, description = "Nothing was created; what was changed, or would be.", body = AppliedList),
+        (status = 201, description = "At least one experiment was created.", body = AppliedList),
+        BadQuery, Conflicting, TooLarge, Invalid
+    ),
+    security(("token" = ["operator"]))
+)]
 pub(crate) async fn apply(
     State(app): State<App>,
     query: Result<Query<ApplyQuery>, QueryRejection>,
@@ -122,11 +144,26 @@ impl From<ApplyError> for Problem {
 }
 
 /// Every experiment, without documents.
+#[utoipa::path(
+    get, operation_id = "listExperiments",
+    path = "/v1/experiments",
+    tag = "experiments",
+    responses((status = 200, description = "Experiments.", body = ExperimentList), BadQuery),
+    security(("token" = ["viewer", "operator"]))
+)]
 pub(crate) async fn list(State(app): State<App>) -> Result<Json<ExperimentList>, Problem> {
     Ok(Json(ExperimentList { experiments: app.keeper.ask(Command::List).await? }))
 }
 
 /// One experiment.
+#[utoipa::path(
+    get, operation_id = "getExperiment",
+    path = "/v1/experiments/{name}",
+    tag = "experiments",
+    params(("name" = String, Path, description = "The experiment's name.")),
+    responses((status = 200, description = "The experiment.", body = ExperimentView), Missing),
+    security(("token" = ["viewer", "operator"]))
+)]
 pub(crate) async fn get(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,
@@ -137,6 +174,14 @@ pub(crate) async fn get(
 }
 
 /// An experiment's latest decisions, newest first.
+#[utoipa::path(
+    get, operation_id = "listDecisions",
+    path = "/v1/experiments/{name}/decisions",
+    tag = "experiments",
+    params(("name" = String, Path, description = "The experiment's name."), DecisionsQuery),
+    responses((status = 200, description = "Decisions, each with the assessment it was made on.", body = DecisionList), BadQuery, Missing),
+    security(("token" = ["viewer", "operator"]))
+)]
 pub(crate) async fn decisions(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,
@@ -150,7 +195,15 @@ pub(crate) async fn decisions(
     Ok(Json(DecisionList { decisions: turn.read(move |ledger| ledger.decisions(&id, limit)).await? }))
 }
 
-/// Deletes one experiment; its id stays known.
+/// Delete an experiment; its id stays known.
+#[utoipa::path(
+    delete, operation_id = "deleteExperiment",
+    path = "/v1/experiments/{name}",
+    tag = "experiments",
+    params(("name" = String, Path, description = "The experiment's name."), DeleteQuery),
+    responses((status = 200, description = "It is deleted.", body = Deleted), BadQuery, Missing, Invalid),
+    security(("token" = ["operator"]))
+)]
 pub(crate) async fn delete(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,
