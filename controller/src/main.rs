@@ -1,5 +1,6 @@
 //! Binary `weir`: parses the command line and starts what it names; owns nothing else.
 
+mod access;
 mod apply;
 mod cli;
 mod clock;

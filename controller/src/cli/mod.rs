@@ -2,6 +2,7 @@
 
 mod analyze;
 mod apply;
+mod audit;
 mod client;
 mod delete;
 mod explain;
@@ -15,6 +16,7 @@ mod replay;
 mod serve;
 mod show;
 mod simulate;
+mod token;
 mod validate;
 mod watch;
 
@@ -97,6 +99,10 @@ It stays, with its counts and its journal, until it is deleted.")]
     Stop(order::OrderArgs),
     /// Delete an experiment.
     Delete(delete::DeleteArgs),
+    /// Make, list and revoke the tokens by which people and programs are known.
+    Token(token::TokenArgs),
+    /// Show who changed what, from where, and how it ended.
+    Audit(audit::AuditArgs),
     /// Say everything that is wrong with a file, without a server.
     Validate(validate::ValidateArgs),
     /// Say what the counts of a file show, without a server.
@@ -123,6 +129,8 @@ impl Command {
             Self::Promote(args) => args.common.output,
             Self::RollBack(args) => args.common.output,
             Self::Delete(args) => args.output,
+            Self::Token(args) => args.output(),
+            Self::Audit(args) => args.output,
             Self::Validate(args) => args.output,
             Self::Analyze(args) => args.output,
             Self::Simulate(args) => args.output,
@@ -152,6 +160,8 @@ impl Cli {
             Command::RollBack(args) => order::roll_back(args),
             Command::Stop(args) => order::plain(order::Plain::Stop, args),
             Command::Delete(args) => delete::run(args),
+            Command::Token(args) => token::run(args),
+            Command::Audit(args) => audit::run(args),
             Command::Validate(args) => validate::run(args),
             Command::Analyze(args) => analyze::run(args),
             Command::Simulate(args) => simulate::run(args),

@@ -1,11 +1,12 @@
 //! `weir serve`: raw arguments to one running controller, and its orderly end.
 
+use crate::access::{self, Access};
 use crate::clock::Clock;
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::reader::Reader;
 use crate::server::auth::Auth;
-use crate::server::{self, App};
+use crate::server::{self, App, Parts};
 use crate::steward;
 use anyhow::Context;
 use clap::ValueEnum;
@@ -13,6 +14,7 @@ use std::io::{IsTerminal, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -76,8 +78,11 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         .to_socket_addrs()
         .with_context(|| format!("--listen {}: not an address to listen on", args.listen))?
         .collect();
-    auth.check_listen(&addresses, args.allow_unauthenticated)?;
-    if auth.is_open() {
+    let kept = args.ledger.exists() && Access::open(&args.ledger).context("the tokens cannot be read")?.had_tokens();
+    if !kept {
+        auth.check_listen(&addresses, args.allow_unauthenticated)?;
+    }
+    if auth.is_open() && !kept {
         tracing::warn!("no tokens: whoever can reach {} may do everything", args.listen);
     }
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
@@ -97,7 +102,18 @@ async fn serve(args: &ServeArgs, addresses: &[SocketAddr], auth: Auth) -> anyhow
 
     let listener = TcpListener::bind(addresses).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr().context("cannot tell the address")?;
-    let app = App::new(keeper.clone(), Reader::new(args.ledger.clone()), plan, metrics.clone(), auth, stopped.clone());
+    let access = Arc::new(Access::open(&args.ledger).context("the tokens cannot be read")?);
+    let parts = Parts {
+        keeper: keeper.clone(),
+        reader: Reader::new(args.ledger.clone()),
+        plan,
+        metrics: metrics.clone(),
+        auth,
+        access: Arc::clone(&access),
+        clock: clock.clone(),
+    };
+    let app = App::new(parts, stopped.clone());
+    let refreshed = tokio::spawn(access::keep_fresh(access, stopped.clone()));
     let steward = tokio::spawn(steward::run(keeper, clock, metrics, args.decision_interval, stopped.clone()));
     let server = tokio::spawn(server::serve(listener, app.router(), stopped));
     announce(address)?;
@@ -110,6 +126,7 @@ async fn serve(args: &ServeArgs, addresses: &[SocketAddr], auth: Auth) -> anyhow
     stop.send_replace(true);
     server.await.context("the server ended badly")?;
     steward.await.context("the steward ended badly")?;
+    refreshed.await.context("the tokens were not looked after to the end")?;
     // Every handle is gone now, unless a connection was cut off: the keeper does what is left to do and ends.
     let joined = tokio::task::spawn_blocking(move || thread.join());
     match tokio::time::timeout(Duration::from_secs(5), joined).await {

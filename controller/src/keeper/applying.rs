@@ -41,6 +41,17 @@ pub(crate) enum Change {
     Unchanged,
 }
 
+impl Change {
+    /// As the API says it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
 /// What applying makes of one experiment, and, of one that was there, the decision that says what changes.
 type Planned = (ExperimentRow, Change, Option<Decision>);
 

@@ -65,6 +65,20 @@ pub(crate) enum OrderError {
 }
 
 impl WantedCommand {
+    /// As people write it.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Start {} => "start",
+            Self::Pause {} => "pause",
+            Self::Resume {} => "resume",
+            Self::Approve { .. } => "approve",
+            Self::SetWeights { .. } => "setWeights",
+            Self::Promote { .. } => "promote",
+            Self::RollBack { .. } => "rollBack",
+            Self::Stop {} => "stop",
+        }
+    }
+
     /// With versions by index.
     fn resolve(&self, experiment: &Experiment) -> Result<Command, OrderError> {
         let index = |name: &String| {

@@ -1,6 +1,7 @@
 //! Errors of the API: RFC 9457 problem details. What is wrong, where, and what to do; never the inside of the controller.
 
 use super::auth::Denied;
+use crate::access::AccessError;
 use crate::keeper::KeeperError;
 use crate::reader::ReadError;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -26,6 +27,10 @@ pub(crate) struct Problem {
     #[serde(skip)]
     retry: bool,
 }
+
+/// What a problem says: an extension of its response, for the audit log.
+#[derive(Debug, Clone)]
+pub(crate) struct Said(pub(crate) String);
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -68,6 +73,19 @@ impl Problem {
     }
 }
 
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Exists(_) => Self::new(StatusCode::CONFLICT, format!("{error}.").replacen('t', "T", 1)),
+            AccessError::Full => Self::new(StatusCode::CONFLICT, format!("{error}.").replacen('t', "T", 1)),
+            error => {
+                tracing::error!(%error, "tokens and the audit log cannot be read or written");
+                Self::passing("The ledger cannot be written; the controller's log says why.")
+            }
+        }
+    }
+}
+
 impl From<KeeperError> for Problem {
     fn from(error: KeeperError) -> Self {
         Self::passing(match error {
@@ -100,6 +118,10 @@ impl From<Denied> for Problem {
                 StatusCode::UNAUTHORIZED,
                 "Send a token that this controller knows: `Authorization: Bearer TOKEN`.",
             ),
+            Denied::Expired => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "This token has expired: an operator makes another with `weir token create`.",
+            ),
             Denied::Role => Self::new(StatusCode::FORBIDDEN, "This token's role does not allow that."),
             Denied::Host => Self::new(
                 StatusCode::FORBIDDEN,
@@ -116,6 +138,7 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
+        response.extensions_mut().insert(Said(self.detail));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.retry {

@@ -6,6 +6,7 @@ use crate::keeper::{Command, Keeper};
 use crate::publish::Subscriber;
 use crate::testing::{Bench, START, cell, counts, document, experiment, report};
 use axum::body::{Body, to_bytes};
+use axum::extract::Request;
 use axum::http::{Method, header};
 use serde_json::Value;
 use std::future::Future;
@@ -37,7 +38,10 @@ impl Api {
         let auth = Auth::parse(tokens.iter().copied()).unwrap();
         let reader = Reader::new(bench.ledger_file());
         let room = Arc::clone(&reader.room);
-        let router = App::new(keeper.clone(), reader, plan, bench.metrics.clone(), auth, stopped).router();
+        let (metrics, clock) = (bench.metrics.clone(), bench.clock());
+        let access = Arc::new(Access::open(&bench.ledger_file()).unwrap());
+        let parts = Parts { keeper: keeper.clone(), reader, plan, metrics, auth, access, clock };
+        let router = App::new(parts, stopped).router();
         Self { router, keeper, room, stop, bench }
     }
 
@@ -122,6 +126,10 @@ async fn each_role_may_do_its_part_and_no_more() {
         ("GET", "/v1/experiments/shop/decisions", [401, 401, 403, 403, 404, 404]),
         ("POST", "/v1/experiments/shop/rewards", [401, 401, 403, 400, 403, 400]),
         ("DELETE", "/v1/experiments/shop", [401, 401, 403, 403, 403, 404]),
+        ("POST", "/v1/tokens", [401, 401, 403, 403, 403, 400]),
+        ("GET", "/v1/tokens", [401, 401, 403, 403, 403, 200]),
+        ("DELETE", "/v1/tokens/ada", [401, 401, 403, 403, 403, 404]),
+        ("GET", "/v1/audit", [401, 401, 403, 403, 403, 200]),
         ("GET", "/metrics", [401, 401, 403, 403, 200, 200]),
         ("GET", "/healthz", [200; 6]),
         ("GET", "/readyz", [200; 6]),

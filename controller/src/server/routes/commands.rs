@@ -3,6 +3,7 @@
 use super::{actor, named};
 use crate::keeper::{Command, OrderError, Wanted, WantedCommand};
 use crate::ledger::Told;
+use crate::server::gate::Note;
 use crate::server::openapi::{BadQuery, Conflict, Invalid, Missing, TooLarge};
 use crate::server::problem::Problem;
 use crate::server::{App, body};
@@ -56,7 +57,7 @@ pub(crate) async fn post(
     request: Request,
 ) -> Result<Json<Told>, Problem> {
     let name = named(name)?;
-    let by = actor(&request);
+    let (note, by) = (Note::on(request.extensions()), actor(&request));
     let bytes = body::read(request.into_body(), MAX_COMMAND).await?;
     let value: Value = serde_json::from_slice(&bytes)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("The body is not JSON: {error}.")))?;
@@ -67,6 +68,7 @@ pub(crate) async fn post(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The command has no reason.").at("reason", problem));
     }
     check_length(&reason)?;
+    note.say(format!("{}: {reason}", command.name()));
     let wanted = Wanted { name, command, by, reason };
     Ok(Json(app.keeper.ask(|reply| Command::Order(Box::new(wanted), reply)).await??))
 }

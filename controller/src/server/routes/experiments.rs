@@ -5,6 +5,7 @@ use super::{actor, bad_query, named, unknown};
 use crate::apply::Conflict;
 use crate::keeper::{Applied, ApplyError, Change, Command, ExperimentView};
 use crate::ledger::DecisionRow;
+use crate::server::gate::Note;
 use crate::server::openapi::{BadQuery, Conflict as Conflicting, Invalid, Missing, TooLarge};
 use crate::server::problem::{Detail, Problem};
 use crate::server::{App, body};
@@ -97,7 +98,7 @@ pub(crate) async fn apply(
     request: Request,
 ) -> Result<(StatusCode, Json<AppliedList>), Problem> {
     let Query(ApplyQuery { dry_run }) = query.map_err(|rejection| bad_query(&rejection))?;
-    let by = actor(&request);
+    let (note, by) = (Note::on(request.extensions()), actor(&request));
     let bytes = body::read(request.into_body(), MAX_DOCUMENT).await?;
     let document = std::str::from_utf8(&bytes)
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The body is not UTF-8 text."))?
@@ -113,6 +114,8 @@ pub(crate) async fn apply(
         ))
     })?;
     let applied = app.keeper.ask(|reply| Command::Apply { document, experiments, dry_run, by, reply }).await??;
+    let told = applied.iter().map(|applied| format!("{} {}", applied.name, applied.result.name()));
+    note.say(told.collect::<Vec<_>>().join(", "));
     let created = !dry_run && applied.iter().any(|applied| applied.result == Change::Created);
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(AppliedList { experiments: applied })))
