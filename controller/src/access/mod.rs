@@ -3,12 +3,14 @@
 //! Its tables are in the ledger's file, so that one backup has them, but on a connection and under versions of their own: what is
 //! kept here never waits for the keeper's batches, and may be changed while no controller runs (`weir token --ledger`).
 
+mod answers;
 mod audit;
 mod store;
 #[cfg(test)]
 mod tests;
 mod token;
 
+pub(crate) use answers::KeptAnswer;
 pub(crate) use audit::{Attempt, AuditRow};
 pub(crate) use token::{MAX_NAME, Role, Secret, TokenRow, digest, hexadecimal, is_name};
 
@@ -184,6 +186,16 @@ impl Access {
     /// … and how it ended.
     pub(crate) fn ended(&self, number: u64, status: u16, detail: &str) -> Result<(), AccessError> {
         self.store().end_audit(number, status, detail)
+    }
+
+    /// What was answered to whoever sent this key before.
+    pub(crate) fn answer(&self, who: &str, key: &str, now: u64) -> Result<Option<KeptAnswer>, AccessError> {
+        self.store().answer(who, key, now)
+    }
+
+    /// Keeps an answer for whoever sends the same again.
+    pub(crate) fn keep_answer(&self, who: &str, key: &str, now: u64, answer: &KeptAnswer) -> Result<(), AccessError> {
+        self.store().keep_answer(who, key, now, answer)
     }
 
     /// The audit log before a number, newest first.

@@ -33,12 +33,23 @@ const MIGRATIONS: [&str; 1] = ["
         detail TEXT NOT NULL,
         status BIGINT
     );
+
+    CREATE TABLE access_answer (
+        who TEXT NOT NULL,
+        key TEXT NOT NULL,
+        at BIGINT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        status BIGINT NOT NULL,
+        kind TEXT NOT NULL,
+        body BLOB,
+        PRIMARY KEY (who, key)
+    );
 "];
 
 /// An open file.
 #[derive(Debug)]
 pub(super) struct Store {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 impl Store {
@@ -186,7 +197,7 @@ fn migrate(connection: &mut Connection) -> Result<(), AccessError> {
     Ok(transaction.commit()?)
 }
 
-fn from_hexadecimal(text: &str) -> Result<Digest, AccessError> {
+pub(super) fn from_hexadecimal(text: &str) -> Result<Digest, AccessError> {
     let unreadable = || AccessError::Unreadable("a digest".to_owned());
     let mut digest = [0; 32];
     if text.len() != 2 * digest.len() {

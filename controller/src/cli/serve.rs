@@ -44,6 +44,10 @@ pub(crate) struct ServeArgs {
     /// without a dot need none
     #[arg(long, value_name = "NAME", env = "WEIR_HOSTS", value_delimiter = ',')]
     host: Vec<String>,
+    /// Requests a second that each token may send, or each address where there are no tokens; twice as many at once. 0: as many
+    /// as they like. Filters are not limited
+    #[arg(long, value_name = "NUMBER", default_value_t = 200, env = "WEIR_RATE_LIMIT")]
+    rate_limit: u32,
     /// How often experiments are assessed and decided, from 100ms to 1h
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_interval)]
     decision_interval: Duration,
@@ -111,6 +115,7 @@ async fn serve(args: &ServeArgs, addresses: &[SocketAddr], auth: Auth) -> anyhow
         auth,
         access: Arc::clone(&access),
         clock: clock.clone(),
+        rate_limit: args.rate_limit,
     };
     let app = App::new(parts, stopped.clone());
     let refreshed = tokio::spawn(access::keep_fresh(access, stopped.clone()));

@@ -79,15 +79,16 @@ impl Keeper {
             Command::Delete { name, by, reason, reply } => later(answers, reply, self.delete(&name, by, reason)?),
             Command::Rewards(name, rewards, reply) => later(answers, reply, self.rewards(&name, &rewards)),
             Command::Order(wanted, reply) => later(answers, reply, self.order(*wanted)?),
+            Command::If { name, wanted, command, unmet } => self.run_if(&name, &wanted, *command, unmet, answers)?,
             Command::List(reply) => {
                 let live = self.mirror.in_order();
-                let views = live.into_iter().map(|live| ExperimentView::new(live, self.health(live), false)).collect();
-                later(answers, reply, views);
+                let views = live.into_iter().map(|live| ExperimentView::new(live, self.health(live), false));
+                later(answers, reply, views.collect::<Result<_, _>>()?);
             }
             Command::Get(name, reply) => {
                 let live = self.mirror.named(&name);
-                let view = live.map(|live| Box::new(ExperimentView::new(live, self.health(live), true)));
-                later(answers, reply, view);
+                let view = live.map(|live| ExperimentView::new(live, self.health(live), true)).transpose()?;
+                later(answers, reply, view.map(Box::new));
             }
             Command::Find(name, reply) => later(answers, reply, self.mirror.named(&name).map(|live| live.id.clone())),
             Command::Explain(name, reply) => later(answers, reply, self.basis(&name).map(Box::new)),

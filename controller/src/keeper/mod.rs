@@ -13,6 +13,7 @@ mod orders;
 mod rewards;
 #[cfg(test)]
 mod rewards_tests;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod views;
@@ -21,6 +22,7 @@ pub(crate) use applying::{Applied, ApplyError, Change};
 pub(crate) use commands::{Judged, Snapshot};
 pub(crate) use orders::{OrderError, Wanted, WantedCommand};
 pub(crate) use rewards::{RewardError, Rewarded};
+pub(crate) use tags::{Precondition, Unmet};
 pub(crate) use views::ExperimentView;
 
 use crate::clock::Clock;
@@ -88,6 +90,8 @@ pub(crate) enum Command {
     Delete { name: String, by: Actor, reason: String, reply: Reply<Option<String>> },
     /// Carry out a person's command.
     Order(Box<Wanted>, Reply<Result<Told, OrderError>>),
+    /// Do something if a precondition holds of the experiment of a name.
+    If { name: String, wanted: Precondition, command: Box<Command>, unmet: oneshot::Sender<Unmet> },
     /// Every experiment.
     List(Reply<Vec<ExperimentView>>),
     /// The experiment of a name.

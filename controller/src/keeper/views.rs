@@ -1,6 +1,7 @@
 //! What people are shown of an experiment: the engine's own types, side by side.
 
-use crate::ledger::Told;
+use super::tags::tag;
+use crate::ledger::{LedgerError, Told};
 use crate::mirror::Live;
 use crate::server::openapi::wire;
 use serde::Serialize;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use utoipa::ToSchema;
 use weir_engine::assess::Assessment;
 use weir_engine::health::Health;
+use weir_engine::overlap::rank;
 use weir_engine::spec::Experiment;
 use weir_engine::state::{Phase, State};
 
@@ -40,6 +42,12 @@ pub(crate) struct ExperimentView {
     health: Health,
     /// What of it is wrong, a sentence each: weights stay meanwhile.
     health_warnings: Vec<String>,
+    /// What `If-Match` takes.
+    #[serde(skip)]
+    tag: String,
+    /// Its place among the experiments.
+    #[serde(skip)]
+    place: (i64, u64),
     /// What the user wrote; absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     document: Option<String>,
@@ -58,9 +66,21 @@ fn shown(state: &State) -> State {
 }
 
 impl ExperimentView {
-    pub(super) fn new(live: &Live, health: Health, with_document: bool) -> Self {
+    /// What `If-Match` takes.
+    pub(crate) fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// Its place in the order of experiments, which no other has.
+    pub(crate) fn place(&self) -> (i64, u64, &str) {
+        (self.place.0, self.place.1, &self.id)
+    }
+
+    pub(super) fn new(live: &Live, health: Health, with_document: bool) -> Result<Self, LedgerError> {
         let names = live.spec.versions.iter().map(|version| version.name.clone());
-        Self {
+        Ok(Self {
+            tag: tag(live)?,
+            place: rank(&live.spec, live.created_at),
             name: live.spec.name.clone(),
             id: live.id.clone(),
             service: live.spec.service.clone(),
@@ -80,6 +100,6 @@ impl ExperimentView {
             health,
             health_warnings: if live.state.is_running() { health.faults() } else { Vec::new() },
             document: with_document.then(|| live.document.clone()),
-        }
+        })
     }
 }

@@ -1,7 +1,10 @@
 //! The gate before every route: who comes in, and that what they write is written down.
 
 use super::auth::{Auth, Denied, Role};
+use super::connections::Peer;
+use super::limits::Limits;
 use super::problem::{Problem, Said};
+use super::repeat::{self, UnderWay};
 use super::routes::actor;
 use crate::access::{self, Access, Attempt};
 use crate::clock::Clock;
@@ -11,6 +14,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 /// Most characters of a path and query that the audit log keeps, and of what it says about them.
@@ -22,17 +26,31 @@ pub(super) struct Rule {
     roles: &'static [Role],
     /// Telemetry: the ledger says what it counted, and the audit log what was refused to a role.
     counted: bool,
+    /// Filters: how often they ask is theirs and the controller's to agree on.
+    unmetered: bool,
+    /// Its answer has what nobody may keep.
+    shown_once: bool,
 }
 
 impl Rule {
     /// For these roles alone.
     pub(super) const fn roles(roles: &'static [Role]) -> Self {
-        Self { roles, counted: false }
+        Self { roles, counted: false, unmetered: false, shown_once: false }
     }
 
     /// What comes so often that it is counted, and not written down each time.
     pub(super) const fn counted(self) -> Self {
         Self { counted: true, ..self }
+    }
+
+    /// What may come as often as it likes.
+    pub(super) const fn unmetered(self) -> Self {
+        Self { unmetered: true, ..self }
+    }
+
+    /// What is answered once, and not again to whoever repeats it.
+    pub(super) const fn shown_once(self) -> Self {
+        Self { shown_once: true, ..self }
     }
 }
 
@@ -42,6 +60,11 @@ pub(super) struct Gate {
     pub(super) auth: Arc<Auth>,
     pub(super) access: Arc<Access>,
     pub(super) clock: Clock,
+    pub(super) under_way: UnderWay,
+    /// Of callers that are known, and …
+    pub(super) limits: Arc<Limits>,
+    /// … of addresses that send no token that is.
+    pub(super) failures: Arc<Limits>,
 }
 
 impl Gate {
@@ -107,9 +130,22 @@ async fn pass(State((gate, rule)): State<(Gate, Rule)>, mut request: Request, ne
             let attempt = gate.attempt(&request);
             return gate.audited(attempt, async { Problem::from(Denied::Role).into_response() }).await;
         }
-        Err(denied) => return Problem::from(denied).into_response(),
+        Err(denied) => {
+            let address = request.extensions().get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default();
+            return match gate.failures.take(&address, Instant::now()) {
+                Ok(()) => Problem::from(denied).into_response(),
+                Err(wait) => too_many(wait),
+            };
+        }
     };
     request.extensions_mut().insert(caller);
+    let actor = actor(&request);
+    if !rule.unmetered {
+        let of = if actor.who.is_empty() { &actor.from } else { &actor.who };
+        if let Err(wait) = gate.limits.take(of, Instant::now()) {
+            return too_many(wait);
+        }
+    }
     if !writes || rule.counted {
         return next.run(request).await;
     }
@@ -119,7 +155,7 @@ async fn pass(State((gate, rule)): State<(Gate, Rule)>, mut request: Request, ne
     let done = tokio::spawn(async move {
         let attempt = gate.attempt(&request);
         gate.audited(attempt, async {
-            let mut response = next.run(request).await;
+            let mut response = repeat::once(&gate, actor.who, rule.shown_once, request, next).await;
             let said = std::mem::take(&mut *note.0.lock().unwrap_or_else(PoisonError::into_inner));
             if !said.is_empty() && response.status().is_success() {
                 response.extensions_mut().insert(Said(said));
@@ -147,6 +183,13 @@ impl Gate {
             target: cut(target),
         }
     }
+}
+
+/// That somebody asks too often.
+fn too_many(wait: Duration) -> Response {
+    let seconds = wait.as_secs().saturating_add(1);
+    let detail = "Too many requests: ask again after `Retry-After` seconds, and less often.";
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).after(seconds).into_response()
 }
 
 fn cut(text: &str) -> String {

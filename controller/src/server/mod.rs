@@ -4,16 +4,21 @@
 mod access_tests;
 pub(crate) mod auth;
 mod body;
+mod condition;
 mod connections;
 mod gate;
+mod limits;
 pub(crate) mod openapi;
 #[cfg(test)]
 mod openapi_tests;
 mod page;
 mod problem;
+mod repeat;
 mod routes;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod write_tests;
 
 pub(crate) use connections::serve;
 
@@ -26,13 +31,17 @@ use crate::reader::Reader;
 use auth::{Auth, Role};
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::map_response_with_state;
 use axum::response::Response;
 use axum::routing::get;
 use gate::{Gate, Rule};
+use limits::Limits;
 use problem::Problem;
+use repeat::UnderWay;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{Mutex, Semaphore, watch};
@@ -46,6 +55,9 @@ const REPORTS_AT_A_TIME: usize = 64;
 const READ: Rule = Rule::roles(&[Role::Viewer, Role::Operator]);
 const CHANGE: Rule = Rule::roles(&[Role::Operator]);
 
+/// Requests a second that one address may send without a token that is known, on average.
+const FAILURES_A_SECOND: u32 = 10;
+
 /// What the routes share.
 #[derive(Debug, Clone)]
 pub(crate) struct App {
@@ -56,6 +68,7 @@ pub(crate) struct App {
     auth: Arc<Auth>,
     access: Arc<Access>,
     clock: Clock,
+    gate: Gate,
     stop: watch::Receiver<bool>,
     reports: Arc<Semaphore>,
     /// When the ledger was last tried, and whether it could be written.
@@ -72,18 +85,30 @@ pub(crate) struct Parts {
     pub(crate) auth: Auth,
     pub(crate) access: Arc<Access>,
     pub(crate) clock: Clock,
+    /// Requests a second for each token, or each address where there are none; 0: no limit.
+    pub(crate) rate_limit: u32,
 }
 
 impl App {
     /// `stop` becoming true ends long polls.
     pub(crate) fn new(parts: Parts, stop: watch::Receiver<bool>) -> Self {
-        let Parts { keeper, reader, plan, metrics, auth, access, clock } = parts;
+        let Parts { keeper, reader, plan, metrics, auth, access, clock, rate_limit } = parts;
+        let auth = Arc::new(auth.with_access(Arc::clone(&access), clock.clone()));
+        let gate = Gate {
+            auth: Arc::clone(&auth),
+            access: Arc::clone(&access),
+            clock: clock.clone(),
+            under_way: UnderWay::default(),
+            limits: Arc::new(Limits::new(rate_limit)),
+            failures: Arc::new(Limits::new(if rate_limit == 0 { 0 } else { FAILURES_A_SECOND })),
+        };
         Self {
+            gate,
             keeper,
             reader,
             plan,
             metrics,
-            auth: Arc::new(auth.with_access(Arc::clone(&access), clock.clone())),
+            auth,
             access,
             clock,
             stop,
@@ -92,13 +117,9 @@ impl App {
         }
     }
 
-    fn gate(&self) -> Gate {
-        Gate { auth: Arc::clone(&self.auth), access: Arc::clone(&self.access), clock: self.clock.clone() }
-    }
-
     /// The routes.
     pub(crate) fn router(self) -> Router {
-        let gate = self.gate();
+        let gate = self.gate.clone();
         let (router, document) = self.routes();
         let document: Arc<str> = openapi::text(&document).into();
         let served = gate.only(get(async move || ([(CONTENT_TYPE, "application/json")], document.to_string())), READ);
@@ -115,10 +136,12 @@ impl App {
     /// The routes with their descriptions: whatever is served is described, under its path, its method and its roles.
     pub(crate) fn routes(&self) -> (Router<Self>, OpenApi) {
         use routes::{commands, experiments, health, history, plan, reports, rewards, tokens};
-        let gate = self.gate();
+        let gate = &self.gate;
         let (router, document) = OpenApiRouter::new()
-            .routes(gate.guarded(routes!(plan::get), Rule::roles(&[Role::Proxy, Role::Viewer, Role::Operator])))
-            .routes(gate.guarded(routes!(reports::post), Rule::roles(&[Role::Proxy]).counted()))
+            .routes(
+                gate.guarded(routes!(plan::get), Rule::roles(&[Role::Proxy, Role::Viewer, Role::Operator]).unmetered()),
+            )
+            .routes(gate.guarded(routes!(reports::post), Rule::roles(&[Role::Proxy]).counted().unmetered()))
             .routes(gate.guarded(routes!(experiments::list), READ))
             .routes(gate.guarded(routes!(experiments::apply), CHANGE))
             .routes(gate.guarded(routes!(experiments::get), READ))
@@ -129,7 +152,7 @@ impl App {
             .routes(gate.guarded(routes!(commands::post), CHANGE))
             .routes(gate.guarded(routes!(rewards::post), Rule::roles(&[Role::Service, Role::Operator]).counted()))
             .routes(gate.guarded(routes!(tokens::list), CHANGE))
-            .routes(gate.guarded(routes!(tokens::create), CHANGE))
+            .routes(gate.guarded(routes!(tokens::create), CHANGE.shown_once()))
             .routes(gate.guarded(routes!(tokens::revoke), CHANGE))
             .routes(gate.guarded(routes!(tokens::audit), CHANGE))
             .routes(gate.guarded(routes!(health::metrics), READ))
@@ -140,7 +163,20 @@ impl App {
     }
 }
 
-async fn count(State(metrics): State<Metrics>, response: Response) -> Response {
+/// What every answer says: it is nobody's to keep, to frame, to guess at, or to run anything from.
+const HEADERS: [(HeaderName, &str); 6] = [
+    (CACHE_CONTROL, "no-store"),
+    (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (REFERRER_POLICY, "no-referrer"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (X_FRAME_OPTIONS, "DENY"),
+];
+
+async fn count(State(metrics): State<Metrics>, mut response: Response) -> Response {
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
     metrics.answered(response.status().as_u16());
     response
 }

@@ -2,9 +2,10 @@
 
 use super::problem::Problem;
 use serde_json::{Value, json};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Info, OpenApi, Ref, RefOr, Response, ResponseBuilder};
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema};
 
 /// The wire types of the pure crates, as their sources have them (`build.rs`).
 #[expect(dead_code, unreachable_pub, reason = "descriptions: nothing of them is ever made")]
@@ -31,19 +32,51 @@ problems! {
     Missing = 404: "There is no such thing.";
     /// 409.
     Conflict = 409: "Refused in this state; nothing has changed.";
+    /// 412.
+    Unmet = 412: "`If-Match` or `If-None-Match` does not hold; nothing has changed.";
     /// 413.
     TooLarge = 413: "The body is larger than it may be.";
     /// 422.
     Invalid = 422: "It can be read, but not be meant; nothing has changed.";
 }
 
+/// Headers by which a write depends on what the experiment is like.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "a description")]
+pub(crate) struct Conditional {
+    /// Only if the experiment has this `ETag`, or one of several; `*`: only if it is there.
+    #[param(rename = "If-Match")]
+    if_match: Option<String>,
+    /// `*`: only if the experiment is not there.
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+}
+
 /// What any route may answer, by status: these come before or around the handlers.
-const COMMON: [(&str, &str); 4] = [
+const COMMON: [(&str, &str); 5] = [
     ("401", "No token that this controller knows."),
     ("403", "The token's role does not allow that, or a web page of another origin asks."),
     ("408", "The body did not arrive in time."),
+    ("429", "Too many requests: try again after `Retry-After` seconds."),
     ("503", "It passes: try again after `Retry-After` seconds."),
 ];
+
+/// Writes that count a thing once by what they say themselves.
+const COUNTED: [&str; 2] = ["sendReport", "reportRewards"];
+
+/// The header that every other write may have.
+fn idempotency_key() -> Parameter {
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .description(Some(
+            "Up to 128 visible ASCII characters of your choice: the same request with the same key, within a day, is answered as \
+             before and not done again; another request with it is refused (422).",
+        ))
+        .schema(Some(<String as PartialSchema>::schema()))
+        .build()
+}
 
 /// Adds to the routes' own descriptions what they have in common.
 pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
@@ -84,6 +117,16 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
                     let common = RefOr::Ref(Ref::from_response_name(name(status)));
                     operation.responses.responses.entry(status.to_owned()).or_insert(common);
                 }
+            }
+            let written = operation.responses.responses.contains_key("422")
+                && !COUNTED.contains(&operation.operation_id.as_deref().unwrap_or_default());
+            if written {
+                operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
+                operation.responses.responses.entry("409".to_owned()).or_insert_with(|| {
+                    RefOr::T(problem(
+                        "A request with this `Idempotency-Key` is under way, or its answer was shown once.",
+                    ))
+                });
             }
         }
     }

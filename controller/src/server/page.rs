@@ -2,9 +2,50 @@
 
 use super::problem::Problem;
 use axum::http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
 
 /// Most that one answer holds of a list.
 pub(super) const MOST: u32 = 1_000;
+
+/// Which part of a list is asked for.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageQuery {
+    /// Most in the answer.
+    #[param(minimum = 1, maximum = 1000)]
+    pub(super) limit: Option<u32>,
+    /// `next` of the page before.
+    pub(super) cursor: Option<String>,
+}
+
+/// Whether a page has as many as were asked for, so that there may be more.
+pub(super) fn is_full(length: usize, limit: u32) -> bool {
+    length >= usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+/// Cuts what is more than was asked for off; the cursor of the next page, if there is one.
+pub(super) fn cut<T>(list: &mut Vec<T>, limit: u32, cursor: impl FnOnce(&T) -> String) -> Option<String> {
+    let more = list.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    list.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    list.last().filter(|_| more).map(cursor)
+}
+
+/// A cursor of a place of several parts.
+pub(super) fn write(list: char, place: &impl Serialize) -> String {
+    // Numbers and names can always be written.
+    cursor(list, &serde_json::to_string(place).unwrap_or_default())
+}
+
+/// … and the parts again.
+///
+/// # Errors
+/// 400 when it has not those.
+pub(super) fn read<T: DeserializeOwned>(place: &str) -> Result<T, Problem> {
+    serde_json::from_str(place).map_err(|_| bad("cursor", "is none that this list gave".to_owned()))
+}
 
 /// How many are asked for.
 ///

@@ -24,8 +24,9 @@ pub(crate) struct Problem {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     problems: Vec<Detail>,
+    /// Seconds after which to try again.
     #[serde(skip)]
-    retry: bool,
+    retry: Option<u64>,
 }
 
 /// What a problem says: an extension of its response, for the audit log.
@@ -53,7 +54,7 @@ impl Problem {
     /// A problem with a sentence about it.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Problem").to_owned();
-        Self { status: status.as_u16(), title, detail: detail.into(), problems: Vec::new(), retry: false }
+        Self { status: status.as_u16(), title, detail: detail.into(), problems: Vec::new(), retry: None }
     }
 
     /// A problem at places in what was sent.
@@ -67,9 +68,14 @@ impl Problem {
         self.with([Detail { line: None, column: None, path: path.into(), message: message.into() }])
     }
 
+    /// The same, to be tried again after so many seconds.
+    pub(crate) fn after(self, seconds: u64) -> Self {
+        Self { retry: Some(seconds), ..self }
+    }
+
     /// Something that passes: try again.
     pub(crate) fn passing(detail: impl Into<String>) -> Self {
-        Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).after(1)
     }
 }
 
@@ -141,8 +147,8 @@ impl IntoResponse for Problem {
         response.extensions_mut().insert(Said(self.detail));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.retry {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry {
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

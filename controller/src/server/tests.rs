@@ -31,6 +31,11 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) fn start(tokens: &[&str]) -> Self {
+        Self::limited(tokens, 0)
+    }
+
+    /// One that lets each caller ask so often a second.
+    pub(super) fn limited(tokens: &[&str], rate_limit: u32) -> Self {
         let mut bench = Bench::new();
         let (keeper, plan): (Keeper, Subscriber) = bench.take();
         let (keeper, _thread) = keeper.spawn().unwrap();
@@ -40,7 +45,7 @@ impl Api {
         let room = Arc::clone(&reader.room);
         let (metrics, clock) = (bench.metrics.clone(), bench.clock());
         let access = Arc::new(Access::open(&bench.ledger_file()).unwrap());
-        let parts = Parts { keeper: keeper.clone(), reader, plan, metrics, auth, access, clock };
+        let parts = Parts { keeper: keeper.clone(), reader, plan, metrics, auth, access, clock, rate_limit };
         let router = App::new(parts, stopped).router();
         Self { router, keeper, room, stop, bench }
     }
@@ -52,20 +57,35 @@ impl Api {
         token: &str,
         body: B,
     ) -> impl Future<Output = Answer> + Send + use<B> {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        let sent = self.send(method, path, if token.is_empty() { &[] } else { &headers }, body);
+        async move { sent.await.answer }
+    }
+
+    /// The same with any headers, and with those of the answer.
+    pub(super) fn send<B: Into<Body>>(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: B,
+    ) -> impl Future<Output = Sent> + Send + use<B> {
         let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
-        if !token.is_empty() {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let call = self.router.clone().oneshot(request.body(body.into()).unwrap());
         let (method, path) = (method.to_owned(), path.to_owned());
         async move {
             let response = tokio::time::timeout(PATIENCE, call).await.expect("an answer in time").unwrap();
-            let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap().to_owned());
+            let headers = response.headers().clone();
+            let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap().to_owned());
             let status = response.status().as_u16();
             let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
             let answer = Answer { status, kind: kind.unwrap_or_default(), body: body.to_vec() };
             conforms(&method, &path, &answer);
-            answer
+            Sent { answer, headers }
         }
     }
 
@@ -86,6 +106,29 @@ impl Api {
 
     fn report<B: Into<Body>>(&self, body: B) -> impl Future<Output = Answer> + Send + use<B> {
         self.call("POST", "/v1/reports", "", body)
+    }
+}
+
+/// An answer with its headers.
+#[derive(Debug)]
+pub(super) struct Sent {
+    answer: Answer,
+    headers: header::HeaderMap,
+}
+
+impl Sent {
+    /// Its status, after a look at whether a failure is told as one.
+    pub(super) fn status(&self) -> u16 {
+        self.answer.checked_status()
+    }
+
+    pub(super) fn json(&self) -> Value {
+        self.answer.json()
+    }
+
+    /// A header; nothing if it is not there.
+    pub(super) fn header(&self, name: &str) -> String {
+        self.headers.get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
     }
 }
 

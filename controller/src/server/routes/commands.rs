@@ -3,8 +3,9 @@
 use super::{actor, named};
 use crate::keeper::{Command, OrderError, Wanted, WantedCommand};
 use crate::ledger::Told;
+use crate::server::condition::{condition, unmet};
 use crate::server::gate::Note;
-use crate::server::openapi::{BadQuery, Conflict, Invalid, Missing, TooLarge};
+use crate::server::openapi::{BadQuery, Conditional, Conflict, Invalid, Missing, TooLarge, Unmet};
 use crate::server::problem::Problem;
 use crate::server::{App, body};
 use axum::Json;
@@ -46,9 +47,9 @@ pub(crate) struct WantedOrder {
     post, operation_id = "commandExperiment",
     path = "/v1/experiments/{name}/commands",
     tag = "experiments",
-    params(("name" = String, Path, description = "The experiment's name.")),
+    params(("name" = String, Path, description = "The experiment's name."), Conditional),
     request_body(content = WantedOrder, content_type = "application/json"),
-    responses((status = 200, description = "The decision that it led to.", body = Told), BadQuery, Missing, Conflict, TooLarge, Invalid),
+    responses((status = 200, description = "The decision that it led to.", body = Told), BadQuery, Missing, Conflict, Unmet, TooLarge, Invalid),
     security(("token" = ["operator"]))
 )]
 pub(crate) async fn post(
@@ -57,6 +58,7 @@ pub(crate) async fn post(
     request: Request,
 ) -> Result<Json<Told>, Problem> {
     let name = named(name)?;
+    let condition = condition(request.headers())?.map(|wanted| (name.clone(), wanted));
     let (note, by) = (Note::on(request.extensions()), actor(&request));
     let bytes = body::read(request.into_body(), MAX_COMMAND).await?;
     let value: Value = serde_json::from_slice(&bytes)
@@ -69,8 +71,9 @@ pub(crate) async fn post(
     }
     check_length(&reason)?;
     note.say(format!("{}: {reason}", command.name()));
-    let wanted = Wanted { name, command, by, reason };
-    Ok(Json(app.keeper.ask(|reply| Command::Order(Box::new(wanted), reply)).await??))
+    let wanted = Wanted { name: name.clone(), command, by, reason };
+    let done = app.keeper.ask_if(condition, |reply| Command::Order(Box::new(wanted), reply)).await?;
+    Ok(Json(done.map_err(|there| unmet(&name, there))??))
 }
 
 /// Refuses a reason that is too long.

@@ -6,6 +6,7 @@ use crate::keeper::Command;
 use crate::ledger::JournalRow;
 use crate::server::App;
 use crate::server::openapi::{BadQuery, Missing};
+use crate::server::page;
 use crate::server::problem::Problem;
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -15,9 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 /// Entries in one answer, unless asked otherwise.
 const ENTRIES: u32 = 200;
-/// Most entries in one answer, …
-const MAX_ENTRIES: u32 = 1_000;
-/// … and most bytes, unless the first is larger.
+/// Most bytes in one answer, unless the first is larger.
 const MAX_ENTRY_BYTES: usize = 4 << 20;
 /// Most entries that a story is told from.
 const STORY_ENTRIES: u32 = 500;
@@ -30,6 +29,7 @@ pub(crate) struct JournalQuery {
     #[serde(default)]
     after: u64,
     /// Most entries in the answer.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) async fn journal(
     let Query(JournalQuery { after, limit }) = query.map_err(|rejection| bad_query(&rejection))?;
     // Beyond that the ledger has no numbers.
     let after = after.min(u64::from(u32::MAX));
-    let limit = limit.unwrap_or(ENTRIES).clamp(1, MAX_ENTRIES);
+    let limit = page::limit(limit, ENTRIES)?;
     let turn = app.reader.turn().await?;
     let id = app.keeper.ask(|reply| Command::Find(name.clone(), reply)).await?.ok_or_else(|| unknown(&name))?;
     let entries = turn.read(move |ledger| ledger.journal(&id, after, limit, MAX_ENTRY_BYTES)).await?;

@@ -4,7 +4,7 @@ use super::{actor, bad_query, named};
 use crate::access::{self, AuditRow, MAX_NAME, Role, TokenRow, is_name};
 use crate::server::gate::Note;
 use crate::server::openapi::{BadQuery, Conflict, Invalid, Missing, TooLarge};
-use crate::server::page;
+use crate::server::page::{self, PageQuery};
 use crate::server::problem::Problem;
 use crate::server::{App, body};
 use axum::Json;
@@ -12,24 +12,13 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use weir_core::duration::parse_milliseconds;
 
 /// Largest body, in bytes.
 const MAX_BODY: usize = 1 << 12;
 /// Entries in one answer, unless asked otherwise.
 const ENTRIES: u32 = 100;
-
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct PageQuery {
-    /// Most in the answer.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
 
 /// A token to make.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -108,13 +97,11 @@ pub(crate) async fn list(
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Json<TokenList>, Problem> {
     let Query(PageQuery { limit, cursor }) = query.map_err(|rejection| bad_query(&rejection))?;
-    let limit = usize::try_from(page::limit(limit, ENTRIES)?).unwrap_or(usize::MAX);
+    let limit = page::limit(limit, ENTRIES)?;
     let after = page::place('t', cursor.as_deref())?;
     let mut tokens = access::apart(&app.access, access::Access::tokens).await?;
     tokens.retain(|token| after.as_ref().is_none_or(|after| token.name > *after));
-    let more = tokens.len() > limit;
-    tokens.truncate(limit);
-    let next = tokens.last().filter(|_| more).map(|token| page::cursor('t', &token.name));
+    let next = page::cut(&mut tokens, limit, |last| page::cursor('t', &last.name));
     let configured = app.auth.configured().into_iter();
     let configured = configured.map(|token| ConfiguredToken { name: token.name, role: token.role }).collect();
     Ok(Json(TokenList { tokens, configured, next }))
@@ -166,7 +153,7 @@ pub(crate) async fn create(
     path = "/v1/tokens/{name}",
     tag = "access",
     params(("name" = String, Path, description = "The token's name.")),
-    responses((status = 200, description = "It is revoked.", body = RevokedToken), Missing),
+    responses((status = 200, description = "It is revoked.", body = RevokedToken), BadQuery, Missing, Invalid),
     security(("token" = ["operator"]))
 )]
 pub(crate) async fn revoke(
@@ -208,7 +195,7 @@ pub(crate) async fn audit(
     let limit = page::limit(limit, ENTRIES)?;
     let before = page::number('a', cursor.as_deref())?;
     let entries = access::apart(&app.access, move |access| access.audit(before, limit)).await?;
-    let full = entries.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-    let last = entries.last().map(|entry| entry.number).filter(|number| full && *number > 1);
+    let last =
+        entries.last().map(|entry| entry.number).filter(|number| page::is_full(entries.len(), limit) && *number > 1);
     Ok(Json(AuditList { next: last.map(|number| page::cursor('a', &number.to_string())), entries }))
 }
