@@ -4,6 +4,7 @@ mod access;
 mod apply;
 mod cli;
 mod clock;
+mod events;
 mod explain;
 mod health;
 mod ingest;

@@ -1,10 +1,12 @@
 //! The HTTP client of the client commands: where the server is, and how its problems are shown. Knows no command.
 
 use crate::ledger::Told;
+use crate::server::tls::provider;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::io;
 use std::time::Duration;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use weir_engine::assess::Assessment;
 use weir_engine::spec::Experiment;
 use weir_engine::state::State;
@@ -23,18 +25,45 @@ pub(crate) struct ServerArgs {
     /// Token for a server that asks for one (role viewer to look, operator to change).
     #[arg(long, env = "WEIR_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token_value: Option<String>,
+    /// Certificates to trust a server of `https` by, a PEM file; without it, those of this machine.
+    #[arg(long, env = "WEIR_CA_FILE", value_name = "FILE", value_parser = certificates)]
+    ca_file: Option<Trusted>,
+}
+
+/// Certificates that are trusted.
+#[derive(Debug, Clone)]
+struct Trusted(Vec<Certificate<'static>>);
+
+fn certificates(path: &str) -> Result<Trusted, String> {
+    let pem = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let items = parse_pem(&pem).collect::<Result<Vec<_>, _>>().map_err(|error| format!("is not PEM: {error}"))?;
+    let found = items.into_iter().filter_map(|item| match item {
+        PemItem::Certificate(certificate) => Some(certificate),
+        _ => None,
+    });
+    let found: Vec<_> = found.collect();
+    if found.is_empty() { Err("holds no certificate in PEM".to_owned()) } else { Ok(Trusted(found)) }
+}
+
+/// Those of this machine.
+fn trusted_here() -> Trusted {
+    // What is unreadable of them is not trusted.
+    let found = rustls_native_certs::load_native_certs().certs;
+    Trusted(found.iter().map(|certificate| Certificate::from_der(certificate.as_ref()).to_owned()).collect())
 }
 
 /// A server's address without its last slash.
 fn base_url(text: &str) -> Result<String, String> {
-    let Some(authority) = text.strip_prefix("http://") else {
-        return Err("write it as `http://127.0.0.1:8181` (https is not spoken in this release)".to_owned());
+    let schemes = ["http://", "https://"];
+    let found = schemes.into_iter().find_map(|scheme| Some((scheme, text.strip_prefix(scheme)?)));
+    let Some((scheme, authority)) = found else {
+        return Err("write it as `http://127.0.0.1:8181` or `https://weir.example:8181`".to_owned());
     };
     let authority = authority.trim_end_matches('/');
     if authority.is_empty() || authority.contains(['/', '?', '#', ' ']) {
         return Err("write a host and a port alone, as `http://127.0.0.1:8181`".to_owned());
     }
-    Ok(format!("http://{authority}"))
+    Ok(format!("{scheme}{authority}"))
 }
 
 /// The name of an experiment, as it may stand in a URL.
@@ -134,12 +163,18 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(args: ServerArgs) -> Self {
+        let trusted = args.server.starts_with("https://").then(|| args.ca_file.clone().unwrap_or_else(trusted_here));
+        let tls = TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(provider())
+            .root_certs(RootCerts::new_with_certs(&trusted.map(|trusted| trusted.0).unwrap_or_default()))
+            .build();
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE))
             .max_redirects(0)
             // The server is named outright; an environment's proxy would not reach a loopback address.
             .proxy(None)
+            .tls_config(tls)
             .build()
             .into();
         Self { agent, args }
@@ -276,9 +311,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_a_host_and_a_port_over_http() {
+    fn a_server_is_a_scheme_a_host_and_a_port() {
         assert_eq!(base_url("http://localhost:8181/").as_deref(), Ok("http://localhost:8181"));
-        for text in ["localhost:8181", "https://a", "http://", "http://a/b", "http://a?b"] {
+        assert_eq!(base_url("https://weir.example").as_deref(), Ok("https://weir.example"));
+        for text in ["localhost:8181", "ftp://a", "https://", "http://", "http://a/b", "http://a?b"] {
             assert!(base_url(text).is_err(), "{text}");
         }
     }

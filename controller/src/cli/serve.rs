@@ -6,6 +6,7 @@ use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::reader::Reader;
 use crate::server::auth::Auth;
+use crate::server::tls::Certificate;
 use crate::server::{self, App, Parts};
 use crate::steward;
 use anyhow::Context;
@@ -37,6 +38,12 @@ pub(crate) struct ServeArgs {
     /// A file of tokens, one a line, as with --token
     #[arg(long, value_name = "FILE", env = "WEIR_TOKEN_FILE")]
     token_file: Option<PathBuf>,
+    /// Serve by TLS, with this certificate and those between it and its root: a PEM file, read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key", env = "WEIR_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key: a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "WEIR_TLS_KEY")]
+    tls_key: Option<PathBuf>,
     /// Let everybody who can reach the address do everything
     #[arg(long)]
     allow_unauthenticated: bool,
@@ -89,40 +96,60 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if auth.is_open() && !kept {
         tracing::warn!("no tokens: whoever can reach {} may do everything", args.listen);
     }
+    let certificate = match (&args.tls_cert, &args.tls_key) {
+        (Some(file), Some(key)) => Some(Arc::new(Certificate::load(file, key).context("--tls-cert, --tls-key")?)),
+        _ => None,
+    };
+    if certificate.is_none() && addresses.iter().any(|address| !address.ip().is_loopback()) {
+        tracing::warn!("no TLS: what is sent here, tokens too, can be read on the way; give --tls-cert and --tls-key");
+    }
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(serve(&args, &addresses, auth))?;
+    runtime.block_on(serve(&args, &addresses, auth, certificate))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(args: &ServeArgs, addresses: &[SocketAddr], auth: Auth) -> anyhow::Result<()> {
+async fn serve(
+    args: &ServeArgs,
+    addresses: &[SocketAddr],
+    auth: Auth,
+    certificate: Option<Arc<Certificate>>,
+) -> anyhow::Result<()> {
     // First: a signal from here on ends things in order.
     let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
     let (clock, metrics) = (Clock::system(), Metrics::new());
     let (keeper, plan) = Keeper::open(&args.ledger, clock.clone(), metrics.clone())
         .with_context(|| format!("the ledger {} cannot be used", args.ledger.display()))?;
+    let events = keeper.events();
     let (keeper, thread) = keeper.spawn()?;
     let (stop, stopped) = watch::channel(false);
 
     let listener = TcpListener::bind(addresses).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr().context("cannot tell the address")?;
+    let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+    if let Some(certificate) = &certificate {
+        tokio::spawn(Arc::clone(certificate).keep_fresh(stopped.clone()));
+    }
     let access = Arc::new(Access::open(&args.ledger).context("the tokens cannot be read")?);
     let parts = Parts {
         keeper: keeper.clone(),
         reader: Reader::new(args.ledger.clone()),
         plan,
+        events,
         metrics: metrics.clone(),
         auth,
         access: Arc::clone(&access),
         clock: clock.clone(),
         rate_limit: args.rate_limit,
+        tls: certificate.is_some(),
     };
     let app = App::new(parts, stopped.clone());
     let refreshed = tokio::spawn(access::keep_fresh(access, stopped.clone()));
     let steward = tokio::spawn(steward::run(keeper, clock, metrics, args.decision_interval, stopped.clone()));
-    let server = tokio::spawn(server::serve(listener, app.router(), stopped));
-    announce(address)?;
-    tracing::info!(%address, ledger = %args.ledger.display(), "serving");
+    let server = tokio::spawn(server::serve(listener, app.router(), acceptor, stopped));
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    announce(scheme, address)?;
+    tracing::info!(%address, scheme, ledger = %args.ledger.display(), "serving");
 
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),
@@ -143,9 +170,11 @@ async fn serve(args: &ServeArgs, addresses: &[SocketAddr], auth: Auth) -> anyhow
 }
 
 /// Tells whoever started this that it can be called, and where.
-fn announce(address: SocketAddr) -> anyhow::Result<()> {
+fn announce(scheme: &str, address: SocketAddr) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush()).context("cannot write to stdout")
+    writeln!(stdout, "listening on {scheme}://{address}")
+        .and_then(|()| stdout.flush())
+        .context("cannot write to stdout")
 }
 
 fn read_auth(args: &ServeArgs) -> anyhow::Result<Auth> {

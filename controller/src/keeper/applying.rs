@@ -3,6 +3,7 @@
 use super::Keeper;
 use super::commands::{KEEP_DECISIONS, RELEASE};
 use crate::apply::{self, Conflict, Edit};
+use crate::events::{Kind, Pending};
 use crate::ledger::{DecisionRow, ExperimentRow, LedgerError, Told};
 use crate::mirror::Live;
 use crate::publish::make;
@@ -102,7 +103,7 @@ impl Keeper {
             }
             self.write()?;
             tracing::info!(experiment = row.id, ?change, "experiment applied");
-            let id = row.id.clone();
+            let (id, name) = (row.id.clone(), row.spec.name.clone());
             let experiment = Box::new(row.spec.clone());
             let by = by.clone();
             let entry = if created {
@@ -138,6 +139,8 @@ impl Keeper {
                 Entry { at: now, event: Event::Edit { experiment, by }, trace }
             };
             self.journal(&id, &entry, None)?;
+            let what = serde_json::json!({ "at": now, "result": change.name() });
+            self.tell(Kind::Experiment, &name, &id, what)?;
         }
         if !dry_run {
             self.plan = Some(plan);
@@ -233,6 +236,8 @@ impl Keeper {
         self.journal(&id, &Entry { at, event: Event::Delete { by, reason }, trace: Trace::default() }, None)?;
         self.ledger.delete_experiment(&id, at)?;
         self.mirror.remove(&id);
+        let what = serde_json::json!({ "at": at, "result": "deleted" });
+        self.happened.push(Pending::new(Kind::Experiment, name, &id, what)?.last());
         self.republish();
         tracing::info!(experiment = id, "experiment deleted");
         Ok(Some(id))

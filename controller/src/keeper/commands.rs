@@ -1,6 +1,7 @@
 //! What the keeper does for each command. Everything here happens inside a batch's transaction.
 
 use super::{Answer, Command, ExperimentView, Keeper, Reply};
+use crate::events::{Kind, Pending};
 use crate::explain::Basis;
 use crate::health::health;
 use crate::ingest::{Reason, Refused, ingest, needs_room};
@@ -249,7 +250,12 @@ impl Keeper {
             live.stirred = true;
             return Ok(());
         }
+        let anew = live.assessment.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &assessment));
         live.assessment = Some(Arc::clone(&assessment));
+        if anew && self.events.are_heard() {
+            let what = serde_json::json!({ "at": self.clock.now(), "assessment": *assessment });
+            self.happened.push(Pending::new(Kind::Assessment, &live.spec.name, &id, what)?);
+        }
         live.reusable = Some(Arc::clone(&unsettled));
         let Some(decision) = decision else { return Ok(()) };
         if let Err(problem) = check(live, &decision.state) {
@@ -299,6 +305,9 @@ impl Keeper {
             self.ledger.insert_decision(&id, &row, KEEP_DECISIONS)?;
         }
         let Some(live) = self.mirror.experiments.get_mut(&id) else { return Ok(()) };
+        if tell {
+            self.happened.push(Pending::new(Kind::Decision, &live.spec.name, &id, &told)?);
+        }
         if moves {
             live.generation += 1;
             live.stirred = true;

@@ -2,6 +2,7 @@
 
 use super::Keeper;
 use super::commands::{KEEP_DECISIONS, check};
+use crate::events::Kind;
 use crate::ledger::{DecisionRow, LedgerError, Told, action_name};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -186,6 +187,7 @@ impl Keeper {
             live.decision = Some(told.clone());
             live.last_change = Some(told.clone());
         }
+        self.tell(Kind::Decision, &wanted.name, &id, &told)?;
         self.plan = Some(plan);
         self.metrics.decided(action_name(action));
         tracing::info!(

@@ -6,6 +6,8 @@ pub(crate) mod auth;
 mod body;
 mod condition;
 mod connections;
+#[cfg(test)]
+mod event_tests;
 mod gate;
 mod limits;
 pub(crate) mod openapi;
@@ -17,6 +19,7 @@ mod repeat;
 mod routes;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tls;
 #[cfg(test)]
 mod write_tests;
 
@@ -24,6 +27,7 @@ pub(crate) use connections::serve;
 
 use crate::access::Access;
 use crate::clock::Clock;
+use crate::events::Events;
 use crate::keeper::Handle;
 use crate::metrics::Metrics;
 use crate::publish::Subscriber;
@@ -32,7 +36,8 @@ use auth::{Auth, Role};
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::map_response_with_state;
@@ -64,11 +69,13 @@ pub(crate) struct App {
     keeper: Handle,
     reader: Reader,
     plan: Subscriber,
+    events: Events,
     metrics: Metrics,
     auth: Arc<Auth>,
     access: Arc<Access>,
     clock: Clock,
     gate: Gate,
+    tls: bool,
     stop: watch::Receiver<bool>,
     reports: Arc<Semaphore>,
     /// When the ledger was last tried, and whether it could be written.
@@ -81,18 +88,21 @@ pub(crate) struct Parts {
     pub(crate) keeper: Handle,
     pub(crate) reader: Reader,
     pub(crate) plan: Subscriber,
+    pub(crate) events: Events,
     pub(crate) metrics: Metrics,
     pub(crate) auth: Auth,
     pub(crate) access: Arc<Access>,
     pub(crate) clock: Clock,
     /// Requests a second for each token, or each address where there are none; 0: no limit.
     pub(crate) rate_limit: u32,
+    /// Whether callers come by TLS.
+    pub(crate) tls: bool,
 }
 
 impl App {
     /// `stop` becoming true ends long polls.
     pub(crate) fn new(parts: Parts, stop: watch::Receiver<bool>) -> Self {
-        let Parts { keeper, reader, plan, metrics, auth, access, clock, rate_limit } = parts;
+        let Parts { keeper, reader, plan, events, metrics, auth, access, clock, rate_limit, tls } = parts;
         let auth = Arc::new(auth.with_access(Arc::clone(&access), clock.clone()));
         let gate = Gate {
             auth: Arc::clone(&auth),
@@ -104,9 +114,11 @@ impl App {
         };
         Self {
             gate,
+            tls,
             keeper,
             reader,
             plan,
+            events,
             metrics,
             auth,
             access,
@@ -129,13 +141,13 @@ impl App {
             .method_not_allowed_fallback(async || {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This path does not take this method.")
             })
-            .layer(map_response_with_state(self.metrics.clone(), count))
+            .layer(map_response_with_state((self.metrics.clone(), self.tls), count))
             .with_state(self)
     }
 
     /// The routes with their descriptions: whatever is served is described, under its path, its method and its roles.
     pub(crate) fn routes(&self) -> (Router<Self>, OpenApi) {
-        use routes::{commands, experiments, health, history, plan, reports, rewards, tokens};
+        use routes::{commands, events, experiments, health, history, plan, reports, rewards, tokens};
         let gate = &self.gate;
         let (router, document) = OpenApiRouter::new()
             .routes(
@@ -147,6 +159,8 @@ impl App {
             .routes(gate.guarded(routes!(experiments::get), READ))
             .routes(gate.guarded(routes!(experiments::delete), CHANGE))
             .routes(gate.guarded(routes!(experiments::decisions), READ))
+            .routes(gate.guarded(routes!(events::all), READ))
+            .routes(gate.guarded(routes!(events::one), READ))
             .routes(gate.guarded(routes!(history::journal), READ))
             .routes(gate.guarded(routes!(history::explanation), READ))
             .routes(gate.guarded(routes!(commands::post), CHANGE))
@@ -173,7 +187,12 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (X_FRAME_OPTIONS, "DENY"),
 ];
 
-async fn count(State(metrics): State<Metrics>, mut response: Response) -> Response {
+async fn count(State((metrics, tls)): State<(Metrics, bool)>, mut response: Response) -> Response {
+    if tls {
+        // A browser that came by TLS once comes by nothing else, for a year.
+        let year = HeaderValue::from_static("max-age=31536000");
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, year);
+    }
     for (name, value) in HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }

@@ -21,11 +21,12 @@ use weir_core::report::MAX_REPORT_BYTES;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(super) struct Api {
-    router: Router,
+    pub(super) router: Router,
     keeper: Handle,
     /// For long reads.
     room: Arc<Semaphore>,
-    stop: watch::Sender<bool>,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) events: crate::events::Events,
     pub(super) bench: Bench,
 }
 
@@ -38,6 +39,7 @@ impl Api {
     pub(super) fn limited(tokens: &[&str], rate_limit: u32) -> Self {
         let mut bench = Bench::new();
         let (keeper, plan): (Keeper, Subscriber) = bench.take();
+        let events = keeper.events();
         let (keeper, _thread) = keeper.spawn().unwrap();
         let (stop, stopped) = watch::channel(false);
         let auth = Auth::parse(tokens.iter().copied()).unwrap();
@@ -45,9 +47,20 @@ impl Api {
         let room = Arc::clone(&reader.room);
         let (metrics, clock) = (bench.metrics.clone(), bench.clock());
         let access = Arc::new(Access::open(&bench.ledger_file()).unwrap());
-        let parts = Parts { keeper: keeper.clone(), reader, plan, metrics, auth, access, clock, rate_limit };
+        let parts = Parts {
+            keeper: keeper.clone(),
+            reader,
+            plan,
+            events: events.clone(),
+            metrics,
+            auth,
+            access,
+            clock,
+            rate_limit,
+            tls: false,
+        };
         let router = App::new(parts, stopped).router();
-        Self { router, keeper, room, stop, bench }
+        Self { router, keeper, room, stop, events, bench }
     }
 
     pub(super) fn call<B: Into<Body>>(
@@ -379,7 +392,7 @@ async fn the_server_ends_in_order_while_a_poll_is_held() {
     let api = Api::start(&[]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(serve(listener, api.router.clone(), api.stop.subscribe()));
+    let server = tokio::spawn(serve(listener, api.router.clone(), None, api.stop.subscribe()));
     let mut connection = TcpStream::connect(address).await.unwrap();
     connection.write_all(b"GET /healthz HTTP/1.1\r\nhost: weir\r\n\r\n").await.unwrap();
     let mut buffer = [0; 1_024];

@@ -1,4 +1,5 @@
 //! `weir serve` and the command line against it.
+#![allow(dead_code, reason = "each test file is a program of its own, and none uses all of it")]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
@@ -31,11 +32,18 @@ impl Serve {
     }
 
     /// Ends it as a crash would, and starts it again on its ledger.
-    #[allow(dead_code, reason = "each test file is a program of its own, and not all restart")]
     pub(crate) fn restart(&mut self, arguments: &[&str]) {
         let _ = self.process.kill();
         let _ = self.process.wait();
         (self.process, self.url) = serve(&self.folder, arguments);
+    }
+
+    /// Ends it in order, and waits for that.
+    pub(crate) fn terminate(&mut self) {
+        let id = self.process.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status().expect("`kill` runs");
+        assert!(told.success(), "nobody was told");
+        self.process.wait().expect("it ends");
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {

@@ -1,6 +1,7 @@
 //! The routes, a file per resource. They translate between HTTP and the keeper, and decide nothing.
 
 pub(super) mod commands;
+pub(super) mod events;
 pub(super) mod experiments;
 pub(super) mod health;
 pub(super) mod history;
