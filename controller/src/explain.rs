@@ -2,8 +2,10 @@
 //! much is missing and how long that may take. Words out of what the engine knows; judges nothing.
 
 use crate::ledger::{JournalRow, Told};
+use crate::server::openapi::wire;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 use weir_engine::assess::{Assessment, assess};
 use weir_engine::command::Command;
 use weir_engine::decide::Action;
@@ -30,7 +32,7 @@ pub(crate) struct Basis {
 }
 
 /// A story.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Explanation {
     pub(crate) name: String,
@@ -53,7 +55,7 @@ pub(crate) struct Explanation {
 }
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Chapter {
     /// The journal's entry; the last of several that are told together.
@@ -64,14 +66,16 @@ pub(crate) struct Chapter {
     pub(crate) reasons: Vec<String>,
     /// Who did it; absent where the engine decided by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<wire::Actor>, required = false)]
     pub(crate) by: Option<Actor>,
 }
 
 /// Something that is missing, and a sentence about it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Gap {
     #[serde(flatten)]
+    #[schema(value_type = wire::Missing)]
     pub(crate) missing: Missing,
     pub(crate) sentence: String,
 }

@@ -1,8 +1,10 @@
 //! Binary `weir`: parses the command line and starts what it names; owns nothing else.
 
+mod access;
 mod apply;
 mod cli;
 mod clock;
+mod events;
 mod explain;
 mod health;
 mod ingest;

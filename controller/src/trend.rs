@@ -2,14 +2,16 @@
 //! computed anew: it is what was assessed when each was concluded. Every comparison is of versions at the same time, for traffic drifts between.
 
 use crate::ledger::PastRow;
+use crate::server::openapi::wire;
 use serde::Serialize;
 use std::fmt::Write as _;
+use utoipa::ToSchema;
 use weir_engine::metrics::{Interval, MetricName};
 use weir_engine::spec::Direction;
 use weir_engine::state::{Outcome, Phase};
 
 /// A service's past.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Trend {
     pub(crate) service: String,
@@ -18,7 +20,7 @@ pub(crate) struct Trend {
 }
 
 /// One experiment that is over.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Past {
     pub(crate) name: String,
@@ -28,6 +30,7 @@ pub(crate) struct Past {
     /// Unix milliseconds.
     pub(crate) concluded_at: u64,
     pub(crate) deleted: bool,
+    #[schema(value_type = wire::Outcome)]
     pub(crate) outcome: Outcome,
     /// Who had the traffic before.
     pub(crate) baseline: String,
@@ -42,7 +45,7 @@ pub(crate) struct Past {
 }
 
 /// One of its versions.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PastVersion {
     pub(crate) name: String,
@@ -52,7 +55,7 @@ pub(crate) struct PastVersion {
 }
 
 /// What became of a version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Fate {
     /// A candidate that has had the traffic since.
@@ -68,16 +71,20 @@ pub(crate) enum Fate {
 }
 
 /// What was measured of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PastMetric {
+    #[schema(value_type = wire::MetricName)]
     pub(crate) name: MetricName,
+    #[schema(value_type = wire::Direction)]
     pub(crate) direction: Direction,
     pub(crate) exposures: u64,
     pub(crate) observed: f64,
     /// The central 95% interval of the belief.
+    #[schema(value_type = Option<wire::Interval>)]
     pub(crate) belief: Option<Interval>,
     /// Against the baseline of the same experiment: 95% interval of (this − baseline)/baseline.
+    #[schema(value_type = Option<wire::Interval>)]
     pub(crate) lift: Option<Interval>,
     /// Against the same: belief that this is better.
     pub(crate) probability_better: Option<f64>,

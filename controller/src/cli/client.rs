@@ -2,10 +2,12 @@
 
 use super::config::Config;
 use crate::ledger::Told;
+use crate::server::tls::provider;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::io;
 use std::time::Duration;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use weir_engine::assess::Assessment;
 use weir_engine::spec::Experiment;
 use weir_engine::state::State;
@@ -27,6 +29,9 @@ pub(crate) struct ServerArgs {
     /// Server and token by name, as `weir context set` keeps them; else the current context.
     #[arg(long, env = "WEIR_CONTEXT", value_name = "NAME", value_parser = super::config::context_name)]
     context: Option<String>,
+    /// Certificates to trust a server of `https` by, a PEM file; without it, those of this machine.
+    #[arg(long, env = "WEIR_CA_FILE", value_name = "FILE", value_parser = certificates)]
+    ca_file: Option<Trusted>,
 }
 
 /// Where a server is when nobody says.
@@ -56,16 +61,40 @@ impl ServerArgs {
     }
 }
 
+/// Certificates that are trusted.
+#[derive(Debug, Clone)]
+struct Trusted(Vec<Certificate<'static>>);
+
+fn certificates(path: &str) -> Result<Trusted, String> {
+    let pem = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let items = parse_pem(&pem).collect::<Result<Vec<_>, _>>().map_err(|error| format!("is not PEM: {error}"))?;
+    let found = items.into_iter().filter_map(|item| match item {
+        PemItem::Certificate(certificate) => Some(certificate),
+        _ => None,
+    });
+    let found: Vec<_> = found.collect();
+    if found.is_empty() { Err("holds no certificate in PEM".to_owned()) } else { Ok(Trusted(found)) }
+}
+
+/// Those of this machine.
+fn trusted_here() -> Trusted {
+    // What is unreadable of them is not trusted.
+    let found = rustls_native_certs::load_native_certs().certs;
+    Trusted(found.iter().map(|certificate| Certificate::from_der(certificate.as_ref()).to_owned()).collect())
+}
+
 /// A server's address without its last slash.
 pub(crate) fn base_url(text: &str) -> Result<String, String> {
-    let Some(authority) = text.strip_prefix("http://") else {
-        return Err("write it as `http://127.0.0.1:8181` (https is not spoken in this release)".to_owned());
+    let schemes = ["http://", "https://"];
+    let found = schemes.into_iter().find_map(|scheme| Some((scheme, text.strip_prefix(scheme)?)));
+    let Some((scheme, authority)) = found else {
+        return Err("write it as `http://127.0.0.1:8181` or `https://weir.example:8181`".to_owned());
     };
     let authority = authority.trim_end_matches('/');
     if authority.is_empty() || authority.contains(['/', '?', '#', ' ']) {
         return Err("write a host and a port alone, as `http://127.0.0.1:8181`".to_owned());
     }
-    Ok(format!("http://{authority}"))
+    Ok(format!("{scheme}{authority}"))
 }
 
 /// The name of an experiment, as it may stand in a URL.
@@ -167,13 +196,20 @@ impl Server {
     /// # Errors
     /// When the configuration cannot be read, or has no such context.
     pub(crate) fn new(args: ServerArgs) -> anyhow::Result<Self> {
+        let ca_file = args.ca_file.clone();
         let destination = args.resolve(&Config::read()?)?;
+        let trusted = destination.server.starts_with("https://").then(|| ca_file.unwrap_or_else(trusted_here));
+        let tls = TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(provider())
+            .root_certs(RootCerts::new_with_certs(&trusted.map(|trusted| trusted.0).unwrap_or_default()))
+            .build();
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE))
             .max_redirects(0)
             // The server is named outright; an environment's proxy would not reach a loopback address.
             .proxy(None)
+            .tls_config(tls)
             .build()
             .into();
         Ok(Self { agent, destination })
@@ -323,9 +359,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_a_host_and_a_port_over_http() {
+    fn a_server_is_a_scheme_a_host_and_a_port() {
         assert_eq!(base_url("http://localhost:8181/").as_deref(), Ok("http://localhost:8181"));
-        for text in ["localhost:8181", "https://a", "http://", "http://a/b", "http://a?b"] {
+        assert_eq!(base_url("https://weir.example").as_deref(), Ok("https://weir.example"));
+        for text in ["localhost:8181", "ftp://a", "https://", "http://", "http://a/b", "http://a?b"] {
             assert!(base_url(text).is_err(), "{text}");
         }
     }
@@ -342,7 +379,8 @@ mod tests {
         .unwrap();
         let resolved = |server: Option<&str>, token: Option<&str>, context: Option<&str>| {
             let owned = |text: Option<&str>| text.map(str::to_owned);
-            let args = ServerArgs { server: owned(server), token_value: owned(token), context: owned(context) };
+            let args =
+                ServerArgs { server: owned(server), token_value: owned(token), context: owned(context), ca_file: None };
             args.resolve(&config).map(|to| (to.server, to.token)).map_err(|error| error.to_string())
         };
         let found = |server: &str, token: Option<&str>| Ok((server.to_owned(), token.map(str::to_owned)));

@@ -1,9 +1,10 @@
 //! `weir get`: shows experiments once.
 
-use super::client::{Server, ServerArgs, View, experiment_name};
+use super::client::{ApiError, Server, ServerArgs, View, experiment_name};
 use super::insight::insight;
 use super::output::{OutputArgs, now, print, print_value};
 use super::show;
+use serde_json::{Value, json};
 use std::process::ExitCode;
 use weir_engine::budget::AlphaSpent;
 use weir_engine::state::Phase;
@@ -26,6 +27,23 @@ pub(crate) struct GetArgs {
     pub(super) output: OutputArgs,
 }
 
+/// A list of experiments with all of its pages.
+fn every(server: &Server, path: &str) -> Result<Value, ApiError> {
+    let mut all = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let mut page = server.get(&format!("{path}?limit=1000{cursor}"))?;
+        match page.get_mut("experiments").map(Value::take) {
+            Some(Value::Array(experiments)) => all.extend(experiments),
+            _ => return Err(server.strange("no experiments".to_owned())),
+        }
+        match page.get("next").and_then(Value::as_str) {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(json!({ "experiments": all })),
+        }
+    }
+}
+
 /// Runs `weir get`.
 pub(crate) fn run(args: GetArgs) -> anyhow::Result<ExitCode> {
     let server = Server::new(args.server)?;
@@ -33,7 +51,7 @@ pub(crate) fn run(args: GetArgs) -> anyhow::Result<ExitCode> {
         Some(name) => format!("/v1/experiments/{name}"),
         None => "/v1/experiments".to_owned(),
     };
-    let answer = server.get(&path)?;
+    let answer = if args.name.is_some() { server.get(&path)? } else { every(&server, &path)? };
     if args.output.structured() {
         print_value(args.output, &answer)?;
     } else if args.name.is_some() {

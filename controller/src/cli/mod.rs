@@ -2,6 +2,7 @@
 
 mod analyze;
 mod apply;
+mod audit;
 mod client;
 mod config;
 mod context;
@@ -18,6 +19,7 @@ mod serve;
 mod shell;
 mod show;
 mod simulate;
+mod token;
 mod trend;
 mod validate;
 mod wait;
@@ -106,6 +108,10 @@ It stays, with its counts and its journal, until it is deleted.")]
     Stop(order::OrderArgs),
     /// Delete an experiment.
     Delete(delete::DeleteArgs),
+    /// Make, list and revoke the tokens by which people and programs are known.
+    Token(token::TokenArgs),
+    /// Show who changed what, from where, and how it ended.
+    Audit(audit::AuditArgs),
     /// Say everything that is wrong with a file, without a server.
     Validate(validate::ValidateArgs),
     /// Say what the counts of a file show, without a server.
@@ -141,6 +147,8 @@ impl Command {
             Self::Promote(args) => args.common.output,
             Self::RollBack(args) => args.common.output,
             Self::Delete(args) => args.output,
+            Self::Token(args) => args.output(),
+            Self::Audit(args) => args.output,
             Self::Validate(args) => args.output,
             Self::Analyze(args) => args.output,
             Self::Simulate(args) => args.output,
@@ -172,6 +180,8 @@ impl Cli {
             Command::RollBack(args) => order::roll_back(args),
             Command::Stop(args) => order::plain(order::Plain::Stop, args),
             Command::Delete(args) => delete::run(args),
+            Command::Token(args) => token::run(args),
+            Command::Audit(args) => audit::run(args),
             Command::Validate(args) => validate::run(args),
             Command::Analyze(args) => analyze::run(args),
             Command::Simulate(args) => simulate::run(args),

@@ -1,11 +1,13 @@
 //! `weir serve`: raw arguments to one running controller, and its orderly end.
 
+use crate::access::{self, Access};
 use crate::clock::Clock;
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::reader::Reader;
 use crate::server::auth::Auth;
-use crate::server::{self, App};
+use crate::server::tls::Certificate;
+use crate::server::{self, App, Parts};
 use crate::steward;
 use anyhow::Context;
 use clap::ValueEnum;
@@ -13,6 +15,7 @@ use std::io::{IsTerminal, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,6 +38,12 @@ pub(crate) struct ServeArgs {
     /// A file of tokens, one a line, as with --token
     #[arg(long, value_name = "FILE", env = "WEIR_TOKEN_FILE")]
     token_file: Option<PathBuf>,
+    /// Serve by TLS, with this certificate and those between it and its root: a PEM file, read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key", env = "WEIR_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key: a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "WEIR_TLS_KEY")]
+    tls_key: Option<PathBuf>,
     /// Let everybody who can reach the address do everything
     #[arg(long)]
     allow_unauthenticated: bool,
@@ -42,6 +51,10 @@ pub(crate) struct ServeArgs {
     /// without a dot need none
     #[arg(long, value_name = "NAME", env = "WEIR_HOSTS", value_delimiter = ',')]
     host: Vec<String>,
+    /// Requests a second that each token may send, or each address where there are no tokens; twice as many at once. 0: as many
+    /// as they like. Filters are not limited
+    #[arg(long, value_name = "NUMBER", default_value_t = 200, env = "WEIR_RATE_LIMIT")]
+    rate_limit: u32,
     /// How often experiments are assessed and decided, from 100ms to 1h
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_interval)]
     decision_interval: Duration,
@@ -76,32 +89,67 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         .to_socket_addrs()
         .with_context(|| format!("--listen {}: not an address to listen on", args.listen))?
         .collect();
-    auth.check_listen(&addresses, args.allow_unauthenticated)?;
-    if auth.is_open() {
+    let kept = args.ledger.exists() && Access::open(&args.ledger).context("the tokens cannot be read")?.had_tokens();
+    if !kept {
+        auth.check_listen(&addresses, args.allow_unauthenticated)?;
+    }
+    if auth.is_open() && !kept {
         tracing::warn!("no tokens: whoever can reach {} may do everything", args.listen);
     }
+    let certificate = match (&args.tls_cert, &args.tls_key) {
+        (Some(file), Some(key)) => Some(Arc::new(Certificate::load(file, key).context("--tls-cert, --tls-key")?)),
+        _ => None,
+    };
+    if certificate.is_none() && addresses.iter().any(|address| !address.ip().is_loopback()) {
+        tracing::warn!("no TLS: what is sent here, tokens too, can be read on the way; give --tls-cert and --tls-key");
+    }
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(serve(&args, &addresses, auth))?;
+    runtime.block_on(serve(&args, &addresses, auth, certificate))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(args: &ServeArgs, addresses: &[SocketAddr], auth: Auth) -> anyhow::Result<()> {
+async fn serve(
+    args: &ServeArgs,
+    addresses: &[SocketAddr],
+    auth: Auth,
+    certificate: Option<Arc<Certificate>>,
+) -> anyhow::Result<()> {
     // First: a signal from here on ends things in order.
     let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
     let (clock, metrics) = (Clock::system(), Metrics::new());
     let (keeper, plan) = Keeper::open(&args.ledger, clock.clone(), metrics.clone())
         .with_context(|| format!("the ledger {} cannot be used", args.ledger.display()))?;
+    let events = keeper.events();
     let (keeper, thread) = keeper.spawn()?;
     let (stop, stopped) = watch::channel(false);
 
     let listener = TcpListener::bind(addresses).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr().context("cannot tell the address")?;
-    let app = App::new(keeper.clone(), Reader::new(args.ledger.clone()), plan, metrics.clone(), auth, stopped.clone());
+    let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+    if let Some(certificate) = &certificate {
+        tokio::spawn(Arc::clone(certificate).keep_fresh(stopped.clone()));
+    }
+    let access = Arc::new(Access::open(&args.ledger).context("the tokens cannot be read")?);
+    let parts = Parts {
+        keeper: keeper.clone(),
+        reader: Reader::new(args.ledger.clone()),
+        plan,
+        events,
+        metrics: metrics.clone(),
+        auth,
+        access: Arc::clone(&access),
+        clock: clock.clone(),
+        rate_limit: args.rate_limit,
+        tls: certificate.is_some(),
+    };
+    let app = App::new(parts, stopped.clone());
+    let refreshed = tokio::spawn(access::keep_fresh(access, stopped.clone()));
     let steward = tokio::spawn(steward::run(keeper, clock, metrics, args.decision_interval, stopped.clone()));
-    let server = tokio::spawn(server::serve(listener, app.router(), stopped));
-    announce(address)?;
-    tracing::info!(%address, ledger = %args.ledger.display(), "serving");
+    let server = tokio::spawn(server::serve(listener, app.router(), acceptor, stopped));
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    announce(scheme, address)?;
+    tracing::info!(%address, scheme, ledger = %args.ledger.display(), "serving");
 
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),
@@ -110,6 +158,7 @@ async fn serve(args: &ServeArgs, addresses: &[SocketAddr], auth: Auth) -> anyhow
     stop.send_replace(true);
     server.await.context("the server ended badly")?;
     steward.await.context("the steward ended badly")?;
+    refreshed.await.context("the tokens were not looked after to the end")?;
     // Every handle is gone now, unless a connection was cut off: the keeper does what is left to do and ends.
     let joined = tokio::task::spawn_blocking(move || thread.join());
     match tokio::time::timeout(Duration::from_secs(5), joined).await {
@@ -121,9 +170,11 @@ async fn serve(args: &ServeArgs, addresses: &[SocketAddr], auth: Auth) -> anyhow
 }
 
 /// Tells whoever started this that it can be called, and where.
-fn announce(address: SocketAddr) -> anyhow::Result<()> {
+fn announce(scheme: &str, address: SocketAddr) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush()).context("cannot write to stdout")
+    writeln!(stdout, "listening on {scheme}://{address}")
+        .and_then(|()| stdout.flush())
+        .context("cannot write to stdout")
 }
 
 fn read_auth(args: &ServeArgs) -> anyhow::Result<Auth> {

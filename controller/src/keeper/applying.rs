@@ -3,12 +3,14 @@
 use super::Keeper;
 use super::commands::{KEEP_DECISIONS, RELEASE};
 use crate::apply::{self, Conflict, Edit};
+use crate::events::{Kind, Pending};
 use crate::ledger::{DecisionRow, ExperimentRow, LedgerError, Told};
 use crate::mirror::Live;
 use crate::publish::make;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use utoipa::ToSchema;
 use weir_core::plan::{InvalidPlan, PlannedExperiment};
 use weir_engine::decide::Decision;
 use weir_engine::journal::{Actor, Entry, Event, Trace, trace};
@@ -17,7 +19,7 @@ use weir_engine::spec::Experiment;
 use weir_engine::state::{Phase, State};
 
 /// What was done for one experiment of a document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Applied {
     pub(crate) name: String,
@@ -27,16 +29,28 @@ pub(crate) struct Applied {
     pub(crate) result: Change,
     /// What an edit changes, field by field, and what becomes of the weights.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     pub(crate) reasons: Vec<String>,
 }
 
 /// How an experiment changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Change {
     Created,
     Changed,
     Unchanged,
+}
+
+impl Change {
+    /// As the API says it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+        }
+    }
 }
 
 /// What applying makes of one experiment, and, of one that was there, the decision that says what changes.
@@ -89,7 +103,7 @@ impl Keeper {
             }
             self.write()?;
             tracing::info!(experiment = row.id, ?change, "experiment applied");
-            let id = row.id.clone();
+            let (id, name) = (row.id.clone(), row.spec.name.clone());
             let experiment = Box::new(row.spec.clone());
             let by = by.clone();
             let entry = if created {
@@ -125,6 +139,8 @@ impl Keeper {
                 Entry { at: now, event: Event::Edit { experiment, by }, trace }
             };
             self.journal(&id, &entry, None)?;
+            let what = serde_json::json!({ "at": now, "result": change.name() });
+            self.tell(Kind::Experiment, &name, &id, what)?;
         }
         if !dry_run {
             self.plan = Some(plan);
@@ -220,6 +236,8 @@ impl Keeper {
         self.journal(&id, &Entry { at, event: Event::Delete { by, reason }, trace: Trace::default() }, None)?;
         self.ledger.delete_experiment(&id, at)?;
         self.mirror.remove(&id);
+        let what = serde_json::json!({ "at": at, "result": "deleted" });
+        self.happened.push(Pending::new(Kind::Experiment, name, &id, what)?.last());
         self.republish();
         tracing::info!(experiment = id, "experiment deleted");
         Ok(Some(id))

@@ -1,6 +1,7 @@
 //! What the keeper does for each command. Everything here happens inside a batch's transaction.
 
 use super::{Answer, Command, ExperimentView, Keeper, Reply};
+use crate::events::{Kind, Pending};
 use crate::explain::Basis;
 use crate::health::health;
 use crate::ingest::{Reason, Refused, ingest, needs_room};
@@ -79,15 +80,16 @@ impl Keeper {
             Command::Delete { name, by, reason, reply } => later(answers, reply, self.delete(&name, by, reason)?),
             Command::Rewards(name, rewards, reply) => later(answers, reply, self.rewards(&name, &rewards)),
             Command::Order(wanted, reply) => later(answers, reply, self.order(*wanted)?),
+            Command::If { name, wanted, command, unmet } => self.run_if(&name, &wanted, *command, unmet, answers)?,
             Command::List(reply) => {
                 let live = self.mirror.in_order();
-                let views = live.into_iter().map(|live| ExperimentView::new(live, self.health(live), false)).collect();
-                later(answers, reply, views);
+                let views = live.into_iter().map(|live| ExperimentView::new(live, self.health(live), false));
+                later(answers, reply, views.collect::<Result<_, _>>()?);
             }
             Command::Get(name, reply) => {
                 let live = self.mirror.named(&name);
-                let view = live.map(|live| Box::new(ExperimentView::new(live, self.health(live), true)));
-                later(answers, reply, view);
+                let view = live.map(|live| ExperimentView::new(live, self.health(live), true)).transpose()?;
+                later(answers, reply, view.map(Box::new));
             }
             Command::Find(name, reply) => later(answers, reply, self.mirror.named(&name).map(|live| live.id.clone())),
             Command::Explain(name, reply) => later(answers, reply, self.basis(&name).map(Box::new)),
@@ -248,7 +250,12 @@ impl Keeper {
             live.stirred = true;
             return Ok(());
         }
+        let anew = live.assessment.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &assessment));
         live.assessment = Some(Arc::clone(&assessment));
+        if anew && self.events.are_heard() {
+            let what = serde_json::json!({ "at": self.clock.now(), "assessment": *assessment });
+            self.happened.push(Pending::new(Kind::Assessment, &live.spec.name, &id, what)?);
+        }
         live.reusable = Some(Arc::clone(&unsettled));
         let Some(decision) = decision else { return Ok(()) };
         if let Err(problem) = check(live, &decision.state) {
@@ -298,6 +305,9 @@ impl Keeper {
             self.ledger.insert_decision(&id, &row, KEEP_DECISIONS)?;
         }
         let Some(live) = self.mirror.experiments.get_mut(&id) else { return Ok(()) };
+        if tell {
+            self.happened.push(Pending::new(Kind::Decision, &live.spec.name, &id, &told)?);
+        }
         if moves {
             live.generation += 1;
             live.stirred = true;

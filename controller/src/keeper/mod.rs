@@ -13,6 +13,7 @@ mod orders;
 mod rewards;
 #[cfg(test)]
 mod rewards_tests;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod views;
@@ -21,15 +22,18 @@ pub(crate) use applying::{Applied, ApplyError, Change};
 pub(crate) use commands::{Judged, Snapshot};
 pub(crate) use orders::{OrderError, Wanted, WantedCommand};
 pub(crate) use rewards::{RewardError, Rewarded};
+pub(crate) use tags::{Precondition, Unmet};
 pub(crate) use views::ExperimentView;
 
 use crate::clock::Clock;
+use crate::events::{Events, Kind, Pending};
 use crate::explain::Basis;
 use crate::ingest::Refused;
 use crate::ledger::{Ledger, LedgerError, Told};
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::publish::{Published, Publisher, Subscriber, make};
+use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -88,6 +92,8 @@ pub(crate) enum Command {
     Delete { name: String, by: Actor, reason: String, reply: Reply<Option<String>> },
     /// Carry out a person's command.
     Order(Box<Wanted>, Reply<Result<Told, OrderError>>),
+    /// Do something if a precondition holds of the experiment of a name.
+    If { name: String, wanted: Precondition, command: Box<Command>, unmet: oneshot::Sender<Unmet> },
     /// Every experiment.
     List(Reply<Vec<ExperimentView>>),
     /// The experiment of a name.
@@ -118,6 +124,9 @@ pub(crate) struct Keeper {
     writing: bool,
     /// Whether the mirror may differ from the ledger, so that it must be read again.
     suspect: bool,
+    /// What has happened, told after the commit.
+    happened: Vec<Pending>,
+    events: Events,
     /// Set by what changes the plan: published after the commit.
     plan: Option<Published>,
     /// Live workers, as last counted.
@@ -143,6 +152,8 @@ impl Keeper {
             clock,
             writing: false,
             suspect: false,
+            happened: Vec::new(),
+            events: Events::new(&life()?),
             plan: None,
             live_workers: 0,
             housekept_at: 0,
@@ -167,6 +178,7 @@ impl Keeper {
             self.ledger.roll_back();
             self.writing = false;
             self.plan = None;
+            self.happened.clear();
             self.suspect = true;
             KeeperError::Ledger(Arc::new(error))
         });
@@ -214,10 +226,22 @@ impl Keeper {
                 tracing::info!(revision, "plan published");
             }
         }
+        self.events.publish(self.happened.drain(..));
         self.metrics.experiments.set(i64::try_from(self.mirror.experiments.len()).unwrap_or(i64::MAX));
         self.metrics.forgotten_claims.inc_by(self.mirror.take_forgotten_claims());
         self.metrics.waiting_claims.set(i64::try_from(self.mirror.waiting_claims()).unwrap_or(i64::MAX));
         self.metrics.open_cells.set(i64::try_from(self.mirror.open_cells()).unwrap_or(i64::MAX));
+        Ok(())
+    }
+
+    /// By which others hear what happens.
+    pub(crate) fn events(&self) -> Events {
+        self.events.clone()
+    }
+
+    /// Tells of something once it is on disk.
+    fn tell(&mut self, kind: Kind, name: &str, id: &str, what: impl Serialize) -> Result<(), LedgerError> {
+        self.happened.push(Pending::new(kind, name, id, what)?);
         Ok(())
     }
 
@@ -252,6 +276,13 @@ impl Keeper {
             .map_err(StartError::Thread)?;
         Ok((Handle { commands: sender }, thread))
     }
+}
+
+/// Tells this life of a controller from others.
+fn life() -> Result<String, LedgerError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|_| LedgerError::Random)?;
+    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
 }
 
 /// An error with its causes.

@@ -2,6 +2,7 @@
 
 use super::Keeper;
 use super::commands::{KEEP_DECISIONS, check};
+use crate::events::Kind;
 use crate::ledger::{DecisionRow, LedgerError, Told, action_name};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -23,12 +24,14 @@ pub(crate) struct Wanted {
 }
 
 /// A command as people write it: versions by name. Those with nothing of their own have braces, so that a field too many is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "command", deny_unknown_fields)]
 pub(crate) enum WantedCommand {
     Start {},
     Pause {},
     Resume {},
+    // The description needs it here too.
+    #[serde(rename_all = "camelCase")]
     Approve {
         /// Since when what is approved has waited, as the person saw it: nobody approves what they were not shown.
         awaited_since: u64,
@@ -63,6 +66,20 @@ pub(crate) enum OrderError {
 }
 
 impl WantedCommand {
+    /// As people write it.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Start {} => "start",
+            Self::Pause {} => "pause",
+            Self::Resume {} => "resume",
+            Self::Approve { .. } => "approve",
+            Self::SetWeights { .. } => "setWeights",
+            Self::Promote { .. } => "promote",
+            Self::RollBack { .. } => "rollBack",
+            Self::Stop {} => "stop",
+        }
+    }
+
     /// With versions by index.
     fn resolve(&self, experiment: &Experiment) -> Result<Command, OrderError> {
         let index = |name: &String| {
@@ -170,6 +187,7 @@ impl Keeper {
             live.decision = Some(told.clone());
             live.last_change = Some(told.clone());
         }
+        self.tell(Kind::Decision, &wanted.name, &id, &told)?;
         self.plan = Some(plan);
         self.metrics.decided(action_name(action));
         tracing::info!(

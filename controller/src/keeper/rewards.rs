@@ -6,7 +6,7 @@ use serde::Serialize;
 use weir_core::plan::RewardSource;
 
 /// What became of a list of rewards.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Rewarded {
     /// Whose exposures are now rewarded.

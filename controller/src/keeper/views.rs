@@ -1,16 +1,20 @@
 //! What people are shown of an experiment: the engine's own types, side by side.
 
-use crate::ledger::Told;
+use super::tags::tag;
+use crate::ledger::{LedgerError, Told};
 use crate::mirror::Live;
+use crate::server::openapi::wire;
 use serde::Serialize;
 use std::sync::Arc;
+use utoipa::ToSchema;
 use weir_engine::assess::Assessment;
 use weir_engine::health::Health;
+use weir_engine::overlap::rank;
 use weir_engine::spec::Experiment;
 use weir_engine::state::{Phase, State};
 
 /// An experiment, as the API shows it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ExperimentView {
     name: String,
@@ -22,24 +26,34 @@ pub(crate) struct ExperimentView {
     created_at: u64,
     /// In the experiment's order, in basis points.
     weights: Vec<WeightView>,
+    #[schema(value_type = wire::Experiment)]
     experiment: Arc<Experiment>,
+    #[schema(value_type = wire::State)]
     state: State,
     /// The last, on current counts; absent before the first.
+    #[schema(value_type = Option<wire::Assessment>)]
     assessment: Option<Arc<Assessment>>,
     /// The last; absent before the first.
     decision: Option<Told>,
     /// The last that moved traffic, or began, paused, resumed or ended it; absent before the first.
     last_change: Option<Told>,
     /// What is known of telemetry.
+    #[schema(value_type = wire::Health)]
     health: Health,
     /// What of it is wrong, a sentence each: weights stay meanwhile.
     health_warnings: Vec<String>,
+    /// What `If-Match` takes.
+    #[serde(skip)]
+    tag: String,
+    /// Its place among the experiments.
+    #[serde(skip)]
+    place: (i64, u64),
     /// What the user wrote; absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     document: Option<String>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct WeightView {
     version: String,
@@ -52,9 +66,21 @@ fn shown(state: &State) -> State {
 }
 
 impl ExperimentView {
-    pub(super) fn new(live: &Live, health: Health, with_document: bool) -> Self {
+    /// What `If-Match` takes.
+    pub(crate) fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// Its place in the order of experiments, which no other has.
+    pub(crate) fn place(&self) -> (i64, u64, &str) {
+        (self.place.0, self.place.1, &self.id)
+    }
+
+    pub(super) fn new(live: &Live, health: Health, with_document: bool) -> Result<Self, LedgerError> {
         let names = live.spec.versions.iter().map(|version| version.name.clone());
-        Self {
+        Ok(Self {
+            tag: tag(live)?,
+            place: rank(&live.spec, live.created_at),
             name: live.spec.name.clone(),
             id: live.id.clone(),
             service: live.spec.service.clone(),
@@ -74,6 +100,6 @@ impl ExperimentView {
             health,
             health_warnings: if live.state.is_running() { health.faults() } else { Vec::new() },
             document: with_document.then(|| live.document.clone()),
-        }
+        })
     }
 }

@@ -8,10 +8,11 @@ use weir_engine::journal::Entry;
 use weir_engine::state::State;
 
 /// An entry and its number: 1, 2, 3, … within the experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub(crate) struct JournalRow {
     pub(crate) number: u64,
     #[serde(flatten)]
+    #[schema(value_type = crate::server::openapi::wire::Entry)]
     pub(crate) entry: Entry,
 }
 

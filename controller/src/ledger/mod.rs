@@ -241,11 +241,22 @@ impl Ledger {
 
     /// The latest decisions of an experiment, newest first.
     pub(crate) fn decisions(&self, id: &str, limit: u32) -> Result<Vec<DecisionRow>, LedgerError> {
+        self.decisions_before(id, None, limit)
+    }
+
+    /// The latest decisions of an experiment before one of a number, newest first.
+    pub(crate) fn decisions_before(
+        &self,
+        id: &str,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<DecisionRow>, LedgerError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT number, decision, assessment, ordered FROM decision WHERE experiment = ?1
-             ORDER BY number DESC LIMIT ?2",
+            "SELECT number, decision, assessment, ordered FROM decision WHERE experiment = ?1 AND number < ?2
+             ORDER BY number DESC LIMIT ?3",
         )?;
-        let mut rows = statement.query(params![id, limit])?;
+        let before = before.map_or(i64::MAX, |number| i64::try_from(number).unwrap_or(i64::MAX));
+        let mut rows = statement.query(params![id, before, limit])?;
         let mut decisions = Vec::new();
         while let Some(row) = rows.next()? {
             decisions.push(DecisionRow {

@@ -1,9 +1,11 @@
 //! What the ledger's rows hold, as the rest of the controller sees it.
 
 use super::LedgerError;
+use crate::server::openapi::wire;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 use weir_core::report::Counts;
 use weir_core::settling::OpenCell;
 use weir_engine::assess::Assessment;
@@ -74,24 +76,27 @@ pub(crate) struct OpenExperiment {
 }
 
 /// A decision with what it was made on.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DecisionRow {
     /// Counts up within the experiment; given by the ledger.
     pub(crate) number: u64,
     #[serde(flatten)]
     pub(crate) told: Told,
+    #[schema(value_type = wire::Assessment)]
     pub(crate) assessment: Assessment,
 }
 
 /// A decision as people are told of it: with whoever ordered it, and without what says nothing to them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Told {
     #[serde(flatten)]
+    #[schema(value_type = wire::Decision)]
     pub(crate) decision: Decision,
     /// Who ordered it; absent where the engine decided by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<wire::Order>, required = false)]
     pub(crate) ordered: Option<Order>,
 }
 

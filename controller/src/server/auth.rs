@@ -1,64 +1,50 @@
-//! Who may do what: bearer tokens with roles. Knows no route.
+//! Who may do what: bearer tokens with roles, those that the controller was started with and those that it keeps. Knows no route.
 
+use crate::access::{self, Access, MAX_NAME, digest};
+use crate::clock::Clock;
 use anyhow::{Context, bail};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Uri};
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use subtle::ConstantTimeEq;
+use std::sync::Arc;
 
-/// What a token allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// Fetch the plan, send reports.
-    Proxy,
-    /// Report rewards.
-    Service,
-    /// Read everything.
-    Viewer,
-    /// Read everything, change experiments.
-    Operator,
-}
-
-impl Role {
-    /// As in `ROLE=TOKEN`.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Proxy => "proxy",
-            Self::Service => "service",
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-        }
-    }
-}
+pub(crate) use crate::access::Role;
 
 /// The tokens there are.
+#[derive(Default)]
 pub(crate) struct Auth {
-    /// Empty: everybody may do everything.
-    tokens: Vec<Token>,
+    /// Those that it was started with, by the digests of their secrets.
+    configured: HashMap<[u8; 32], Configured>,
+    /// Those that it keeps; none, in tests.
+    kept: Option<(Arc<Access>, Clock)>,
     /// Names of this controller, in lower case, beside its addresses.
     hosts: Vec<String>,
 }
 
-struct Token {
-    role: Role,
+/// A token that the controller was started with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Configured {
+    pub(crate) role: Role,
     /// Whom the token was given to, if it says.
-    name: Option<String>,
-    secret: String,
+    pub(crate) name: Option<String>,
 }
 
-/// Whom a request is known by: the name of its token, or its role; empty where everybody may do everything.
+/// Whom a request is known by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Caller(pub(crate) String);
-
-/// Longest name of a token's owner.
-const MAX_NAME: usize = 63;
+pub(crate) struct Caller {
+    /// The name of its token, or its role; empty where everybody may do everything.
+    pub(crate) who: String,
+    /// None where everybody may do everything.
+    pub(crate) role: Option<Role>,
+}
 
 impl fmt::Debug for Auth {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Never the tokens themselves.
-        formatter.debug_struct("Auth").field("tokens", &self.tokens.len()).finish()
+        formatter.debug_struct("Auth").field("configured", &self.configured.len()).finish()
     }
 }
 
@@ -67,6 +53,8 @@ impl fmt::Debug for Auth {
 pub(crate) enum Denied {
     /// No token, or none that is known.
     Unknown,
+    /// A known token whose time is over.
+    Expired,
     /// A known token without the role.
     Role,
     /// A web page of another origin asks, through somebody's browser.
@@ -81,36 +69,40 @@ impl Auth {
     /// # Errors
     /// When one is not of that form; the message does not repeat the token.
     pub(crate) fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> anyhow::Result<Self> {
-        let mut tokens = Vec::new();
+        let mut tokens = HashMap::new();
         for entry in entries {
             let (role, token) = entry
                 .split_once('=')
                 .context("a token is written ROLE=TOKEN, with role proxy, service, viewer or operator")?;
             let (role, name) = role.split_once(':').map_or((role, None), |(role, name)| (role, Some(name)));
-            let fine = |name: &str| {
-                (1..=MAX_NAME).contains(&name.len())
-                    && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte))
-            };
-            if !name.is_none_or(fine) {
+            if !name.is_none_or(access::is_name) {
                 bail!("the name in ROLE:NAME=TOKEN has 1 to {MAX_NAME} letters, digits, `-`, `_`, `.` and `@`");
             }
             let word = role;
-            let role = match role {
-                "proxy" => Role::Proxy,
-                "service" => Role::Service,
-                "viewer" => Role::Viewer,
-                "operator" => Role::Operator,
-                other => bail!("`{}` is not a role: proxy, service, viewer or operator", other.escape_debug()),
+            let Some(role) = Role::of(role) else {
+                bail!("`{}` is not a role: proxy, service, viewer or operator", role.escape_debug());
             };
             if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                 bail!("a token for the role {word} is empty or not visible ASCII");
             }
-            if tokens.iter().any(|known: &Token| known.secret == token) {
+            let configured = Configured { role, name: name.map(str::to_owned) };
+            if tokens.insert(digest(token.as_bytes()), configured).is_some() {
                 bail!("the same token is there twice: give each role, and each person, one of its own");
             }
-            tokens.push(Token { role, name: name.map(str::to_owned), secret: token.to_owned() });
         }
-        Ok(Self { tokens, hosts: Vec::new() })
+        Ok(Self { configured: tokens, ..Self::default() })
+    }
+
+    /// The same with the tokens that the controller keeps.
+    pub(crate) fn with_access(self, access: Arc<Access>, clock: Clock) -> Self {
+        Self { kept: Some((access, clock)), ..self }
+    }
+
+    /// The tokens that the controller was started with, by role and name.
+    pub(crate) fn configured(&self) -> Vec<Configured> {
+        let mut configured: Vec<Configured> = self.configured.values().cloned().collect();
+        configured.sort_by(|one, other| (one.role.name(), &one.name).cmp(&(other.role.name(), &other.name)));
+        configured
     }
 
     /// The same for a controller that is known by these names too.
@@ -119,8 +111,9 @@ impl Auth {
     }
 
     /// Whether everybody may do everything.
-    pub(crate) const fn is_open(&self) -> bool {
-        self.tokens.is_empty()
+    pub(crate) fn is_open(&self) -> bool {
+        // Whoever has revoked every token has not said that everybody may come in.
+        self.configured.is_empty() && self.kept.as_ref().is_none_or(|(access, _)| !access.had_tokens())
     }
 
     /// Refuses to be open where others can reach it.
@@ -131,8 +124,8 @@ impl Auth {
         let exposed = addresses.iter().find(|address| !address.ip().is_loopback());
         match exposed {
             Some(address) if self.is_open() && !allow_unauthenticated => bail!(
-                "{address} can be reached from other machines, and there is no token: give some by --token ROLE=TOKEN, \
-                 --token-file or WEIR_TOKENS, or say --allow-unauthenticated if everybody may do everything"
+                "{address} can be reached from other machines, and there is no token: make one with \
+                 `weir token create NAME --role operator --ledger FILE`, give some by --token ROLE=TOKEN, --token-file or WEIR_TOKENS, or say --allow-unauthenticated if everybody may do everything"
             ),
             _ => Ok(()),
         }
@@ -180,25 +173,32 @@ impl Auth {
         if self.is_open() {
             return Ok(Caller::default());
         }
+        let caller = self.caller(headers)?;
+        if caller.role.is_some_and(|role| roles.contains(&role)) { Ok(caller) } else { Err(Denied::Role) }
+    }
+
+    /// Who asks, by the token.
+    ///
+    /// # Errors
+    /// Why that is nobody.
+    pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Denied> {
         let header = headers.get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
         let given = match header.split_at_checked(b"bearer ".len()) {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token,
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => digest(token),
             _ => return Err(Denied::Unknown),
         };
-        let (mut known, mut caller) = (false, None);
-        // Every token is looked at, so that the time says nothing about which one matched.
-        for token in &self.tokens {
-            let same = bool::from(token.secret.as_bytes().ct_eq(given));
-            known |= same;
-            if same && roles.contains(&token.role) {
-                caller = Some(token);
-            }
+        if let Some(Configured { role, name }) = self.configured.get(&given) {
+            let who = name.clone().unwrap_or_else(|| role.name().to_owned());
+            return Ok(Caller { who, role: Some(*role) });
         }
-        match (known, caller) {
-            (_, Some(token)) => Ok(Caller(token.name.clone().unwrap_or_else(|| token.role.name().to_owned()))),
-            (true, None) => Err(Denied::Role),
-            (false, None) => Err(Denied::Unknown),
+        let (access, clock) = self.kept.as_ref().ok_or(Denied::Unknown)?;
+        let known = access.find(&given).ok_or(Denied::Unknown)?;
+        let now = clock.now();
+        if known.is_expired(now) {
+            return Err(Denied::Expired);
         }
+        known.used(now);
+        Ok(Caller { who: known.name.clone(), role: Some(known.role) })
     }
 }
 
@@ -243,7 +243,7 @@ mod tests {
     fn a_caller_is_known_by_the_name_of_its_token_or_by_its_role() {
         let auth = Auth::parse(["operator:ada@ops=a", "operator=o", "viewer:eve=e"]).unwrap();
         let caller =
-            |token: &str, role: Role| auth.admit(&Method::POST, &Uri::default(), &headers(token), &[role]).unwrap().0;
+            |token: &str, role: Role| auth.admit(&Method::POST, &Uri::default(), &headers(token), &[role]).unwrap().who;
         assert_eq!(caller("Bearer a", Role::Operator), "ada@ops");
         assert_eq!(caller("Bearer e", Role::Viewer), "eve");
         assert_eq!(caller("Bearer o", Role::Operator), "operator");

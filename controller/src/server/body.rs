@@ -4,6 +4,7 @@ use super::problem::Problem;
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
 use std::time::Duration;
 
 /// How long a body may take to arrive.
@@ -19,6 +20,19 @@ pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
     tokio::time::timeout(PATIENCE, read_all(body, limit))
         .await
         .unwrap_or_else(|_| Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "The body did not arrive within 10 s.")))
+}
+
+/// What a body of JSON says. `what` it is, in a word.
+///
+/// # Errors
+/// 400 when it is not JSON, 422 when it says something else.
+pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
+            return Problem::new(StatusCode::BAD_REQUEST, format!("The body is not JSON: {error}."));
+        }
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("The {what} cannot be read: {error}."))
+    })
 }
 
 async fn read_all(mut body: Body, limit: usize) -> Result<Bytes, Problem> {

@@ -1,30 +1,42 @@
 //! Errors of the API: RFC 9457 problem details. What is wrong, where, and what to do; never the inside of the controller.
 
 use super::auth::Denied;
+use crate::access::AccessError;
 use crate::keeper::KeeperError;
 use crate::reader::ReadError;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The body of every answer that is not a success.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Problem {
+    /// The status of the answer.
     status: u16,
+    /// What the status means.
     title: String,
+    /// What is wrong, and what to do.
     detail: String,
     /// Each thing that is wrong with what was sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     problems: Vec<Detail>,
+    /// Seconds after which to try again.
     #[serde(skip)]
-    retry: bool,
+    retry: Option<u64>,
 }
 
+/// What a problem says: an extension of its response, for the audit log.
+#[derive(Debug, Clone)]
+pub(crate) struct Said(pub(crate) String);
+
 /// One thing that is wrong.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ProblemDetail)]
 pub(crate) struct Detail {
     /// From 1; absent where lines mean nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,7 +54,7 @@ impl Problem {
     /// A problem with a sentence about it.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Problem").to_owned();
-        Self { status: status.as_u16(), title, detail: detail.into(), problems: Vec::new(), retry: false }
+        Self { status: status.as_u16(), title, detail: detail.into(), problems: Vec::new(), retry: None }
     }
 
     /// A problem at places in what was sent.
@@ -56,9 +68,27 @@ impl Problem {
         self.with([Detail { line: None, column: None, path: path.into(), message: message.into() }])
     }
 
+    /// The same, to be tried again after so many seconds.
+    pub(crate) fn after(self, seconds: u64) -> Self {
+        Self { retry: Some(seconds), ..self }
+    }
+
     /// Something that passes: try again.
     pub(crate) fn passing(detail: impl Into<String>) -> Self {
-        Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).after(1)
+    }
+}
+
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Exists(_) => Self::new(StatusCode::CONFLICT, format!("{error}.").replacen('t', "T", 1)),
+            AccessError::Full => Self::new(StatusCode::CONFLICT, format!("{error}.").replacen('t', "T", 1)),
+            error => {
+                tracing::error!(%error, "tokens and the audit log cannot be read or written");
+                Self::passing("The ledger cannot be written; the controller's log says why.")
+            }
+        }
     }
 }
 
@@ -94,6 +124,10 @@ impl From<Denied> for Problem {
                 StatusCode::UNAUTHORIZED,
                 "Send a token that this controller knows: `Authorization: Bearer TOKEN`.",
             ),
+            Denied::Expired => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "This token has expired: an operator makes another with `weir token create`.",
+            ),
             Denied::Role => Self::new(StatusCode::FORBIDDEN, "This token's role does not allow that."),
             Denied::Host => Self::new(
                 StatusCode::FORBIDDEN,
@@ -110,10 +144,11 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
+        response.extensions_mut().insert(Said(self.detail));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.retry {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry {
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

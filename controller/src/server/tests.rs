@@ -1,10 +1,12 @@
 //! The API as callers meet it: who may do what, what is said when something is wrong, and when a plan is answered.
 
+use super::openapi_tests::conforms;
 use super::*;
 use crate::keeper::{Command, Keeper};
 use crate::publish::Subscriber;
 use crate::testing::{Bench, START, cell, counts, document, experiment, report};
 use axum::body::{Body, to_bytes};
+use axum::extract::Request;
 use axum::http::{Method, header};
 use serde_json::Value;
 use std::future::Future;
@@ -18,50 +20,98 @@ use weir_core::report::MAX_REPORT_BYTES;
 /// runs out of time is a failure.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-struct Api {
-    router: Router,
+pub(super) struct Api {
+    pub(super) router: Router,
     keeper: Handle,
     /// For long reads.
     room: Arc<Semaphore>,
-    stop: watch::Sender<bool>,
-    bench: Bench,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) events: crate::events::Events,
+    pub(super) bench: Bench,
 }
 
 impl Api {
-    fn start(tokens: &[&str]) -> Self {
+    pub(super) fn start(tokens: &[&str]) -> Self {
+        Self::limited(tokens, 0)
+    }
+
+    /// One that lets each caller ask so often a second.
+    pub(super) fn limited(tokens: &[&str], rate_limit: u32) -> Self {
         let mut bench = Bench::new();
         let (keeper, plan): (Keeper, Subscriber) = bench.take();
+        let events = keeper.events();
         let (keeper, _thread) = keeper.spawn().unwrap();
         let (stop, stopped) = watch::channel(false);
         let auth = Auth::parse(tokens.iter().copied()).unwrap();
         let reader = Reader::new(bench.ledger_file());
         let room = Arc::clone(&reader.room);
-        let router = App::new(keeper.clone(), reader, plan, bench.metrics.clone(), auth, stopped).router();
-        Self { router, keeper, room, stop, bench }
+        let (metrics, clock) = (bench.metrics.clone(), bench.clock());
+        let access = Arc::new(Access::open(&bench.ledger_file()).unwrap());
+        let parts = Parts {
+            keeper: keeper.clone(),
+            reader,
+            plan,
+            events: events.clone(),
+            metrics,
+            auth,
+            access,
+            clock,
+            rate_limit,
+            tls: false,
+        };
+        let router = App::new(parts, stopped).router();
+        Self { router, keeper, room, stop, events, bench }
     }
 
-    fn call<B: Into<Body>>(
+    pub(super) fn call<B: Into<Body>>(
         &self,
         method: &str,
         path: &str,
         token: &str,
         body: B,
     ) -> impl Future<Output = Answer> + Send + use<B> {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        let sent = self.send(method, path, if token.is_empty() { &[] } else { &headers }, body);
+        async move { sent.await.answer }
+    }
+
+    /// The same with any headers, and with those of the answer.
+    pub(super) fn send<B: Into<Body>>(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: B,
+    ) -> impl Future<Output = Sent> + Send + use<B> {
         let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
-        if !token.is_empty() {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let call = self.router.clone().oneshot(request.body(body.into()).unwrap());
+        let (method, path) = (method.to_owned(), path.to_owned());
         async move {
             let response = tokio::time::timeout(PATIENCE, call).await.expect("an answer in time").unwrap();
-            let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap().to_owned());
+            let headers = response.headers().clone();
+            let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap().to_owned());
             let status = response.status().as_u16();
             let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-            Answer { status, kind: kind.unwrap_or_default(), body: body.to_vec() }
+            let answer = Answer { status, kind: kind.unwrap_or_default(), body: body.to_vec() };
+            conforms(&method, &path, &answer);
+            Sent { answer, headers }
         }
     }
 
-    async fn apply(&self) -> String {
+    /// One look of the steward.
+    pub(super) async fn look(&self) {
+        let snapshots = self.keeper.ask(Command::Snapshot).await.unwrap();
+        let (now, metrics) = (self.bench.clock().now(), &self.bench.metrics);
+        let judge = |snapshot| crate::steward::judge(snapshot, Default::default(), now, metrics).unwrap().0;
+        let judged = snapshots.into_iter().map(judge).collect();
+        self.keeper.ask(|reply| Command::Decide(judged, reply)).await.unwrap();
+    }
+
+    pub(super) async fn apply(&self) -> String {
         let answer = self.call("POST", "/v1/experiments", "", document("shop")).await;
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.json()["experiments"][0]["id"].as_str().unwrap().to_owned()
@@ -72,20 +122,43 @@ impl Api {
     }
 }
 
+/// An answer with its headers.
+#[derive(Debug)]
+pub(super) struct Sent {
+    answer: Answer,
+    headers: header::HeaderMap,
+}
+
+impl Sent {
+    /// Its status, after a look at whether a failure is told as one.
+    pub(super) fn status(&self) -> u16 {
+        self.answer.checked_status()
+    }
+
+    pub(super) fn json(&self) -> Value {
+        self.answer.json()
+    }
+
+    /// A header; nothing if it is not there.
+    pub(super) fn header(&self, name: &str) -> String {
+        self.headers.get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
-    status: u16,
-    kind: String,
-    body: Vec<u8>,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) kind: String,
+    pub(super) body: Vec<u8>,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 
     /// Its status, after a look at whether a failure is told as one.
-    fn checked_status(&self) -> u16 {
+    pub(super) fn checked_status(&self) -> u16 {
         if self.status >= 400 {
             assert_eq!(self.kind, "application/problem+json", "{self:?}");
             let problem = self.json();
@@ -114,6 +187,10 @@ async fn each_role_may_do_its_part_and_no_more() {
         ("GET", "/", [200; 6]),
         ("POST", "/v1/experiments/shop/rewards", [401, 401, 403, 400, 403, 400]),
         ("DELETE", "/v1/experiments/shop", [401, 401, 403, 403, 403, 404]),
+        ("POST", "/v1/tokens", [401, 401, 403, 403, 403, 400]),
+        ("GET", "/v1/tokens", [401, 401, 403, 403, 403, 200]),
+        ("DELETE", "/v1/tokens/ada", [401, 401, 403, 403, 403, 404]),
+        ("GET", "/v1/audit", [401, 401, 403, 403, 403, 200]),
         ("GET", "/metrics", [401, 401, 403, 403, 200, 200]),
         ("GET", "/healthz", [200; 6]),
         ("GET", "/readyz", [200; 6]),
@@ -320,7 +397,7 @@ async fn the_server_ends_in_order_while_a_poll_is_held() {
     let api = Api::start(&[]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(serve(listener, api.router.clone(), api.stop.subscribe()));
+    let server = tokio::spawn(serve(listener, api.router.clone(), None, api.stop.subscribe()));
     let mut connection = TcpStream::connect(address).await.unwrap();
     connection.write_all(b"GET /healthz HTTP/1.1\r\nhost: weir\r\n\r\n").await.unwrap();
     let mut buffer = [0; 1_024];

@@ -1,4 +1,5 @@
 //! `weir serve` and the command line against it.
+#![allow(dead_code, reason = "each test file is a program of its own, and none uses all of it")]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
@@ -26,18 +27,23 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut process = weir(&["serve", "--listen", "127.0.0.1:0", "--ledger"])
-            .arg(folder.path().join("weir.db"))
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("`weir serve` starts");
-        let mut line = String::new();
-        let output = process.stdout.take().expect("its output");
-        BufReader::new(output).read_line(&mut line).expect("a line");
-        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        let (process, url) = serve(&folder, arguments);
         Self { process, url, folder }
+    }
+
+    /// Ends it as a crash would, and starts it again on its ledger.
+    pub(crate) fn restart(&mut self, arguments: &[&str]) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        (self.process, self.url) = serve(&self.folder, arguments);
+    }
+
+    /// Ends it in order, and waits for that.
+    pub(crate) fn terminate(&mut self) {
+        let id = self.process.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status().expect("`kill` runs");
+        assert!(told.success(), "nobody was told");
+        self.process.wait().expect("it ends");
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
@@ -53,6 +59,24 @@ impl Serve {
     pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).expect("a file");
     }
+}
+
+/// Starts `weir serve`; where it listens.
+fn serve(folder: &tempfile::TempDir, arguments: &[&str]) -> (Child, String) {
+    let listen = if arguments.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"][..] };
+    let mut process = weir(&["serve", "--ledger"])
+        .arg(folder.path().join("weir.db"))
+        .args(listen)
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("`weir serve` starts");
+    let mut line = String::new();
+    let output = process.stdout.take().expect("its output");
+    BufReader::new(output).read_line(&mut line).expect("a line");
+    let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
+    (process, url.replace("0.0.0.0", "127.0.0.1"))
 }
 
 impl Drop for Serve {

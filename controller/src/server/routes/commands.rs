@@ -3,6 +3,9 @@
 use super::{actor, named};
 use crate::keeper::{Command, OrderError, Wanted, WantedCommand};
 use crate::ledger::Told;
+use crate::server::condition::{condition, unmet};
+use crate::server::gate::Note;
+use crate::server::openapi::{BadQuery, Conditional, Conflict, Invalid, Missing, TooLarge, Unmet};
 use crate::server::problem::Problem;
 use crate::server::{App, body};
 use axum::Json;
@@ -11,6 +14,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 use weir_engine::command::Refusal;
 
 /// Largest body of a command, in bytes.
@@ -25,14 +29,37 @@ struct Beside {
     reason: Option<String>,
 }
 
+/// A command, and why.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "what the two together look like: a description")]
+pub(crate) struct WantedOrder {
+    #[serde(flatten)]
+    command: WantedCommand,
+    /// Why, in 1 to 1,000 characters.
+    #[schema(min_length = 1, max_length = 1000)]
+    reason: String,
+}
+
+/// Do what a person asks of an experiment, at once.
+///
 /// 200 with the decision that it led to; 409 when it is refused, 422 when it cannot be meant.
+#[utoipa::path(
+    post, operation_id = "commandExperiment",
+    path = "/v1/experiments/{name}/commands",
+    tag = "experiments",
+    params(("name" = String, Path, description = "The experiment's name."), Conditional),
+    request_body(content = WantedOrder, content_type = "application/json"),
+    responses((status = 200, description = "The decision that it led to.", body = Told), BadQuery, Missing, Conflict, Unmet, TooLarge, Invalid),
+    security(("token" = ["operator"]))
+)]
 pub(crate) async fn post(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Json<Told>, Problem> {
     let name = named(name)?;
-    let by = actor(&request);
+    let condition = condition(request.headers())?.map(|wanted| (name.clone(), wanted));
+    let (note, by) = (Note::on(request.extensions()), actor(&request));
     let bytes = body::read(request.into_body(), MAX_COMMAND).await?;
     let value: Value = serde_json::from_slice(&bytes)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("The body is not JSON: {error}.")))?;
@@ -43,8 +70,10 @@ pub(crate) async fn post(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The command has no reason.").at("reason", problem));
     }
     check_length(&reason)?;
-    let wanted = Wanted { name, command, by, reason };
-    Ok(Json(app.keeper.ask(|reply| Command::Order(Box::new(wanted), reply)).await??))
+    note.say(format!("{}: {reason}", command.name()));
+    let wanted = Wanted { name: name.clone(), command, by, reason };
+    let done = app.keeper.ask_if(condition, |reply| Command::Order(Box::new(wanted), reply)).await?;
+    Ok(Json(done.map_err(|there| unmet(&name, there))??))
 }
 
 /// Refuses a reason that is too long.

@@ -3,25 +3,37 @@
 use super::{named, unknown};
 use crate::keeper::Command;
 use crate::server::App;
+use crate::server::openapi::{Missing, wire};
 use crate::server::problem::Problem;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use serde::Serialize;
+use utoipa::ToSchema;
 use weir_engine::distributions::{Distributions, distributions};
 
 /// Every version's curves.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DistributionList {
     name: String,
     /// Unix milliseconds.
     at: u64,
     /// In the experiment's order.
+    #[schema(value_type = Vec<wire::Distributions>)]
     versions: Vec<Distributions>,
 }
 
-/// 200 with the curves of what has settled; computes for milliseconds, so a turn of the long reads is taken.
+/// The curves behind the numbers: each belief's density, and the latencies counted, of what has settled.
+// Computes for milliseconds, so a turn of the long reads is taken.
+#[utoipa::path(
+    get, operation_id = "getDistributions",
+    path = "/v1/experiments/{name}/distributions",
+    tag = "experiments",
+    params(("name" = String, Path, description = "The experiment's name.")),
+    responses((status = 200, description = "Every version's curves.", body = DistributionList), Missing),
+    security(("token" = ["viewer", "operator"]))
+)]
 pub(crate) async fn get(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,

@@ -5,77 +5,102 @@ use super::{actor, bad_query, named, unknown};
 use crate::apply::Conflict;
 use crate::keeper::{Applied, ApplyError, Change, Command, ExperimentView};
 use crate::ledger::DecisionRow;
+use crate::server::condition::{condition, unmet};
+use crate::server::gate::Note;
+use crate::server::openapi::{BadQuery, Conditional, Conflict as Conflicting, Invalid, Missing, TooLarge, Unmet};
+use crate::server::page::{self, PageQuery};
 use crate::server::problem::{Detail, Problem};
 use crate::server::{App, body};
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
-use axum::http::StatusCode;
+use axum::http::header::ETAG;
+use axum::http::{HeaderName, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use weir_engine::document;
 
 /// Largest body of documents, in bytes.
 const MAX_DOCUMENT: usize = 1 << 18;
 /// Decisions in one answer, unless asked otherwise.
 const DECISIONS: u32 = 50;
-/// Most decisions in one answer.
-const MAX_DECISIONS: u32 = 1_000;
+/// Experiments in one answer, unless asked otherwise.
+const EXPERIMENTS: u32 = 100;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ApplyQuery {
     /// Only say what would happen.
     #[serde(default)]
     dry_run: bool,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct DecisionsQuery {
-    limit: Option<u32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct DeleteQuery {
     /// Why; kept in the journal.
     reason: Option<String>,
 }
 
 /// What became of the documents, in their order.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AppliedList {
     experiments: Vec<Applied>,
 }
 
-#[derive(Debug, Serialize)]
+/// Experiments, by priority and then oldest first: the order in which they match a request.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ExperimentList {
     experiments: Vec<ExperimentView>,
+    /// The cursor of the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// Decisions, newest first.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DecisionList {
     decisions: Vec<DecisionRow>,
+    /// The cursor of the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// What was deleted.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Deleted {
     name: String,
     id: String,
 }
 
-/// 201 when something was created, 200 when not; all documents of the body, or none.
+/// Create or change experiments: all documents of the body, or none.
+#[utoipa::path(
+    post, operation_id = "applyExperiments",
+    path = "/v1/experiments",
+    tag = "experiments",
+    params(ApplyQuery, Conditional),
+    request_body(content((String = "application/yaml"), (serde_json::Value = "application/json")), description = "One or more documents, YAML or JSON, at most 256 KiB."),
+    responses(
+        (status = 200, description = "Nothing was created; what was changed, or would be.", body = AppliedList),
+        (status = 201, description = "At least one experiment was created.", body = AppliedList),
+        BadQuery, Conflicting, Unmet, TooLarge, Invalid
+    ),
+    security(("token" = ["operator"]))
+)]
 pub(crate) async fn apply(
     State(app): State<App>,
     query: Result<Query<ApplyQuery>, QueryRejection>,
     request: Request,
 ) -> Result<(StatusCode, Json<AppliedList>), Problem> {
     let Query(ApplyQuery { dry_run }) = query.map_err(|rejection| bad_query(&rejection))?;
-    let by = actor(&request);
+    let (note, by) = (Note::on(request.extensions()), actor(&request));
+    let wanted = condition(request.headers())?;
     let bytes = body::read(request.into_body(), MAX_DOCUMENT).await?;
     let document = std::str::from_utf8(&bytes)
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The body is not UTF-8 text."))?
@@ -90,7 +115,18 @@ pub(crate) async fn apply(
             },
         ))
     })?;
-    let applied = app.keeper.ask(|reply| Command::Apply { document, experiments, dry_run, by, reply }).await??;
+    let (names, condition) = match (experiments.as_slice(), wanted) {
+        ([one], Some(wanted)) => (one.name.clone(), Some((one.name.clone(), wanted))),
+        (_, None) => (String::new(), None),
+        _ => {
+            let detail = "`If-Match` and `If-None-Match` are about one experiment: send one document.";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        }
+    };
+    let apply = |reply| Command::Apply { document, experiments, dry_run, by, reply };
+    let applied = app.keeper.ask_if(condition, apply).await?.map_err(|there| unmet(&names, there))??;
+    let told = applied.iter().map(|applied| format!("{} {}", applied.name, applied.result.name()));
+    note.say(told.collect::<Vec<_>>().join(", "));
     let created = !dry_run && applied.iter().any(|applied| applied.result == Change::Created);
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(AppliedList { experiments: applied })))
@@ -122,35 +158,88 @@ impl From<ApplyError> for Problem {
 }
 
 /// Every experiment, without documents.
-pub(crate) async fn list(State(app): State<App>) -> Result<Json<ExperimentList>, Problem> {
-    Ok(Json(ExperimentList { experiments: app.keeper.ask(Command::List).await? }))
+#[utoipa::path(
+    get, operation_id = "listExperiments",
+    path = "/v1/experiments",
+    tag = "experiments",
+    params(PageQuery),
+    responses((status = 200, description = "Experiments.", body = ExperimentList), BadQuery),
+    security(("token" = ["viewer", "operator"]))
+)]
+pub(crate) async fn list(
+    State(app): State<App>,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Json<ExperimentList>, Problem> {
+    let Query(PageQuery { limit, cursor }) = query.map_err(|rejection| bad_query(&rejection))?;
+    let limit = page::limit(limit, EXPERIMENTS)?;
+    let after =
+        page::place('e', cursor.as_deref())?.map(|place| page::read::<(i64, u64, String)>(&place)).transpose()?;
+    let mut experiments = app.keeper.ask(Command::List).await?;
+    if let Some((priority, created, id)) = &after {
+        // Where it was, whether or not it still is.
+        experiments.retain(|view| view.place() > (*priority, *created, id));
+    }
+    let next = page::cut(&mut experiments, limit, |last| page::write('e', &last.place()));
+    Ok(Json(ExperimentList { experiments, next }))
 }
 
 /// One experiment.
+#[utoipa::path(
+    get, operation_id = "getExperiment",
+    path = "/v1/experiments/{name}",
+    tag = "experiments",
+    params(("name" = String, Path, description = "The experiment's name.")),
+    responses(
+        (status = 200, description = "The experiment.", body = ExperimentView, headers(("ETag" = String, description = "What `If-Match` takes: changes with the document, the phase, the weights, who is out and what waits for approval, not with what is counted."))),
+        Missing
+    ),
+    security(("token" = ["viewer", "operator"]))
+)]
 pub(crate) async fn get(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,
-) -> Result<Json<ExperimentView>, Problem> {
+) -> Result<([(HeaderName, String); 1], Json<ExperimentView>), Problem> {
     let name = named(name)?;
-    let view = app.keeper.ask(|reply| Command::Get(name.clone(), reply)).await?;
-    view.map(|view| Json(*view)).ok_or_else(|| unknown(&name))
+    let view = app.keeper.ask(|reply| Command::Get(name.clone(), reply)).await?.ok_or_else(|| unknown(&name))?;
+    Ok(([(ETAG, view.tag().to_owned())], Json(*view)))
 }
 
 /// An experiment's latest decisions, newest first.
+#[utoipa::path(
+    get, operation_id = "listDecisions",
+    path = "/v1/experiments/{name}/decisions",
+    tag = "experiments",
+    params(("name" = String, Path, description = "The experiment's name."), PageQuery),
+    responses((status = 200, description = "Decisions, each with the assessment it was made on.", body = DecisionList), BadQuery, Missing),
+    security(("token" = ["viewer", "operator"]))
+)]
 pub(crate) async fn decisions(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,
-    query: Result<Query<DecisionsQuery>, QueryRejection>,
+    query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Json<DecisionList>, Problem> {
     let name = named(name)?;
-    let Query(DecisionsQuery { limit }) = query.map_err(|rejection| bad_query(&rejection))?;
-    let limit = limit.unwrap_or(DECISIONS).min(MAX_DECISIONS);
+    let Query(PageQuery { limit, cursor }) = query.map_err(|rejection| bad_query(&rejection))?;
+    let limit = page::limit(limit, DECISIONS)?;
+    let before = page::number('d', cursor.as_deref())?;
     let turn = app.reader.turn().await?;
     let id = app.keeper.ask(|reply| Command::Find(name.clone(), reply)).await?.ok_or_else(|| unknown(&name))?;
-    Ok(Json(DecisionList { decisions: turn.read(move |ledger| ledger.decisions(&id, limit)).await? }))
+    let decisions = turn.read(move |ledger| ledger.decisions_before(&id, before, limit)).await?;
+    let last = decisions.last().map(|row| row.number);
+    let next =
+        last.filter(|_| page::is_full(decisions.len(), limit)).map(|number| page::cursor('d', &number.to_string()));
+    Ok(Json(DecisionList { decisions, next }))
 }
 
-/// Deletes one experiment; its id stays known.
+/// Delete an experiment; its id stays known.
+#[utoipa::path(
+    delete, operation_id = "deleteExperiment",
+    path = "/v1/experiments/{name}",
+    tag = "experiments",
+    params(("name" = String, Path, description = "The experiment's name."), DeleteQuery, Conditional),
+    responses((status = 200, description = "It is deleted.", body = Deleted), BadQuery, Missing, Unmet, Invalid),
+    security(("token" = ["operator"]))
+)]
 pub(crate) async fn delete(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,
@@ -167,6 +256,8 @@ pub(crate) async fn delete(
     }
     check_length(&reason)?;
     let by = actor(&request);
-    let deleted = app.keeper.ask(|reply| Command::Delete { name: name.clone(), by, reason, reply }).await?;
+    let condition = condition(request.headers())?.map(|wanted| (name.clone(), wanted));
+    let delete = |reply| Command::Delete { name: name.clone(), by, reason, reply };
+    let deleted = app.keeper.ask_if(condition, delete).await?.map_err(|there| unmet(&name, there))?;
     deleted.map(|id| Json(Deleted { name: name.clone(), id })).ok_or_else(|| unknown(&name))
 }

@@ -12,12 +12,16 @@ use std::time::{Duration, Instant};
 /// The ledger is tried at most this often, however many ask.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// 200: the process is up.
+/// Whether the process is up.
+#[utoipa::path(get, operation_id = "alive", path = "/healthz", tag = "operation", responses((status = 200, description = "It is.", body = str, content_type = "text/plain")), security(()))]
 pub(crate) async fn alive() -> &'static str {
     "ok\n"
 }
 
+/// Whether the controller can serve.
+///
 /// 200: a plan is published (there is one from the start) and the ledger can be written.
+#[utoipa::path(get, operation_id = "ready", path = "/readyz", tag = "operation", responses((status = 200, description = "It can.", body = str, content_type = "text/plain")), security(()))]
 pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
     let mut probed = app.probed.lock().await;
     let writable = match *probed {
@@ -36,6 +40,13 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, Proble
 }
 
 /// The controller's own metrics, as OpenMetrics text.
+#[utoipa::path(
+    get, operation_id = "metrics",
+    path = "/metrics",
+    tag = "operation",
+    responses((status = 200, description = "Metrics.", body = str, content_type = "application/openmetrics-text")),
+    security(("token" = ["viewer", "operator"]))
+)]
 pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
     let text = app
         .metrics

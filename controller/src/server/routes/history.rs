@@ -5,32 +5,36 @@ use crate::explain::{Explanation, explain};
 use crate::keeper::Command;
 use crate::ledger::JournalRow;
 use crate::server::App;
+use crate::server::openapi::{BadQuery, Missing};
+use crate::server::page;
 use crate::server::problem::Problem;
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 /// Entries in one answer, unless asked otherwise.
 const ENTRIES: u32 = 200;
-/// Most entries in one answer, …
-const MAX_ENTRIES: u32 = 1_000;
-/// … and most bytes, unless the first is larger.
+/// Most bytes in one answer, unless the first is larger.
 const MAX_ENTRY_BYTES: usize = 4 << 20;
 /// Most entries that a story is told from.
 const STORY_ENTRIES: u32 = 500;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct JournalQuery {
     /// The number of the last entry that the caller has.
     #[serde(default)]
     after: u64,
+    /// Most entries in the answer.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
 /// A page of a journal.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct JournalPage {
     entries: Vec<JournalRow>,
@@ -38,7 +42,15 @@ pub(crate) struct JournalPage {
     next: u64,
 }
 
-/// The entries after a number, in order.
+/// The journal's entries after a number, in order.
+#[utoipa::path(
+    get, operation_id = "listJournal",
+    path = "/v1/experiments/{name}/journal",
+    tag = "experiments",
+    params(("name" = String, Path, description = "The experiment's name."), JournalQuery),
+    responses((status = 200, description = "Entries.", body = JournalPage), BadQuery, Missing),
+    security(("token" = ["viewer", "operator"]))
+)]
 pub(crate) async fn journal(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,
@@ -48,7 +60,7 @@ pub(crate) async fn journal(
     let Query(JournalQuery { after, limit }) = query.map_err(|rejection| bad_query(&rejection))?;
     // Beyond that the ledger has no numbers.
     let after = after.min(u64::from(u32::MAX));
-    let limit = limit.unwrap_or(ENTRIES).clamp(1, MAX_ENTRIES);
+    let limit = page::limit(limit, ENTRIES)?;
     let turn = app.reader.turn().await?;
     let id = app.keeper.ask(|reply| Command::Find(name.clone(), reply)).await?.ok_or_else(|| unknown(&name))?;
     let entries = turn.read(move |ledger| ledger.journal(&id, after, limit, MAX_ENTRY_BYTES)).await?;
@@ -56,7 +68,15 @@ pub(crate) async fn journal(
     Ok(Json(JournalPage { entries, next }))
 }
 
-/// The story of an experiment.
+/// The story of an experiment, in words.
+#[utoipa::path(
+    get, operation_id = "explainExperiment",
+    path = "/v1/experiments/{name}/explanation",
+    tag = "experiments",
+    params(("name" = String, Path, description = "The experiment's name.")),
+    responses((status = 200, description = "The story.", body = Explanation), Missing),
+    security(("token" = ["viewer", "operator"]))
+)]
 pub(crate) async fn explanation(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,

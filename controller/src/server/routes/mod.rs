@@ -3,6 +3,7 @@
 pub(super) mod commands;
 pub(super) mod dashboard;
 pub(super) mod distributions;
+pub(super) mod events;
 pub(super) mod experiments;
 pub(super) mod health;
 pub(super) mod history;
@@ -11,6 +12,7 @@ pub(super) mod rehearsals;
 pub(super) mod reports;
 pub(super) mod rewards;
 pub(super) mod services;
+pub(super) mod tokens;
 
 use super::auth::Caller;
 use super::connections::Peer;
@@ -26,11 +28,11 @@ const MAX_SAYS: usize = 200;
 const ACTOR: &str = "weir-actor";
 
 /// Who asks: by its token, by what it says, and from where.
-fn actor(request: &Request) -> Actor {
+pub(super) fn actor(request: &Request) -> Actor {
     let extensions = request.extensions();
     let says = request.headers().get(ACTOR).and_then(|value| value.to_str().ok()).unwrap_or_default();
     Actor {
-        who: extensions.get::<Caller>().map(|caller| caller.0.clone()).unwrap_or_default(),
+        who: extensions.get::<Caller>().map(|caller| caller.who.clone()).unwrap_or_default(),
         says: says.chars().take(MAX_SAYS).collect(),
         from: extensions.get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default(),
     }

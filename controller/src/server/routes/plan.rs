@@ -2,22 +2,26 @@
 
 use super::bad_query;
 use crate::server::App;
-use crate::server::auth::Role;
+use crate::server::auth::{Caller, Role};
+use crate::server::openapi::{BadQuery, wire};
 use crate::server::problem::Problem;
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use std::time::Duration;
+use utoipa::IntoParams;
 use weir_core::duration::parse_milliseconds;
 
 /// Longest wait: a third of the time after which a filter takes its plan for stale, by default.
 const MAX_WAIT: Duration = Duration::from_secs(20);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct PlanQuery {
     /// The caller's plan; none: whatever there is.
     revision: Option<String>,
@@ -25,12 +29,25 @@ pub(crate) struct PlanQuery {
     wait: Option<String>,
 }
 
+/// The plan, as soon as it is another than the caller's.
+///
 /// 200 with a plan other than `revision`, or 304 when there is none within `wait`.
+#[utoipa::path(
+    get, operation_id = "getPlan",
+    path = "/v1/plan",
+    tag = "filters",
+    params(PlanQuery),
+    responses(
+        (status = 200, description = "The plan; its secrets only for proxies.", body = wire::Plan),
+        (status = 304, description = "None other than `revision` within `wait`."),
+        BadQuery
+    ),
+    security(("token" = ["proxy", "viewer", "operator"]))
+)]
 pub(crate) async fn get(
     State(mut app): State<App>,
     query: Result<Query<PlanQuery>, QueryRejection>,
-    uri: Uri,
-    headers: HeaderMap,
+    Extension(caller): Extension<Caller>,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let wait = match &query.wait {
@@ -40,7 +57,7 @@ pub(crate) async fn get(
         })?),
     };
     // What makes tokens is for those who make them.
-    let proxy = app.auth.admit(&Method::GET, &uri, &headers, &[Role::Proxy]).is_ok();
+    let proxy = caller.role.is_none_or(|role| role == Role::Proxy);
     let plan = tokio::select! {
         biased;
         plan = app.plan.other_than(query.revision.as_deref(), wait.min(MAX_WAIT)) => plan,

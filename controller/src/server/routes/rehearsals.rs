@@ -2,6 +2,7 @@
 //! the keeper; writes nothing.
 
 use super::bad_query;
+use crate::server::openapi::{BadQuery, Invalid, TooLarge};
 use crate::server::problem::{Detail, Problem};
 use crate::server::{App, body};
 use axum::Json;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
+use utoipa::{IntoParams, ToSchema};
 use weir_simulator::many::{Many, summary};
 use weir_simulator::policy::{Name, Weir};
 use weir_simulator::random::seed_of;
@@ -32,8 +34,9 @@ const MOST_USERS: u32 = 1_000_000;
 /// One at a time: a rehearsal keeps one core busy, and leaves the others to the requests that are at stake.
 static ROOM: Semaphore = Semaphore::const_new(1);
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct RehearsalQuery {
     /// How many runs to count outcomes of, beside the one that is told.
     #[serde(default)]
@@ -41,18 +44,29 @@ pub(crate) struct RehearsalQuery {
 }
 
 /// What came out.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Rehearsal {
-    /// One run, with its decisions and points to draw.
+    /// One run, with its decisions and points to draw, as `weir simulate --output json` has it.
+    #[schema(value_type = Object)]
     run: Run,
     /// Whether time was over before that run was.
     broken_off: bool,
     /// Of further runs with other seeds, how often what happened: of as many as there was time for. Null where none was asked for or done.
+    #[schema(value_type = Option<Object>)]
     many: Option<Many>,
 }
 
-/// 200 with what came out; 422 where the documents or their size cannot be rehearsed.
+/// Rehearses an experiment in virtual time: a scenario, as `weir simulate` takes it. Changes nothing.
+#[utoipa::path(
+    post, operation_id = "rehearse",
+    path = "/v1/rehearsals",
+    tag = "experiments",
+    params(RehearsalQuery),
+    request_body(content = String, content_type = "application/yaml", description = "A scenario, at most 256 KiB."),
+    responses((status = 200, description = "What came out.", body = Rehearsal), BadQuery, TooLarge, Invalid),
+    security(("token" = ["operator"]))
+)]
 pub(crate) async fn post(
     State(_): State<App>,
     query: Result<Query<RehearsalQuery>, QueryRejection>,

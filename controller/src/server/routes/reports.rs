@@ -2,6 +2,7 @@
 
 use crate::ingest::Reason;
 use crate::keeper::Command;
+use crate::server::openapi::{BadQuery, Invalid, TooLarge, wire};
 use crate::server::problem::Problem;
 use crate::server::{App, body};
 use axum::Json;
@@ -10,7 +11,17 @@ use axum::http::StatusCode;
 use std::time::Instant;
 use weir_core::report::{Acknowledgement, MAX_REPORT_BYTES, Report};
 
+/// Count a report of one worker.
+///
 /// 200 with an acknowledgement. 400, 413 and 422 say that the report will never be accepted.
+#[utoipa::path(
+    post, operation_id = "sendReport",
+    path = "/v1/reports",
+    tag = "filters",
+    request_body(content = wire::Report, content_type = "application/json", description = "At most 1 MiB."),
+    responses((status = 200, description = "It is on disk.", body = wire::Acknowledgement), BadQuery, TooLarge, Invalid),
+    security(("token" = ["proxy"]))
+)]
 pub(crate) async fn post(
     State(app): State<App>,
     request: axum::extract::Request,

@@ -2,6 +2,7 @@
 
 use super::named;
 use crate::keeper::{Command, RewardError, Rewarded};
+use crate::server::openapi::{BadQuery, Conflict, Invalid, Missing, TooLarge};
 use crate::server::problem::Problem;
 use crate::server::{App, body};
 use axum::Json;
@@ -9,6 +10,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
+use utoipa::ToSchema;
 use weir_core::reward::{LARGEST_REWARD, MAX_TOKEN};
 
 /// Most rewards in one list.
@@ -17,11 +19,14 @@ const MAX_REWARDS: usize = 1_000;
 const MAX_BODY: usize = 1 << 18;
 
 /// One reward.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = ReportedReward)]
 struct Reward {
-    /// The token.
+    /// The token of the exposure that earned it.
+    #[schema(max_length = 128)]
     assignment: String,
+    /// How much; not 0, and at most 1e15 in size.
     #[serde(default = "one")]
     reward: f64,
 }
@@ -30,7 +35,18 @@ const fn one() -> f64 {
     1.0
 }
 
+/// Report rewards, each with the token of the exposure that earned it.
+///
 /// 200 with what became of them, once that is durable; 503: send the same list again later.
+#[utoipa::path(
+    post, operation_id = "reportRewards",
+    path = "/v1/experiments/{name}/rewards",
+    tag = "experiments",
+    params(("name" = String, Path, description = "The experiment's name.")),
+    request_body(content = Vec<Reward>, content_type = "application/json", description = "At most 1,000, in at most 256 KiB."),
+    responses((status = 200, description = "What became of them.", body = Rewarded), BadQuery, Missing, Conflict, TooLarge, Invalid),
+    security(("token" = ["service", "operator"]))
+)]
 pub(crate) async fn post(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,

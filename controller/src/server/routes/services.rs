@@ -2,8 +2,9 @@
 
 use super::bad_query;
 use crate::server::App;
+use crate::server::openapi::BadQuery;
 use crate::server::problem::Problem;
-use crate::trend::{csv, trend};
+use crate::trend::{Trend, csv, trend};
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -11,18 +12,22 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 /// Most concluded experiments in one answer: the latest.
 const MOST_PAST: usize = 200;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct TrendQuery {
+    /// As JSON, or a row per version and metric.
     #[serde(default)]
+    #[param(inline)]
     format: Format,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 enum Format {
     #[default]
@@ -30,14 +35,14 @@ enum Format {
     Csv,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServiceList {
     services: Vec<Service>,
 }
 
 /// What there was of a service.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Service {
     service: String,
@@ -48,13 +53,31 @@ struct Service {
 }
 
 /// Every service that experiments were about.
+#[utoipa::path(
+    get, operation_id = "listServices",
+    path = "/v1/services",
+    tag = "services",
+    responses((status = 200, description = "Services, by name.", body = ServiceList)),
+    security(("token" = ["viewer", "operator"]))
+)]
 pub(crate) async fn list(State(app): State<App>) -> Result<Json<ServiceList>, Problem> {
     let services = app.reader.turn().await?.read(crate::ledger::Ledger::services).await?;
     let service = |(service, experiments, concluded)| Service { service, experiments, concluded };
     Ok(Json(ServiceList { services: services.into_iter().map(service).collect() }))
 }
 
-/// A service's concluded experiments, as JSON or as a table; none for a service that nobody knows.
+/// A service's concluded experiments, the latest 200, as JSON or as a table; none for a service that nobody knows.
+#[utoipa::path(
+    get, operation_id = "getTrend",
+    path = "/v1/services/{service}/trend",
+    tag = "services",
+    params(("service" = String, Path, description = "The service, as documents name it."), TrendQuery),
+    responses(
+        (status = 200, description = "What was.", content((Trend = "application/json"), (String = "text/csv"))),
+        BadQuery
+    ),
+    security(("token" = ["viewer", "operator"]))
+)]
 pub(crate) async fn get_trend(
     State(app): State<App>,
     service: Result<Path<String>, PathRejection>,

@@ -1,0 +1,81 @@
+//! Tokens and the audit log, through restarts and beside another process.
+
+use super::*;
+
+const DAY: u64 = 86_400_000;
+
+fn open(folder: &tempfile::TempDir) -> Access {
+    Access::open(&folder.path().join("weir.db")).unwrap()
+}
+
+#[test]
+fn a_token_is_known_by_its_digest_until_it_is_revoked_also_by_somebody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = open(&folder);
+    assert!(!access.had_tokens());
+    let (secret, _) = access.create("ada", Role::Operator, None, "", 1).unwrap();
+    let digest = digest(secret.reveal().as_bytes());
+    assert_eq!(access.find(&digest).map(|known| known.role), Some(Role::Operator));
+    assert!(matches!(access.create("ada", Role::Viewer, None, "", 2), Err(AccessError::Exists(_))));
+
+    let other = open(&folder);
+    assert!(other.find(&digest).is_some(), "it is there after a restart");
+    assert!(other.revoke("ada", "eve", 3).unwrap() && !other.revoke("ada", "eve", 4).unwrap());
+    assert!(access.find(&digest).is_some(), "nobody has told this one yet");
+    access.refresh().unwrap();
+    assert!(access.find(&digest).is_none());
+    assert!(access.had_tokens() && open(&folder).had_tokens(), "the door stays closed");
+    assert!(access.create("ada", Role::Viewer, None, "", 5).is_ok(), "the name is free again");
+}
+
+#[test]
+fn nothing_that_opens_anything_is_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = open(&folder);
+    let (secret, _) = access.create("ada", Role::Operator, None, "", 1).unwrap();
+    assert!(secret.reveal().starts_with("weir_") && secret.reveal().len() == 69, "256 bits");
+    assert!(!format!("{secret:?}").contains(&secret.reveal()[5..]));
+    let mut looked = 0;
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        looked += bytes.len();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains(&secret.reveal()[5..]));
+    }
+    assert!(looked > 1_000);
+}
+
+#[test]
+fn a_token_expires_and_says_when_it_was_used_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = open(&folder);
+    let (secret, row) = access.create("ci", Role::Service, Some(DAY), "ada", 1).unwrap();
+    assert_eq!((row.created_by.as_str(), row.expires_at), ("ada", Some(DAY)));
+    let known = access.find(&digest(secret.reveal().as_bytes())).unwrap();
+    assert!(!known.is_expired(DAY - 1) && known.is_expired(DAY));
+    assert_eq!(access.tokens().unwrap()[0].last_used_at, None);
+    known.used(DAY / 2);
+    assert_eq!(access.tokens().unwrap()[0].last_used_at, Some(DAY / 2), "as it is known here");
+    assert_eq!(open(&folder).tokens().unwrap()[0].last_used_at, None, "not on disk yet");
+    access.refresh().unwrap();
+    assert_eq!(open(&folder).tokens().unwrap()[0].last_used_at, Some(DAY / 2));
+}
+
+#[test]
+fn the_audit_log_has_what_began_and_how_it_ended_and_forgets_the_oldest() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = open(&folder);
+    let attempt =
+        |target: &str| Attempt { at: 7, who: "ada".to_owned(), target: target.to_owned(), ..Attempt::default() };
+    let first = access.attempt(&attempt("/a")).unwrap();
+    let second = access.attempt(&attempt("/b")).unwrap();
+    access.ended(first, 409, "no").unwrap();
+    let told =
+        |rows: Vec<AuditRow>| rows.into_iter().map(|row| (row.target, row.status, row.detail)).collect::<Vec<_>>();
+    let rows = [("/b".to_owned(), None, String::new()), ("/a".to_owned(), Some(409), "no".to_owned())];
+    assert_eq!(told(access.audit(None, 10).unwrap()), rows);
+    assert_eq!(told(access.audit(Some(second), 10).unwrap()), rows[1..]);
+    access.store().insert_audit(&attempt("/c"), 2).unwrap();
+    let kept: Vec<u64> = access.audit(None, 10).unwrap().iter().map(|row| row.number).collect();
+    assert_eq!(kept, [3, 2], "numbers are never used again");
+}

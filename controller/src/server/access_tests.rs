@@ -1,0 +1,103 @@
+//! Tokens made over the API, and what is written down of whoever writes.
+
+use super::tests::Api;
+use serde_json::Value;
+
+#[tokio::test]
+async fn the_first_token_closes_the_door_and_each_does_what_its_role_allows() {
+    let api = Api::start(&[]);
+    let made = api.call("POST", "/v1/tokens", "", r#"{"name": "ada", "role": "operator"}"#).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let ada = made.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!(api.call("GET", "/v1/experiments", "", "").await.checked_status(), 401, "nobody without one any more");
+    let made = api.call("POST", "/v1/tokens", &ada, r#"{"name": "eve", "role": "viewer", "expiresIn": "1h"}"#).await;
+    let eve = made.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!((made.status, made.json()["createdBy"].as_str()), (201, Some("ada")));
+    assert_eq!(api.call("GET", "/v1/experiments", &eve, "").await.status, 200);
+    assert_eq!(api.call("POST", "/v1/experiments", &eve, "x").await.checked_status(), 403);
+
+    let listed = api.call("GET", "/v1/tokens", &ada, "").await;
+    let text = String::from_utf8(listed.body.clone()).unwrap();
+    assert!(!text.contains(&ada) && !text.contains(&eve[5..]), "{text}");
+    let names: Vec<Value> =
+        listed.json()["tokens"].as_array().unwrap().iter().map(|token| token["name"].clone()).collect();
+    assert_eq!(names, ["ada", "eve"]);
+
+    api.bench.set_time(api.bench.clock().now() + 3_600_000);
+    let expired = api.call("GET", "/v1/experiments", &eve, "").await;
+    assert_eq!(expired.checked_status(), 401);
+    assert!(String::from_utf8(expired.body).unwrap().contains("has expired"));
+    assert_eq!(api.call("DELETE", "/v1/tokens/ada", &ada, "").await.status, 200);
+    assert_eq!(api.call("GET", "/v1/tokens", &ada, "").await.checked_status(), 401, "at once");
+    assert_eq!(api.call("GET", "/v1/experiments", "", "").await.checked_status(), 401, "the door stays closed");
+}
+
+#[tokio::test]
+async fn what_is_no_token_to_make_is_refused_with_a_reason() {
+    let api = Api::start(&["operator:ada=o"]);
+    for (body, status, said) in [
+        ("{", 400, "not JSON"),
+        (r#"{"name": "x"}"#, 422, "missing field `role`"),
+        (r#"{"name": "x", "role": "king"}"#, 422, "unknown variant `king`"),
+        (r#"{"name": "x y", "role": "viewer"}"#, 422, "its name has not"),
+        (r#"{"name": "", "role": "viewer"}"#, 422, "its name has not"),
+        (r#"{"name": "x", "role": "viewer", "expiresIn": "soon"}"#, 422, "its expiresIn"),
+        (r#"{"name": "x", "role": "viewer", "expiresIn": "0s"}"#, 422, "its expiresIn"),
+        (r#"{"name": "x", "role": "viewer", "secret": "mine"}"#, 422, "unknown field"),
+        (r#"{"name": "ada", "role": "viewer"}"#, 409, "was started with"),
+    ] {
+        let answer = api.call("POST", "/v1/tokens", "o", body).await;
+        assert_eq!(answer.checked_status(), status, "{body}: {answer:?}");
+        assert!(String::from_utf8_lossy(&answer.body).contains(said), "{body}: {answer:?}");
+    }
+    let viewer = r#"{"name": "eve", "role": "viewer"}"#;
+    assert_eq!(api.call("POST", "/v1/tokens", "o", viewer).await.status, 201);
+    assert_eq!(api.call("POST", "/v1/tokens", "o", viewer).await.checked_status(), 409);
+    let started = api.call("DELETE", "/v1/tokens/ada", "o", "").await;
+    assert!(started.checked_status() == 404 && String::from_utf8(started.body).unwrap().contains("taken away there"));
+    assert_eq!(api.call("DELETE", "/v1/tokens/nobody", "o", "").await.checked_status(), 404);
+}
+
+#[tokio::test]
+async fn every_write_is_in_the_audit_log_with_who_and_how_it_ended() {
+    let api = Api::start(&["operator:ada=o", "viewer:eve=v", "proxy=p"]);
+    let document = crate::testing::document("shop");
+    assert_eq!(api.call("POST", "/v1/experiments", "o", document).await.status, 201);
+    let path = "/v1/experiments/shop/commands";
+    let command = |name: &str| format!(r#"{{"command": "{name}", "reason": "a meeting"}}"#);
+    assert_eq!(api.call("POST", path, "o", command("pause")).await.status, 200);
+    assert_eq!(api.call("POST", path, "o", command("pause")).await.status, 409);
+    assert_eq!(api.call("POST", path, "v", command("resume")).await.status, 403);
+    assert_eq!(api.call("POST", path, "nobody", command("resume")).await.status, 401);
+    assert_eq!(api.call("POST", "/v1/reports", "p", "{").await.status, 400);
+    assert_eq!(api.call("GET", "/v1/experiments", "v", "").await.status, 200);
+    assert_eq!(api.call("DELETE", "/v1/experiments/shop?reason=over", "o", "").await.status, 200);
+
+    let mut told = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = api.call("GET", &format!("/v1/audit?limit=2{cursor}"), "o", "").await.json();
+        told.extend(page["entries"].as_array().unwrap().iter().map(|entry| {
+            let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+            (text("who"), text("target"), entry["status"].as_u64().unwrap(), text("detail"))
+        }));
+        let Some(next) = page["next"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    told.reverse();
+    let told: Vec<(&str, &str, u64, &str)> =
+        told.iter().map(|(who, target, status, detail)| (&**who, &**target, *status, &**detail)).collect();
+    assert_eq!(
+        told,
+        [
+            ("ada", "/v1/experiments", 201, "shop created"),
+            ("ada", path, 200, "pause: a meeting"),
+            ("ada", path, 409, "shop is paused already: resume it, or set its weights."),
+            ("eve", path, 403, "This token's role does not allow that."),
+            ("ada", "/v1/experiments/shop?reason=over", 200, ""),
+        ]
+    );
+    for wrong in ["limit=0", "limit=1001", "cursor=zz", "from=1"] {
+        assert_eq!(api.call("GET", &format!("/v1/audit?{wrong}"), "o", "").await.checked_status(), 400, "{wrong}");
+    }
+}

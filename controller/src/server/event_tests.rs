@@ -1,0 +1,44 @@
+//! Listeners that do not read what they asked for.
+
+use super::serve;
+use super::tests::Api;
+use crate::events::{Kind, Pending};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+#[tokio::test]
+async fn a_listener_that_does_not_read_loses_its_connection_and_its_place() {
+    let api = Api::start(&[]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, api.router.clone(), None, api.stop.subscribe()));
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    connection.write_all(b"GET /v1/events HTTP/1.1\r\nhost: weir\r\n\r\n").await.unwrap();
+    let mut begin = [0; 64];
+    assert!(connection.read(&mut begin).await.unwrap() > 0);
+    while !api.events.are_heard() {
+        tokio::task::yield_now().await;
+    }
+    // More than any buffer on the way has room for.
+    let large = "x".repeat(1 << 16);
+    tokio::time::timeout(Duration::from_secs(15), async {
+        while api.events.are_heard() {
+            api.events.publish([Pending::new(
+                Kind::Assessment,
+                "shop",
+                "shop-1",
+                [("text", &large)].into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+            )
+            .unwrap()]);
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("it is cut off");
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(15), connection.read_to_end(&mut rest)).await;
+    // Whether it ends or is reset, it is over; and not in order, for the last chunk is missing.
+    drop(ended.expect("the connection is over"));
+    assert!(!rest.ends_with(b"0\r\n\r\n"));
+}

@@ -1,0 +1,197 @@
+//! The gate before every route: who comes in, and that what they write is written down.
+
+use super::auth::{Auth, Denied, Role};
+use super::connections::Peer;
+use super::limits::Limits;
+use super::problem::{Problem, Said};
+use super::repeat::{self, UnderWay};
+use super::routes::actor;
+use crate::access::{self, Access, Attempt};
+use crate::clock::Clock;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use utoipa_axum::router::UtoipaMethodRouter;
+
+/// Most characters of a path and query that the audit log keeps, and of what it says about them.
+const MAX_TEXT: usize = 1_000;
+
+/// What a route asks of whoever calls it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    roles: &'static [Role],
+    /// Telemetry: the ledger says what it counted, and the audit log what was refused to a role.
+    counted: bool,
+    /// Filters: how often they ask is theirs and the controller's to agree on.
+    unmetered: bool,
+    /// Its answer has what nobody may keep.
+    shown_once: bool,
+}
+
+impl Rule {
+    /// For these roles alone.
+    pub(super) const fn roles(roles: &'static [Role]) -> Self {
+        Self { roles, counted: false, unmetered: false, shown_once: false }
+    }
+
+    /// What comes so often that it is counted, and not written down each time.
+    pub(super) const fn counted(self) -> Self {
+        Self { counted: true, ..self }
+    }
+
+    /// What may come as often as it likes.
+    pub(super) const fn unmetered(self) -> Self {
+        Self { unmetered: true, ..self }
+    }
+
+    /// What is answered once, and not again to whoever repeats it.
+    pub(super) const fn shown_once(self) -> Self {
+        Self { shown_once: true, ..self }
+    }
+}
+
+/// What the gate knows.
+#[derive(Debug, Clone)]
+pub(super) struct Gate {
+    pub(super) auth: Arc<Auth>,
+    pub(super) access: Arc<Access>,
+    pub(super) clock: Clock,
+    pub(super) under_way: UnderWay,
+    /// Of callers that are known, and …
+    pub(super) limits: Arc<Limits>,
+    /// … of addresses that send no token that is.
+    pub(super) failures: Arc<Limits>,
+}
+
+impl Gate {
+    /// A route behind the gate.
+    pub(super) fn only<S: Clone + Send + Sync + 'static>(&self, route: MethodRouter<S>, rule: Rule) -> MethodRouter<S> {
+        route.route_layer(from_fn_with_state((self.clone(), rule), pass))
+    }
+
+    /// The same of a route with its description.
+    pub(super) fn guarded<S: Clone + Send + Sync + 'static>(
+        &self,
+        (schemas, paths, route): UtoipaMethodRouter<S>,
+        rule: Rule,
+    ) -> UtoipaMethodRouter<S> {
+        (schemas, paths, self.only(route, rule))
+    }
+
+    /// Has something done and written down: that it begins before it does, and how it ended.
+    async fn audited(&self, attempt: Attempt, what: impl Future<Output = Response>) -> Response {
+        let number = match access::apart(&self.access, move |access| access.attempt(&attempt)).await {
+            Ok(number) => number,
+            Err(error) => return Problem::from(error).into_response(),
+        };
+        let response = what.await;
+        let status = response.status();
+        let note = response.extensions().get::<Said>().map(|said| cut(&said.0)).unwrap_or_default();
+        let ended = access::apart(&self.access, move |access| access.ended(number, status.as_u16(), &note)).await;
+        if let Err(error) = ended {
+            // It was done, and that it began is on disk.
+            tracing::error!(%error, number, status = status.as_u16(), "the audit log does not know how this ended");
+        }
+        response
+    }
+}
+
+/// What a handler says of a success for the audit log: an extension of the request, which it fills in.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Note(Arc<Mutex<String>>);
+
+impl Note {
+    /// Notes something on a request, if it is written down.
+    pub(super) fn on(extensions: &axum::http::Extensions) -> Self {
+        extensions.get::<Self>().cloned().unwrap_or_default()
+    }
+
+    pub(super) fn say(&self, text: impl Into<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text.into();
+    }
+}
+
+/// Lets a request through if its token has one of the roles.
+async fn pass(State((gate, rule)): State<(Gate, Rule)>, mut request: Request, next: Next) -> Response {
+    let auth = &gate.auth;
+    let admitted = auth.admit(request.method(), request.uri(), request.headers(), rule.roles);
+    let writes = !request.method().is_safe();
+    let caller = match admitted {
+        Ok(caller) => caller,
+        Err(Denied::Role) if writes => {
+            // Somebody who is known tried.
+            if let Ok(caller) = auth.caller(request.headers()) {
+                request.extensions_mut().insert(caller);
+            }
+            let attempt = gate.attempt(&request);
+            return gate.audited(attempt, async { Problem::from(Denied::Role).into_response() }).await;
+        }
+        Err(denied) => {
+            let address = request.extensions().get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default();
+            return match gate.failures.take(&address, Instant::now()) {
+                Ok(()) => Problem::from(denied).into_response(),
+                Err(wait) => too_many(wait),
+            };
+        }
+    };
+    request.extensions_mut().insert(caller);
+    let actor = actor(&request);
+    if !rule.unmetered {
+        let of = if actor.who.is_empty() { &actor.from } else { &actor.who };
+        if let Err(wait) = gate.limits.take(of, Instant::now()) {
+            return too_many(wait);
+        }
+    }
+    if !writes || rule.counted {
+        return next.run(request).await;
+    }
+    let note = Note::default();
+    request.extensions_mut().insert(note.clone());
+    // To its end, though the client goes away: whatever was done is written down.
+    let done = tokio::spawn(async move {
+        let attempt = gate.attempt(&request);
+        gate.audited(attempt, async {
+            let mut response = repeat::once(&gate, actor.who, rule.shown_once, request, next).await;
+            let said = std::mem::take(&mut *note.0.lock().unwrap_or_else(PoisonError::into_inner));
+            if !said.is_empty() && response.status().is_success() {
+                response.extensions_mut().insert(Said(said));
+            }
+            response
+        })
+        .await
+    });
+    done.await.unwrap_or_else(|_| {
+        let detail = "The controller failed on this request; its log says more.";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
+    })
+}
+
+impl Gate {
+    fn attempt(&self, request: &Request) -> Attempt {
+        let actor = actor(request);
+        let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+        Attempt {
+            at: self.clock.now(),
+            who: actor.who,
+            says: actor.says,
+            from: actor.from,
+            method: request.method().as_str().to_owned(),
+            target: cut(target),
+        }
+    }
+}
+
+/// That somebody asks too often.
+fn too_many(wait: Duration) -> Response {
+    let seconds = wait.as_secs().saturating_add(1);
+    let detail = "Too many requests: ask again after `Retry-After` seconds, and less often.";
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).after(seconds).into_response()
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_TEXT).collect()
+}

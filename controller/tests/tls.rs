@@ -1,0 +1,75 @@
+//! TLS of a real `weir serve`: with the right certificate, the wrong one, and one that is renewed.
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests: to panic is to fail")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+use support::{DOCUMENT, Ran, Serve, weir};
+
+/// Writes a certificate of its own for 127.0.0.1, and its key.
+fn certificate(folder: &std::path::Path, name: &str) {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).expect("one");
+    std::fs::write(folder.join(format!("{name}.pem")), made.cert.pem()).expect("a file");
+    std::fs::write(folder.join(format!("{name}.key")), made.signing_key.serialize_pem()).expect("a file");
+}
+
+#[test]
+fn the_command_line_speaks_tls_with_whom_it_trusts_and_with_nobody_else() {
+    let certificates = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| certificates.path().join(name).to_str().expect("a path").to_owned();
+    for name in ["serves", "other"] {
+        certificate(certificates.path(), name);
+    }
+    let serve = Serve::start(&["--tls-cert", &path("serves.pem"), "--tls-key", &path("serves.key")]);
+    assert!(serve.url.starts_with("https://127.0.0.1:"), "{}", serve.url);
+    serve.write("checkout.yaml", DOCUMENT);
+    let trusting = |name: &str, arguments: &[&str]| {
+        Ran::from(serve.command(arguments).env("WEIR_CA_FILE", path(name)).output().expect("`weir` runs"))
+    };
+    let applied = trusting("serves.pem", &["apply", "-f", "checkout.yaml"]);
+    assert!(applied.ok(), "{applied:?}");
+    assert!(trusting("serves.pem", &["get", "checkout"]).ok());
+    for (refused, why) in [
+        (trusting("other.pem", &["get"]), "certificate"),
+        (serve.run(&["get"]), "certificate"),
+        (trusting("other.key", &["get"]), "holds no certificate"),
+    ] {
+        assert!(!refused.ok() && refused.err.to_lowercase().contains(why), "{refused:?}");
+    }
+    let plain = serve.url.replace("https", "http");
+    let refused = Ran::from(weir(&["get", "--server", &plain]).output().expect("`weir` runs"));
+    assert!(!refused.ok(), "{refused:?}");
+
+    // Renewed, in the order in which tools write: for a moment the two do not belong together.
+    certificate(certificates.path(), "new");
+    std::fs::copy(path("new.pem"), path("serves.pem")).expect("a copy");
+    assert!(trusting("new.pem", &["get"]).code == Some(1));
+    std::fs::copy(path("new.key"), path("serves.key")).expect("a copy");
+    let begin = Instant::now();
+    while !trusting("new.pem", &["get"]).ok() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "the new certificate is not used");
+    }
+}
+
+#[test]
+fn what_is_no_certificate_and_its_key_is_not_served_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("a path").to_owned();
+    certificate(folder.path(), "a");
+    certificate(folder.path(), "b");
+    let ledger = path("weir.db");
+    for (file, key, why) in [
+        ("a.pem", "b.key", "do not belong together"),
+        ("a.key", "a.key", "holds no certificate"),
+        ("a.pem", "a.pem", "no private key"),
+        ("none.pem", "a.key", "cannot read"),
+    ] {
+        let (file, key) = (path(file), path(key));
+        let arguments =
+            ["serve", "--listen", "127.0.0.1:0", "--ledger", &ledger, "--tls-cert", &file, "--tls-key", &key];
+        let refused = Ran::from(weir(&arguments).output().expect("`weir` runs"));
+        assert!(!refused.ok() && refused.err.contains(why), "{why}: {refused:?}");
+    }
+    let alone = Ran::from(weir(&["serve", "--tls-cert", &path("a.pem")]).output().expect("`weir` runs"));
+    assert!(!alone.ok() && alone.err.contains("--tls-key"), "{alone:?}");
+}
