@@ -132,3 +132,24 @@ fn die_with_parent(command: &mut Command) {
         });
     }
 }
+
+/// Memory of a process that is in RAM (VmRSS), in KiB.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn resident_kib(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Sends a process a signal.
+pub fn signal(process: u32, signal: libc::c_int) {
+    let process = libc::pid_t::try_from(process).expect("a process id");
+    // SAFETY: a system call on plain integers; whose process it is, is the caller's to know.
+    #[allow(unsafe_code, reason = "std cannot signal")]
+    unsafe {
+        libc::kill(process, signal);
+    }
+}

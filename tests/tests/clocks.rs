@@ -14,9 +14,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 use weir_tests::envoy::CONTROLLER;
-use weir_tests::plans::{experiment, plan};
+use weir_tests::plans::all_to_v2;
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Envoy, FakeController, Load, Upstream, eventually, paths};
+use weir_tests::{Load, Stand, eventually, paths};
 
 const DAY: i64 = 86_400;
 
@@ -30,21 +30,16 @@ async fn a_stepped_wall_clock_changes_nothing() {
     let step = |seconds: i64| std::fs::write(&offset, seconds.to_string()).unwrap();
     step(0);
 
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
-    let fake = FakeController::start(plan("1", vec![experiment("e", &[("v1", 0), ("v2", 1)])])).await;
     let configuration =
         json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms", "stalenessLimit": "30s"}});
     let text = |path: &Path| path.to_str().unwrap().to_owned();
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .controller(fake.address())
-        .plugin(&configuration)
-        .environment("LD_PRELOAD", &text(&library))
-        .environment("WEIR_CLOCK_OFFSET", &text(&offset))
-        .start()
-        .await;
-    envoy.workers_with_plan("1").await;
+    let Stand { versions: [_one, two], fake, envoy, .. } = Stand::with(all_to_v2("1"), |envoy| {
+        envoy
+            .plugin(&configuration)
+            .environment("LD_PRELOAD", &text(&library))
+            .environment("WEIR_CLOCK_OFFSET", &text(&offset))
+    })
+    .await;
     let load = Load::start(envoy.address(), 4, "/");
     let wall = async || {
         let reply = weir_tests::client::call(envoy.admin(), "GET", "/server_info", &[], Vec::new()).await.unwrap();

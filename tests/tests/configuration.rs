@@ -10,9 +10,9 @@
 use serde_json::{Value, json};
 use std::path::Path;
 use weir_tests::envoy::CONTROLLER;
-use weir_tests::plans::{experiment, plan};
+use weir_tests::plans::{all_to_v2, experiment, plan};
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Client, Envoy, FakeController, Upstream, eventually, paths};
+use weir_tests::{Client, Envoy, FakeController, Stand, Upstream, eventually, paths};
 
 fn sending_all_to(version: &str) -> Value {
     let weights = [("v1", u32::from(version == "v1")), ("v2", u32::from(version == "v2"))];
@@ -69,19 +69,10 @@ async fn a_bad_configuration_as_an_update_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_configuration_push_loses_no_count_and_no_plan() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
-    let fake = FakeController::start(plan("1", vec![experiment("e", &[("v1", 0), ("v2", 1)])])).await;
     let configuration =
         |interval: &str| json!({"controller": {"cluster": CONTROLLER, "reportInterval": interval}}).to_string();
-    let mut envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .listener_from_file()
-        .controller(fake.address())
-        .plugin_text(&configuration("500ms"))
-        .start()
-        .await;
-    envoy.workers_with_plan("1").await;
+    let Stand { versions: [_one, two], fake, mut envoy, .. } =
+        Stand::with(all_to_v2("1"), |envoy| envoy.listener_from_file().plugin_text(&configuration("500ms"))).await;
     let mut sent = 0;
     for interval in ["400ms", "300ms", "200ms"] {
         // Connections of a configuration that goes are drained, so each round has its own.

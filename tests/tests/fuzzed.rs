@@ -8,34 +8,29 @@
     reason = "a test fails by panicking"
 )]
 
-use serde_json::json;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use weir_core::plan::{HeaderMatch, PathMatch, RewardSource, Unit};
-use weir_tests::envoy::CONTROLLER;
+use weir_tests::noise::Noise;
 use weir_tests::plans::{experiment, plan};
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Envoy, FakeController, Upstream, eventually};
+use weir_tests::{Stand, eventually};
 
-/// SplitMix64 (Steele, Lea & Flood 2014).
-struct Noise {
-    state: u64,
-    /// Whether this request may have bytes that no header may have.
+/// Noise, and whether this request may have bytes that no header may have.
+struct Wild {
+    noise: Noise,
     wild: bool,
 }
 
-impl Noise {
+impl Wild {
     fn next(&mut self, below: usize) -> usize {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % below as u64).unwrap()
+        self.noise.index(below)
     }
 
     fn one_of<'a>(&mut self, choices: &[&'a [u8]]) -> &'a [u8] {
-        choices[self.next(choices.len())]
+        self.noise.one_of(choices)
     }
 
     /// Any bytes but those that end a line: those are in [`request`]'s hands.
@@ -50,7 +45,7 @@ impl Noise {
 }
 
 /// One request of noise, more or less like HTTP.
-fn request(noise: &mut Noise) -> Vec<u8> {
+fn request(noise: &mut Wild) -> Vec<u8> {
     let mut text = Vec::new();
     noise.wild = noise.next(10) == 0;
     let method = noise.one_of(&[b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"DELETE", b"PATCH", b"BREW", b"!#$%"]);
@@ -128,7 +123,6 @@ async fn status(address: SocketAddr, request: &[u8]) -> String {
 async fn requests_of_noise_do_no_harm_and_those_that_arrive_are_counted() {
     const CONNECTIONS: u64 = 4;
     const EACH: u64 = 300;
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
     let half = [("v1", 1), ("v2", 1)];
     let mut by_cookie = experiment("by-cookie", &half);
     by_cookie.unit = Unit::Cookie("uid".to_owned());
@@ -138,22 +132,14 @@ async fn requests_of_noise_do_no_harm_and_those_that_arrive_are_counted() {
     matched.matching.headers = vec![HeaderMatch { name: "x-match".to_owned(), exact: None }];
     matched.reward = Some(RewardSource::ResponseHeader("x-weir-reward".to_owned()));
     let rest = experiment("rest", &half);
-    let fake = FakeController::start(plan("1", vec![by_cookie, matched, rest])).await;
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .controller(fake.address())
-        .plugin(&json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms"}}))
-        .start()
-        .await;
-    envoy.workers_with_plan("1").await;
+    let Stand { versions: [one, two], fake, envoy, .. } = Stand::start(plan("1", vec![by_cookie, matched, rest])).await;
     let before = one.requests() + two.requests();
 
     let address = envoy.address();
     let mut connections = tokio::task::JoinSet::new();
     for seed in 0..CONNECTIONS {
         connections.spawn(async move {
-            let mut noise = Noise { state: seed, wild: false };
+            let mut noise = Wild { noise: Noise::new(seed), wild: false };
             let mut refused = 0;
             for at in 0..EACH {
                 let request = request(&mut noise);

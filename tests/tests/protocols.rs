@@ -14,22 +14,17 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use weir_core::plan::{Measure, PlannedExperiment};
 use weir_core::report::Counts;
-use weir_tests::envoy::{CONTROLLER, cluster_speaking};
+use weir_tests::envoy::cluster_speaking;
 use weir_tests::plans::{on_host, plan};
+use weir_tests::stand::versions;
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Client, Envoy, EnvoyBuilder, FakeController, Upstream, eventually};
+use weir_tests::{Client, Envoy, EnvoyBuilder, FakeController, Stand, eventually};
 
 /// Requests of each kind.
 const EACH: u64 = 10;
 
-fn all_to_v2(host: &str) -> PlannedExperiment {
+fn to_v2(host: &str) -> PlannedExperiment {
     on_host(host, &[("v1", 0), ("v2", 1)])
-}
-
-fn builder(fake: &FakeController, versions: [&Upstream; 2]) -> EnvoyBuilder {
-    let [one, two] = versions;
-    let configuration = json!({"controller": {"cluster": CONTROLLER, "reportInterval": "200ms"}});
-    Envoy::builder().version(one).version(two).controller(fake.address()).plugin(&configuration)
 }
 
 /// Waits until so many ends of an experiment are counted.
@@ -43,23 +38,20 @@ async fn counted(fake: &FakeController, host: &str, ends: u64) -> Counts {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn either_protocol_on_either_side_is_routed_and_counted() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let [one, two] = versions().await;
     let hosts = ["1-to-1.test", "1-to-2.test", "2-to-1.test", "2-to-2.test"];
-    let fake = FakeController::start(plan("1", hosts.map(all_to_v2).to_vec())).await;
     let to = |host: &str, cluster: &str| {
         json!({"match": {"prefix": "/", "headers": [
             {"name": ":authority", "string_match": {"exact": host}},
             {"name": "x-weir-version", "string_match": {"exact": "v2"}},
         ]}, "route": {"cluster": cluster}})
     };
-    let mut builder = builder(&fake, [&one, &two])
-        .cluster(cluster_speaking("by-1", two.address(), false))
-        .cluster(cluster_speaking("by-2", two.address(), true));
-    for host in hosts {
-        builder = builder.route(to(host, if host.ends_with("1.test") { "by-1" } else { "by-2" }));
-    }
-    let envoy = builder.start().await;
-    envoy.workers_with_plan("1").await;
+    let (by_1, by_2) = (cluster_speaking("by-1", two.address(), false), cluster_speaking("by-2", two.address(), true));
+    let routes = hosts.map(|host| to(host, if host.ends_with("1.test") { "by-1" } else { "by-2" }));
+    let stand = Stand::of([one, two], plan("1", hosts.map(to_v2).to_vec()), |envoy| {
+        routes.into_iter().fold(envoy.cluster(by_1).cluster(by_2), EnvoyBuilder::route)
+    });
+    let Stand { fake, envoy, versions: _versions, .. } = stand.await;
     for host in hosts {
         let mut client = if host.starts_with('1') {
             Client::http1(envoy.address()).await
@@ -80,7 +72,6 @@ async fn either_protocol_on_either_side_is_routed_and_counted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn grpc_fails_by_its_status_wherever_that_is() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
     let cases = [
         ("fine.test", "/grpc/0", 0),
         ("in-trailers.test", "/grpc/14", EACH),
@@ -90,9 +81,8 @@ async fn grpc_fails_by_its_status_wherever_that_is() {
         ("no-service.test", "/status/503", EACH),
         ("reset.test", "/reset", EACH),
     ];
-    let fake = FakeController::start(plan("1", cases.iter().map(|case| all_to_v2(case.0)).collect())).await;
-    let envoy = builder(&fake, [&one, &two]).start().await;
-    envoy.workers_with_plan("1").await;
+    let Stand { versions: _versions, fake, envoy, .. } =
+        Stand::start(plan("1", cases.iter().map(|case| to_v2(case.0)).collect())).await;
     for (host, path, failed) in cases {
         let mut client = Client::http2(envoy.address()).await;
         for _ in 0..EACH {
@@ -109,7 +99,6 @@ async fn grpc_fails_by_its_status_wherever_that_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_experiment_that_measures_to_the_headers_knows_what_they_say() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
     let cases = [
         ("fine.test", "/", "text/plain", 0),
         ("error.test", "/status/500", "text/plain", EACH),
@@ -118,10 +107,8 @@ async fn an_experiment_that_measures_to_the_headers_knows_what_they_say() {
         ("grpc-in-trailers.test", "/grpc/14", "application/grpc", 0),
         ("grpc-in-headers.test", "/grpc-now/14", "application/grpc", EACH),
     ];
-    let experiments = cases.iter().map(|case| PlannedExperiment { measure: Measure::Headers, ..all_to_v2(case.0) });
-    let fake = FakeController::start(plan("1", experiments.collect())).await;
-    let envoy = builder(&fake, [&one, &two]).start().await;
-    envoy.workers_with_plan("1").await;
+    let experiments = cases.iter().map(|case| PlannedExperiment { measure: Measure::Headers, ..to_v2(case.0) });
+    let Stand { versions: _versions, fake, envoy, .. } = Stand::start(plan("1", experiments.collect())).await;
     for (host, path, kind, failed) in cases {
         for _ in 0..EACH {
             let mut client = Client::http2(envoy.address()).await;
@@ -161,16 +148,14 @@ async fn both_ways(stream: &mut TcpStream, bytes: &[u8]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgraded_connection_is_routed_left_alone_and_counted_once() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
-    let mut to_headers = all_to_v2("to-headers.test");
+    let mut to_headers = to_v2("to-headers.test");
     to_headers.measure = Measure::Headers;
-    let mut overdue = all_to_v2("overdue.test");
+    let mut overdue = to_v2("overdue.test");
     overdue.deadline_ms = 300;
     overdue.bin_ms = 100;
-    let experiments = vec![to_headers, overdue, all_to_v2("by-client.test"), all_to_v2("by-version.test")];
-    let fake = FakeController::start(plan("1", experiments)).await;
-    let envoy = builder(&fake, [&one, &two]).upgrade("websocket").start().await;
-    envoy.workers_with_plan("1").await;
+    let experiments = vec![to_headers, overdue, to_v2("by-client.test"), to_v2("by-version.test")];
+    let Stand { versions: [one, two], fake, envoy, .. } =
+        Stand::with(plan("1", experiments), |envoy| envoy.upgrade("websocket")).await;
 
     let mut stream = upgraded(&envoy, "to-headers.test").await;
     // Counted when the answer's headers were there, while the connection lives on.

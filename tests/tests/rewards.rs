@@ -11,16 +11,15 @@ use hyper::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use weir_core::plan::Measure;
-use weir_tests::envoy::CONTROLLER;
 use weir_tests::plans::{experiment, on_host, plan};
+use weir_tests::stand::{between, reporting, versions};
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Client, Controller, Envoy, FakeController, Reply, Upstream, eventually};
+use weir_tests::{Client, Controller, Envoy, Reply, Stand, Upstream, eventually};
 
 const HEADER: &str = "x-weir-reward";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rewards_in_a_response_are_added_up_and_taken_out_before_the_client_sees_them() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
     let mut to_headers = on_host("headers.test", &[("v1", 1), ("v2", 0)]);
     to_headers.measure = Measure::Headers;
     let mut testers = on_host("testers.test", &[("v1", 1), ("v2", 0)]);
@@ -30,15 +29,8 @@ async fn rewards_in_a_response_are_added_up_and_taken_out_before_the_client_sees
     let mut ends = to_headers.clone();
     (ends.id, ends.matching.hosts) = ("ends".to_owned(), vec!["ends.test".to_owned()]);
     let all = experiment("all", &[("v1", 1), ("v2", 0)]);
-    let fake = FakeController::start(plan("1", vec![to_headers, ends, testers, none, all])).await;
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .controller(fake.address())
-        .plugin(&json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms"}}))
-        .start()
-        .await;
-    envoy.workers_with_plan("1").await;
+    let Stand { versions: [_one, _two], fake, envoy, .. } =
+        Stand::start(plan("1", vec![to_headers, ends, testers, none, all])).await;
     for mut client in [Client::http1(envoy.address()).await, Client::http2(envoy.address()).await] {
         for host in ["shop.example", "headers.test"] {
             // One, a list, several headers, what cannot be read among what can, and more than are looked at.
@@ -99,14 +91,8 @@ spec:
 }
 
 /// An Envoy for that controller, once its workers have the plan. Nobody is exposed before.
-async fn envoy_for(controller: &Controller, versions: &[&Upstream]) -> Envoy {
-    let mut builder = Envoy::builder()
-        .controller(controller.address())
-        .plugin(&json!({"controller": {"cluster": CONTROLLER, "reportInterval": "200ms"}}));
-    for version in versions {
-        builder = builder.version(version);
-    }
-    let envoy = builder.start().await;
+async fn envoy_for(controller: &Controller, versions: &[Upstream]) -> Envoy {
+    let envoy = between(versions, controller.address()).plugin(&reporting("200ms")).start().await;
     eventually(PATIENCE, "the plan has arrived", async || {
         let fetched = envoy.log().matches("with 1 experiments").count();
         holds(fetched >= 3)
@@ -144,10 +130,10 @@ async fn post(controller: &Controller, rewards: &[Value]) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_reports_rewards_with_the_token_it_was_given_and_each_counts_once() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let upstreams: [Upstream; 2] = versions().await;
     let mut controller = Controller::start_with(&["--decision-interval", "200ms"]).await;
     controller.apply(&document("request", "api: {}"));
-    let envoy = envoy_for(&controller, &[&one, &two]).await;
+    let envoy = envoy_for(&controller, &upstreams).await;
     let mut expected = BTreeMap::from([("v1".to_owned(), 0), ("v2".to_owned(), 0)]);
     let (mut exposures, mut rewards) = (0, Vec::new());
     let mut clients = envoy.connect_to_every_worker().await;
@@ -216,11 +202,11 @@ impl Browser {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_later_request_rewards_the_exposure_before_it_once_whichever_envoys_see_it() {
     const USERS: usize = 24;
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let upstreams: [Upstream; 2] = versions().await;
     let controller = Controller::start_with(&["--decision-interval", "200ms"]).await;
     let conversion = "request: {method: POST, path: {prefix: /reward}, responseHeader: x-weir-reward}";
     controller.apply(&document("{cookie: {name: weir-uid, generate: {}}}", conversion));
-    let (first, second) = (envoy_for(&controller, &[&one, &two]).await, envoy_for(&controller, &[&one, &two]).await);
+    let (first, second) = (envoy_for(&controller, &upstreams).await, envoy_for(&controller, &upstreams).await);
     let mut workers = first.connect_to_every_worker().await;
     workers.extend(second.connect_to_every_worker().await);
     workers.push(Client::http2(second.address()).await);

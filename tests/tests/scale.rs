@@ -11,39 +11,27 @@
 use serde_json::json;
 use std::time::{Duration, Instant};
 use weir_core::plan::{Header, Plan, PlannedExperiment};
-use weir_tests::envoy::{CONTROLLER, cluster};
+use weir_tests::envoy::cluster;
 use weir_tests::plans::{on_host, plan, sticky, version};
+use weir_tests::process::resident_kib;
+use weir_tests::stand::reporting;
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Envoy, FakeController, Upstream, client, eventually};
+use weir_tests::{Envoy, Stand, Upstream, client, eventually};
 
 /// One experiment less than a plan may have: the marker is another.
 const MANY: usize = 999;
 
-/// Two versions that are cheap to ask, one that shows what arrives, and a controller.
-struct Stand {
-    one: Upstream,
-    two: Upstream,
-    _marker: Upstream,
-    fake: FakeController,
-    envoy: Envoy,
-}
-
-async fn stand(plan: Plan) -> Stand {
-    let (one, two) = (Upstream::canned("v1").await, Upstream::canned("v2").await);
-    // The canned answer shows nothing of a request.
+/// Two versions that are cheap to ask, and one that shows what arrives: the canned answer shows nothing of a request.
+async fn stand(plan: Plan) -> (Stand, Upstream) {
     let marker = Upstream::start("v1").await;
-    let fake = FakeController::start(plan).await;
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .cluster(cluster("marker", marker.address(), false))
-        .route(json!({"match": {"prefix": "/echo"}, "route": {"cluster": "marker"}}))
-        .controller(fake.address())
-        .plugin(&json!({"controller": {"cluster": CONTROLLER, "reportInterval": "200ms"}}))
-        .start()
-        .await;
-    envoy.workers_with_plan("1").await;
-    Stand { one, two, _marker: marker, fake, envoy }
+    let versions = [Upstream::canned("v1").await, Upstream::canned("v2").await];
+    let stand = Stand::of(versions, plan, |envoy| {
+        envoy
+            .cluster(cluster("marker", marker.address(), false))
+            .route(json!({"match": {"prefix": "/echo"}, "route": {"cluster": "marker"}}))
+            .plugin(&reporting("200ms"))
+    });
+    (stand.await, marker)
 }
 
 fn hosts() -> impl Iterator<Item = String> + Clone {
@@ -67,15 +55,9 @@ async fn visit_all(envoy: &Envoy, times: usize) -> u64 {
     connections.join_all().await.iter().flat_map(|versions| versions.values()).sum()
 }
 
-fn resident_kib(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_experiments_are_each_routed_and_counted() {
-    let Stand { one, two, fake, envoy, .. } = &stand(plan("1", experiments())).await;
+    let (Stand { versions: [one, two], fake, envoy, .. }, _marker) = &stand(plan("1", experiments())).await;
     let sent = visit_all(envoy, 4).await;
     assert_eq!((sent, one.requests() + two.requests()), (4 * MANY as u64, sent));
     eventually(PATIENCE, "everything is counted", async || {
@@ -96,7 +78,7 @@ async fn what_finds_no_room_while_the_controller_is_away_is_counted_and_reported
     let unused = ["v3", "v4", "v5", "v6", "v7", "v8"].map(|name| version(name, 0));
     let mut wide = experiments();
     wide.iter_mut().for_each(|experiment| experiment.versions.extend(unused.clone()));
-    let Stand { mut fake, envoy, one: _one, two: _two, _marker } = stand(plan("1", wide)).await;
+    let (Stand { mut fake, envoy, versions: _versions, .. }, _marker) = stand(plan("1", wide)).await;
     let mut sent = visit_all(&envoy, 1).await;
     fake.stop().await;
     let before = resident_kib(envoy.id());
@@ -134,7 +116,8 @@ async fn what_finds_no_room_while_the_controller_is_away_is_counted_and_reported
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_of_a_mebibyte_is_taken_and_given_up_again() {
-    let Stand { two, fake, envoy, .. } = &stand(plan("1", vec![on_host("e.test", &[("v1", 1), ("v2", 0)])])).await;
+    let (Stand { versions: [_one, two], fake, envoy, .. }, _marker) =
+        &stand(plan("1", vec![on_host("e.test", &[("v1", 1), ("v2", 0)])])).await;
     let mut big: Vec<PlannedExperiment> = (0..MANY)
         .map(|at| {
             let mut experiment = on_host(&format!("big-{at}.test"), &[("v1", 1), ("v2", 1)]);
@@ -179,7 +162,8 @@ fn remarked(big: &Plan, revision: u64) -> Plan {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_unique_users_is_counted_and_takes_bounded_memory() {
     const EACH: u64 = 12_000;
-    let Stand { one, two, fake, envoy, .. } = &stand(plan("1", vec![sticky("e", &[("v1", 1), ("v2", 1)])])).await;
+    let (Stand { versions: [one, two], fake, envoy, .. }, _marker) =
+        &stand(plan("1", vec![sticky("e", &[("v1", 1), ("v2", 1)])])).await;
     let mut sizes = Vec::new();
     let mut sent = 0;
     for flood in 0..3 {
