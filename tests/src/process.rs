@@ -144,6 +144,16 @@ pub fn resident_kib(process: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
+/// Asserts that a process keeps nothing of events: that it has grown since by less than so many bytes for each of them. A leak of
+/// that size, or of a larger one, fails, whatever the process's memory is otherwise.
+///
+/// # Panics
+/// When it has grown by more.
+pub fn assert_keeps_nothing(process: u32, before_kib: u64, what: &str, events: u64, bytes_each: u64) {
+    let grown = resident_kib(process).saturating_sub(before_kib) << 10;
+    assert!(grown < events * bytes_each, "{events} {what} took {grown} bytes, {} each", grown / events);
+}
+
 /// Sends a process a signal.
 pub fn signal(process: u32, signal: libc::c_int) {
     let process = libc::pid_t::try_from(process).expect("a process id");

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use weir_tests::envoy::{CONTROLLER, NODE};
 use weir_tests::load::Sent;
 use weir_tests::plans::all_to_v2;
-use weir_tests::process::resident_kib;
+use weir_tests::process::{assert_keeps_nothing, resident_kib};
 use weir_tests::stand::arrived;
 use weir_tests::wait::{PATIENCE, holds};
 use weir_tests::{EnvoyBuilder, Load, Stand, eventually};
@@ -111,8 +111,10 @@ async fn a_configuration_pushed_500_times_under_load_loses_no_count_and_keeps_no
     all_is_counted_once(&stand, &sent).await;
     the_plan_was_always_there(&stand);
     assert_eq!(stand.fake.last_reports().len(), 2, "a VM outlives the pushes");
-    let grown = resident_kib(stand.envoy.id()).saturating_sub(after_some);
-    assert!(grown < 20 << 10, "400 pushes took {grown} KiB");
+    // Envoy itself keeps 1.2 KiB of each push. Each of three VMs keeps a configuration for a while after its end is seen, and only then:
+    // of this one, which has no plan, some 4 KiB.
+    let pushes = (PUSHES - PUSHES / 5) as u64;
+    assert_keeps_nothing(stand.envoy.id(), after_some, "pushes", pushes, 16 << 10);
     eventually(PATIENCE, "Envoy's stats have gone on too", async || {
         holds(stand.envoy.prometheus().await.of("weir_assigned_total", "e", "v2") == sent.answered())
     })
