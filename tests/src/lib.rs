@@ -13,6 +13,7 @@
 pub mod admin;
 pub mod bounds;
 pub mod client;
+pub mod clock;
 pub mod controller;
 pub mod envoy;
 pub mod fake;

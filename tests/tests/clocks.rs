@@ -1,4 +1,5 @@
-//! The wall clock is stepped while Envoy runs, a day forward and two days back: bins, deadlines, reports and the plan's age go on.
+//! The wall clock is stepped under load. Envoy's, a day forward and two days back: bins, deadlines, reports and the plan's age go on. The
+//! controller's, an hour either way: nothing moves for it, nothing is lost, and it says so.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
@@ -10,34 +11,26 @@
 
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
+use weir_tests::clock::SteppedClock;
 use weir_tests::envoy::CONTROLLER;
 use weir_tests::plans::all_to_v2;
+use weir_tests::stand::{between, reporting, versions};
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Load, Stand, eventually, paths};
+use weir_tests::{Controller, Load, Stand, Upstream, eventually};
 
 const DAY: i64 = 86_400;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stepped_wall_clock_changes_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let (library, offset) = (directory.path().join("clock.so"), directory.path().join("offset"));
-    let source = paths::repository().join("tests/src/clock.c");
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status().unwrap();
-    assert!(built.success(), "the C compiler that `make setup` asks for builds the clock");
-    let step = |seconds: i64| std::fs::write(&offset, seconds.to_string()).unwrap();
-    step(0);
-
+async fn a_stepped_clock_of_envoys_changes_nothing() {
+    let clock = SteppedClock::new();
     let configuration =
         json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms", "stalenessLimit": "30s"}});
-    let text = |path: &Path| path.to_str().unwrap().to_owned();
     let Stand { versions: [_one, two], fake, envoy, .. } = Stand::with(all_to_v2("1"), |envoy| {
-        envoy
-            .plugin(&configuration)
-            .environment("LD_PRELOAD", &text(&library))
-            .environment("WEIR_CLOCK_OFFSET", &text(&offset))
+        clock
+            .environment()
+            .iter()
+            .fold(envoy.plugin(&configuration), |envoy, (name, value)| envoy.environment(name, value))
     })
     .await;
     let load = Load::start(envoy.address(), 4, "/");
@@ -47,7 +40,7 @@ async fn a_stepped_wall_clock_changes_nothing() {
     };
     let mut dates = BTreeSet::new();
     for seconds in [0, DAY, -DAY, 0] {
-        step(seconds);
+        clock.step(seconds);
         // Envoy itself lives in the other time, or this test would show nothing.
         let before = dates.len();
         eventually(PATIENCE, "Envoy sees the step", async || {
@@ -78,4 +71,73 @@ async fn a_stepped_wall_clock_changes_nothing() {
     assert!(received.iter().all(|(report, _)| !report.stale));
     assert_eq!(envoy.prometheus().await.get("weir_plan_stale", &[]), 0);
     assert_eq!(fake.complaints(), Vec::<String>::new());
+}
+
+/// Over in half an hour if nothing else ends it, and then rolled back; evidence alone never moves it.
+const EXPERIMENT: &str = "
+apiVersion: weir.dev/v1alpha1
+kind: Experiment
+metadata: {name: shop}
+spec:
+  service: shop
+  match: {hosts: [shop.example]}
+  versions: [{name: v1, baseline: true}, {name: v2}]
+  strategy: {canary: {steps: [30%]}}
+  objectives: [{name: errors, errorRate: {max: 50%}}]
+  minExposures: 1000000
+  maxDuration: 30m
+  onTimeout: rollBack
+  deadline: 1s
+  bin: 1s
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stepped_clock_of_the_controllers_moves_no_weight_loses_no_count_and_is_said() {
+    const HOUR: i64 = 3_600;
+    let clock = SteppedClock::new();
+    let controller = Controller::start_in(&["--decision-interval", "200ms"], clock.environment().to_vec()).await;
+    controller.apply(EXPERIMENT);
+    let upstreams: [Upstream; 2] = versions().await;
+    let envoy = between(&upstreams, controller.address()).plugin(&reporting("100ms")).start().await;
+    // Two workers and the main thread.
+    eventually(PATIENCE, "the plan has arrived", async || {
+        holds(envoy.log().matches("with 1 experiments").count() >= 3)
+    })
+    .await;
+    let load = Load::start(envoy.address(), 4, "/");
+    let view = async || controller.get("/v1/experiments/shop").await;
+    load.more(100).await;
+    let (plan, weights) = (controller.get("/v1/plan").await, view().await.expect("an answer")["weights"].clone());
+    for (seconds, said) in
+        [(HOUR, "set forward by 3600 s"), (0, "was set "), (-HOUR, "set back by 3600 s"), (0, "was set ")]
+    {
+        clock.step(seconds);
+        eventually(PATIENCE, &format!("a step to {seconds} s is said"), async || {
+            let view = view().await?;
+            let all = [&view["healthWarnings"], &view["decision"]["reasons"]];
+            holds(all.iter().all(|sentences| sentences.to_string().contains(said)))
+        })
+        .await;
+        // Some looks later.
+        load.more(300).await;
+        let view = view().await.expect("an answer");
+        assert_eq!((&view["phase"], &view["weights"]), (&json!("running"), &weights), "{}", view["decision"]);
+    }
+    let sent = load.stop().await;
+    assert_eq!((sent.refused, sent.broken), (0, 0));
+    let received = upstreams.each_ref().map(Upstream::requests);
+    assert_eq!(received.iter().sum::<u64>(), sent.answered());
+    let counted = async || -> Option<[[u64; 2]; 2]> {
+        let view = view().await?;
+        let live = |at: usize, what: &str| view["assessment"]["versions"][at]["live"][what].as_u64();
+        Some([[live(0, "assigned")?, live(0, "completed")?], [live(1, "assigned")?, live(1, "completed")?]])
+    };
+    eventually(PATIENCE, "everything is counted", async || {
+        let counted = counted().await?;
+        holds(counted.iter().zip(received).all(|(counted, received)| counted.iter().all(|count| *count >= received)))
+    })
+    .await;
+    assert_eq!(counted().await, Some(received.map(|received| [received; 2])));
+    assert_eq!(controller.get("/v1/plan").await, plan, "the plan is what it was");
+    assert!(String::from_utf8_lossy(&controller.weir(&["replay", "shop"]).stdout).contains("all equal"));
 }
