@@ -97,6 +97,18 @@ impl Envoy {
         }
     }
 
+    /// Waits until each VM, the workers' and the main thread's, has said in the log that it uses so many plans with experiments, one after
+    /// the other; so nobody is exposed before.
+    pub async fn wait_for_plans_in_log(&self, plans: usize) {
+        let wanted = plans * (self.builder.concurrency as usize + 1);
+        eventually(PATIENCE, &format!("every VM has taken {plans} plans"), async || {
+            let log = self.log();
+            let taken = |line: &&str| line.contains("weir: plan ") && !line.ends_with(" with 0 experiments");
+            holds(log.lines().filter(taken).count() >= wanted)
+        })
+        .await;
+    }
+
     /// Kills it and starts another with the same configuration, on other ports.
     pub async fn restart(&mut self) {
         self.process = None;

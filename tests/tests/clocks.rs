@@ -99,11 +99,7 @@ async fn a_stepped_clock_of_the_controllers_moves_no_weight_loses_no_count_and_i
     controller.apply(EXPERIMENT);
     let upstreams: [Upstream; 2] = versions().await;
     let envoy = between(&upstreams, controller.address()).plugin(&reporting("100ms")).start().await;
-    // Two workers and the main thread.
-    eventually(PATIENCE, "the plan has arrived", async || {
-        holds(envoy.log().matches("with 1 experiments").count() >= 3)
-    })
-    .await;
+    envoy.wait_for_plans_in_log(1).await;
     let load = Load::start(envoy.address(), 4, "/");
     let view = async || controller.get("/v1/experiments/shop").await;
     load.more(100).await;

@@ -7,7 +7,6 @@
     reason = "a test fails by panicking"
 )]
 
-use std::time::Duration;
 use weir_tests::envoy::CONTROLLER;
 use weir_tests::fake::Answer;
 use weir_tests::plans::all_to_v2;
@@ -131,31 +130,16 @@ async fn a_controller_that_stands_still_and_is_killed_counts_everything_once() {
     let mut controller = Controller::start_with(&["--decision-interval", "200ms"]).await;
     controller.apply(EXPERIMENT);
     let envoy = between(&upstreams, controller.address()).plugin(&reporting("100ms")).start().await;
-    // Before the plan is there everybody gets the baseline, unrecorded: as soon as one gets v2, its worker has it.
-    for worker in &mut envoy.connect_to_every_worker().await {
-        eventually(PATIENCE, "the worker has the plan", async || holds(worker.get("/", &[]).await.version() == "v2"))
-            .await;
-    }
-    let counted = async |what: &str| -> Option<u64> {
-        let view = controller.get("/v1/experiments/counted").await?;
-        let versions = view["assessment"]["versions"].as_array()?;
-        Some(versions.iter().map(|version| version["live"][what].as_u64().unwrap()).sum())
-    };
-    // What was sent up to now is counted to its end, and left out of the books of the load.
-    let mut last = None;
-    let before = eventually(PATIENCE, "the counts stand still", async || {
-        tokio::time::sleep(Duration::from_millis(600)).await;
-        let now = counted("assigned").await.zip(counted("completed").await);
-        let stands = now.is_some() && now == last && now.is_some_and(|(assigned, _)| assigned > 0);
-        last = now;
-        stands.then_some(now?.0)
-    })
-    .await;
+    envoy.wait_for_plans_in_log(1).await;
     let load = Load::start(envoy.address(), 4, "/");
     load.more(200).await;
     // Longer than a filter waits for an answer: reports that wait in its socket are sent again.
+    let retried = envoy.prometheus().await.sum("weir_reports_retried_total");
     controller.signal(libc::SIGSTOP);
-    tokio::time::sleep(Duration::from_millis(6_500)).await;
+    eventually(PATIENCE, "each worker has sent a report again", async || {
+        holds(envoy.prometheus().await.sum("weir_reports_retried_total") >= retried + 2)
+    })
+    .await;
     controller.signal(libc::SIGCONT);
     load.more(200).await;
     controller.signal(libc::SIGSTOP);
@@ -166,7 +150,7 @@ async fn a_controller_that_stands_still_and_is_killed_counts_everything_once() {
     load.more(100).await;
     let sent = load.stop().await;
     assert_eq!((sent.refused, sent.broken), (0, 0));
-    let all = before + sent.answered();
+    let all = sent.answered();
     let counted = async || {
         let view = controller.get("/v1/experiments/counted").await?;
         let versions = view["assessment"]["versions"].as_array()?.clone();

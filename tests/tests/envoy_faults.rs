@@ -128,7 +128,11 @@ async fn an_envoy_that_is_drained_under_load_counts_what_it_still_serves() {
     load.more(200).await;
     stand.envoy.admin_post("/drain_listeners?graceful&skip_exit").await.unwrap();
     load.more(50).await;
-    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    // Chance decides which connections it closes until its second of drain is over, and then it closes each.
+    eventually(PATIENCE, "it has asked connections to go", async || {
+        holds(stand.envoy.stat("http.traffic.downstream_cx_drain_close").await? >= 50)
+    })
+    .await;
     let sent = load.stop().await;
     all_is_counted_once(&stand, &sent).await;
     the_plan_was_always_there(&stand);
@@ -160,19 +164,24 @@ async fn an_envoy_told_to_quit_or_killed_loses_at_most_an_interval_and_its_succe
         reporting += usize::from(reported > 0);
         stand.envoy.restart().await;
     }
+    stand.envoy.workers_with_plan("1").await;
+    let before = stand.fake.incarnations_of("e");
     let load = Load::start(stand.envoy.address(), 4, "/");
     load.more(200).await;
     let sent = load.stop().await;
     answered += sent.answered();
     at_least += sent.answered();
-    // The last one lives: all of its counts come.
-    let mut now = (0, 0);
-    eventually(PATIENCE, "the counts stand still", async || {
-        let before = std::mem::replace(&mut now, counted(&stand));
-        tokio::time::sleep(2 * INTERVAL).await;
-        holds(before == now && now.0 >= at_least)
-    })
-    .await;
+    // The last one lives: all of its counts come, and no more of any other.
+    let of_last = || {
+        let new = stand.fake.incarnations_of("e").into_iter().filter(|incarnation| !before.contains(incarnation));
+        let counts = new.map(|incarnation| stand.fake.counts_of(&incarnation, "e", "v2"));
+        counts.fold((0, 0), |sum, counts| (sum.0 + counts.assigned, sum.1 + counts.completed))
+    };
+    let all = sent.answered();
+    eventually(PATIENCE, "all of the last one's has come", async || holds(of_last().1 >= all)).await;
+    assert_eq!(of_last(), (all, all));
+    let now = counted(&stand);
+    assert!(now.0 >= at_least, "{now:?} counted, {at_least} were older than an interval when their Envoy died");
     assert!(now.0 <= answered, "{now:?} counted, {answered} sent: nothing twice");
     let nodes: BTreeSet<String> = stand.fake.received().into_iter().map(|(report, _)| report.node).collect();
     assert_eq!(nodes, BTreeSet::from([NODE.to_owned()]), "all under one name");

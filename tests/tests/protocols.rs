@@ -7,7 +7,11 @@
     reason = "a test fails by panicking"
 )]
 
-use hyper::Method;
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::ext::Protocol;
+use hyper::{Method, Request};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -195,5 +199,52 @@ async fn an_upgraded_connection_is_routed_left_alone_and_counted_once() {
     assert_eq!((counts.assigned, counts.overdue()), (1, 1), "an upgrade measured to its end outlives the deadline");
     assert_eq!(one.requests_for("/upgrade"), 0);
     assert_eq!(two.requests_for("/upgrade"), 4);
+    assert_eq!(fake.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_over_http2_is_routed_left_alone_and_counted_once() {
+    let [one, two] = versions().await;
+    let by_1 = cluster_speaking("by-1", two.address(), false);
+    let to_2 = json!({
+        "match": {"prefix": "/", "headers": [{"name": "x-weir-version", "string_match": {"exact": "v2"}}]},
+        "route": {"cluster": "by-1"},
+    });
+    let experiments = vec![to_v2("by-version.test"), to_v2("by-client.test")];
+    let stand =
+        Stand::of([one, two], plan("1", experiments), |envoy| envoy.cluster(by_1).route(to_2).upgrade("websocket"));
+    let Stand { versions: [one, two], fake, envoy, .. } = stand.await;
+    let stream = TcpStream::connect(envoy.address()).await.unwrap().into_std().unwrap();
+    let socket = stream.try_clone().unwrap();
+    let stream = TcpStream::from_std(stream).unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    for (host, last) in [("by-version.test", "bye!"), ("by-client.test", "ping")] {
+        let mut request = Request::builder().method(Method::CONNECT).uri(format!("http://{host}/upgrade"));
+        request = request.extension(Protocol::from_static("websocket")).header("x-weir-version", "v1");
+        sender.ready().await.unwrap();
+        let response = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
+        assert_eq!((response.status().as_u16(), response.headers()["x-served-by"].to_str().unwrap()), (200, "v2"));
+        let mut stream = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+        for part in ["ping", last] {
+            stream.write_all(part.as_bytes()).await.unwrap();
+            let mut back = vec![0; part.len()];
+            timeout(PATIENCE, stream.read_exact(&mut back)).await.expect("an echo").unwrap();
+            assert_eq!(back, part.as_bytes());
+        }
+        if last == "bye!" {
+            // Envoy resets the stream when its other side has closed.
+            let end = timeout(PATIENCE, stream.read(&mut [0; 1])).await.unwrap();
+            assert_eq!(end.unwrap_or_default(), 0, "the version ends it");
+        } else {
+            // A client that only ends its stream waits for the version to end its own: one that goes leaves.
+            socket.shutdown(std::net::Shutdown::Both).unwrap();
+        }
+        let counts = counted(&fake, host, 1).await;
+        let ended = if last == "bye!" { (1, 1, 0) } else { (1, 0, 1) };
+        assert_eq!((counts.assigned, counts.completed, counts.aborted), ended, "{host}");
+    }
+    assert_eq!((one.requests_for("/upgrade"), two.requests_for("/upgrade")), (0, 2));
     assert_eq!(fake.complaints(), Vec::<String>::new());
 }

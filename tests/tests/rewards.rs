@@ -93,16 +93,8 @@ spec:
 /// An Envoy for that controller, once its workers have the plan. Nobody is exposed before.
 async fn envoy_for(controller: &Controller, versions: &[Upstream]) -> Envoy {
     let envoy = between(versions, controller.address()).plugin(&reporting("200ms")).start().await;
-    plans_have_arrived(&envoy, 1).await;
+    envoy.wait_for_plans_in_log(1).await;
     envoy
-}
-
-/// Waits until Envoy's three VMs, its workers' and its main thread's, have taken so many plans.
-async fn plans_have_arrived(envoy: &Envoy, plans: usize) {
-    eventually(PATIENCE, "the plan has arrived", async || {
-        holds(envoy.log().matches("with 1 experiments").count() >= 3 * plans)
-    })
-    .await;
 }
 
 /// Per version: settled exposures, and those rewarded.
@@ -300,7 +292,7 @@ async fn a_reward_goes_to_the_epoch_and_version_that_earned_it_though_weights_mo
     }
     controller.apply(&document.replace("strategy: ab", "strategy: {ab: {weights: {v1: 10%, v2: 90%}}}"));
     for envoy in &envoys {
-        plans_have_arrived(envoy, 2).await;
+        envoy.wait_for_plans_in_log(2).await;
     }
     let mut moved = 0;
     for (user, browser) in browsers.iter_mut().enumerate() {

@@ -257,6 +257,8 @@ impl EnvoyBuilder {
                 "stat_prefix": "traffic",
                 "codec_type": "AUTO",
                 "http_filters": filters,
+                // WebSocket over HTTP/2 is an extended CONNECT (RFC 8441).
+                "http2_protocol_options": {"allow_connect": !self.upgrades.is_empty()},
                 "upgrade_configs": self.upgrades.iter().map(|name| json!({"upgrade_type": name})).collect::<Vec<_>>(),
                 "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
             }}]}],
