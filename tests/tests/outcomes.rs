@@ -11,10 +11,11 @@ use hyper::Method;
 use serde_json::json;
 use std::time::Duration;
 use weir_core::report::Counts;
-use weir_tests::envoy::{CONTROLLER, cluster};
+use weir_tests::envoy::cluster;
 use weir_tests::plans::{on_host, plan};
+use weir_tests::stand::versions;
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Client, Envoy, FakeController, Upstream, client, eventually};
+use weir_tests::{Client, Envoy, FakeController, Stand, Upstream, client, eventually};
 
 /// Requests of each kind and protocol.
 const EACH: u64 = 5;
@@ -46,36 +47,30 @@ const CASES: [(&str, &str, [u64; 3]); 14] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_end_of_a_request_is_counted_as_what_it_is() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let [one, two] = versions().await;
     let grpc = ["grpc-ok.test", "grpc-not-found.test", "grpc-unavailable.test", "grpc-look-alike.test"];
     let others = ["abort.test", "abort-late.test"];
     let hosts = CASES.iter().map(|case| case.0).chain(grpc).chain(others);
     let experiments = hosts.map(|host| on_host(host, &[("v1", 0), ("v2", 1)])).collect();
-    let fake = FakeController::start(plan("1", experiments)).await;
-
     let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let on_host = |host: &str, mut action: serde_json::Value| {
         action["match"] = json!({"prefix": "/", "headers": [{"name": ":authority", "string_match": {"exact": host}}]});
         action
     };
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .cluster(cluster("refusing", refusing, true))
-        .route(on_host("refused.test", json!({"route": {"cluster": "refusing"}})))
-        .route(on_host("no-cluster.test", json!({"route": {"cluster_header": "x-nowhere"}})))
-        .route(on_host("local-error.test", json!({"direct_response": {"status": 503}})))
-        .route(on_host("local-answer.test", json!({"direct_response": {"status": 200}})))
-        .route(on_host("redirect.test", json!({"redirect": {"path_redirect": "/elsewhere"}})))
-        // Long enough for a busy machine: these clients leave first.
-        .route(on_host("abort.test", json!({"route": {"cluster": "v2", "timeout": "30s"}})))
-        .route(on_host("abort-late.test", json!({"route": {"cluster": "v2", "timeout": "30s"}})))
-        .timeout("0.3s")
-        .controller(fake.address())
-        .plugin(&json!({"controller": {"cluster": CONTROLLER, "reportInterval": "200ms"}}))
-        .start()
-        .await;
-    envoy.workers_with_plan("1").await;
+    let stand = Stand::of([one, two], plan("1", experiments), |envoy| {
+        envoy
+            .cluster(cluster("refusing", refusing, true))
+            .route(on_host("refused.test", json!({"route": {"cluster": "refusing"}})))
+            .route(on_host("no-cluster.test", json!({"route": {"cluster_header": "x-nowhere"}})))
+            .route(on_host("local-error.test", json!({"direct_response": {"status": 503}})))
+            .route(on_host("local-answer.test", json!({"direct_response": {"status": 200}})))
+            .route(on_host("redirect.test", json!({"redirect": {"path_redirect": "/elsewhere"}})))
+            // Long enough for a busy machine: these clients leave first.
+            .route(on_host("abort.test", json!({"route": {"cluster": "v2", "timeout": "30s"}})))
+            .route(on_host("abort-late.test", json!({"route": {"cluster": "v2", "timeout": "30s"}})))
+            .timeout("0.3s")
+    });
+    let Stand { versions: [_one, two], fake, envoy, .. } = stand.await;
 
     for (host, path, _) in CASES {
         for protocol in [1, 2] {
@@ -159,20 +154,11 @@ async fn abort(envoy: &Envoy, upstream: &Upstream) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_beyond_its_deadline_is_overdue_whatever_comes_of_it_later() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
     let mut experiment = on_host("slow.test", &[("v1", 0), ("v2", 1)]);
     experiment.deadline_ms = 300;
     experiment.bin_ms = 100;
-    let fake = FakeController::start(plan("1", vec![experiment])).await;
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .concurrency(1)
-        .controller(fake.address())
-        .plugin(&json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms"}}))
-        .start()
-        .await;
-    let mut workers = envoy.workers_with_plan("1").await;
+    let Stand { versions: [_one, _two], fake, envoy: _envoy, mut workers } =
+        Stand::with(plan("1", vec![experiment]), |envoy| envoy.concurrency(1)).await;
     let host = [("host", "slow.test")];
     for _ in 0..3 {
         assert_eq!(workers[0].get("/delay/600", &host).await.status, 200);
