@@ -49,7 +49,7 @@ const CASES: [(&str, &str, [u64; 3]); 14] = [
 async fn each_end_of_a_request_is_counted_as_what_it_is() {
     let [one, two] = versions().await;
     let grpc = ["grpc-ok.test", "grpc-not-found.test", "grpc-unavailable.test", "grpc-look-alike.test"];
-    let others = ["abort.test", "abort-late.test"];
+    let others = ["abort.test", "abort-late.test", "grpc-without-te.test", "alternative.test", "broken.test"];
     let hosts = CASES.iter().map(|case| case.0).chain(grpc).chain(others);
     let experiments = hosts.map(|host| on_host(host, &[("v1", 0), ("v2", 1)])).collect();
     let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -95,6 +95,15 @@ async fn each_end_of_a_request_is_counted_as_what_it_is() {
             client.get(path, &[("host", host), ("content-type", kind), ("te", "trailers")]).await;
         }
     }
+    for _ in 0..EACH {
+        let mut client = Client::http2(envoy.address()).await;
+        client.get("/grpc/14", &[("host", "grpc-without-te.test"), ("content-type", "application/grpc")]).await;
+        // What Envoy answers in place of a time-out, to whoever asks for it, has an end like any answer.
+        let alternative = [("host", "alternative.test"), ("x-envoy-upstream-rq-timeout-alt-response", "1")];
+        let answer = Client::http1(envoy.address()).await.get("/hang", &alternative).await;
+        assert!([204, 504].contains(&answer.status.as_u16()), "{}", answer.status);
+        break_off(envoy.address()).await;
+    }
     abort(&envoy, &two).await;
 
     let both = 2 * EACH;
@@ -109,6 +118,9 @@ async fn each_end_of_a_request_is_counted_as_what_it_is() {
         ("grpc-not-found.test", [EACH, EACH, 0, 0, 0]),
         ("grpc-unavailable.test", [EACH, EACH, EACH, 0, 0]),
         ("grpc-look-alike.test", [EACH, EACH, 0, 0, 0]),
+        ("grpc-without-te.test", [EACH, EACH, EACH, 0, 0]),
+        ("alternative.test", [EACH, EACH, EACH, 0, 0]),
+        ("broken.test", [EACH, 0, 0, EACH, 0]),
         ("abort.test", [EACH, 0, 0, EACH, 0]),
         ("abort-late.test", [EACH, 0, 0, EACH, 0]),
     ]);
@@ -126,6 +138,18 @@ async fn each_end_of_a_request_is_counted_as_what_it_is() {
     let rewards = fake.counts("reward.test", "v2");
     assert_eq!((rewards.reward_sum, rewards.reward_sum_squares), (25.0, 62.5));
     assert_eq!(fake.complaints(), Vec::<String>::new());
+}
+
+/// A client whose body is no chunk, which Envoy answers itself.
+async fn break_off(envoy: std::net::SocketAddr) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(envoy).await.unwrap();
+    let request = "POST /hang HTTP/1.1\r\nhost: broken.test\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all(b"no chunk\r\n").await.unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    assert!(answer.starts_with("HTTP/1.1 400") || answer.is_empty(), "{answer}");
 }
 
 /// Clients that leave while the upstream thinks, and in the middle of an answer.

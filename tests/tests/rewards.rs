@@ -297,14 +297,17 @@ async fn a_reward_goes_to_the_epoch_and_version_that_earned_it_though_weights_mo
     let mut moved = 0;
     for (user, browser) in browsers.iter_mut().enumerate() {
         let token = browser.token().expect("a token").clone();
-        // Of three users one converts by the token of the first epoch, one is exposed anew before, one never converts.
+        // Of three users one converts by the token of the first epoch, one is exposed anew before, one never converts. Who has stayed
+        // with the version keeps the token, and so the reward goes to the first epoch; who has moved has another.
         let (epoch, version) = match user % 3 {
             0 => (1, first[user].clone()),
             1 => {
                 let reply = browser.send(&mut workers[(user + 1) % 4], Method::GET, "/").await;
-                assert_ne!(browser.token(), Some(&token), "an exposure in another epoch has a token of its own");
-                expected.entry((2, reply.version().to_owned())).or_default().0 += 1;
-                (2, reply.version().to_owned())
+                let version = reply.version().to_owned();
+                let stays = version == first[user];
+                assert_eq!(browser.token() == Some(&token), stays, "{version} after {}", first[user]);
+                expected.entry((2, version.clone())).or_default().0 += 1;
+                (if stays { 1 } else { 2 }, version)
             }
             _ => continue,
         };
