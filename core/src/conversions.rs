@@ -149,16 +149,16 @@ impl Conversions {
     fn tokens(&self, matched: &[usize], now_ms: u64, cookies: &[u8]) -> Vec<(Rc<Experiment>, String)> {
         let mut tokens: Vec<(usize, Rc<Experiment>, String)> = Vec::new();
         let mut left = MAX_CHECKED;
-        for (name, text) in pairs(cookies).filter(|(_, text)| text.len() == TOKEN_LENGTH) {
+        'cookies: for (name, text) in pairs(cookies).filter(|(_, text)| text.len() == TOKEN_LENGTH) {
             for at in get(&self.cookies, name) {
+                let Some(fewer) = left.checked_sub(1) else { break 'cookies };
+                left = fewer;
                 let Some((experiment, request)) = self.experiments.get(*at) else { continue };
                 let Earning::Request(conversion) = &experiment.earning else { continue };
                 let Err(place) = tokens.binary_search_by_key(at, |(known, ..)| *known) else { continue };
                 if !matched.contains(request) {
                     continue;
                 }
-                let Some(fewer) = left.checked_sub(1) else { break };
-                left = fewer;
                 let since = experiment.oldest_rewarded(now_ms);
                 if Token::read(text, &conversion.secret).is_some_and(|token| token.bin >= since) {
                     let text = String::from_utf8_lossy(text).into_owned();

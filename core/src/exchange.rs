@@ -42,7 +42,8 @@ pub struct Exchange {
     stale: bool,
     /// Revision of the static plan, until the controller gives one.
     static_revision: String,
-    warned: [Option<u64>; 2],
+    /// When each kind of warning was given last.
+    warned: [Option<u64>; 3],
     news: News,
 }
 
@@ -93,7 +94,7 @@ impl Exchange {
             incarnation_number,
             stale: fetcher.is_stale(now, controller.staleness_limit),
             static_revision: String::new(),
-            warned: [None; 2],
+            warned: [None; 3],
             news: News::default(),
             held_claims: 0,
             lost_claims: 0,
@@ -213,7 +214,7 @@ impl Exchange {
                     let lost = self.start_over(host, lost);
                     let reason = String::from_utf8_lossy(body.get(..body.len().min(512)).unwrap_or_default());
                     let why = format!("status {status}, {reason}; {lost} exposures lost, beginning a new incarnation");
-                    self.warn(host, now, 1, "a report was refused by", &why);
+                    self.warn(host, now, 2, "a report was refused by", &why);
                 }
             }
             // What a full report had to leave behind follows at once.

@@ -53,6 +53,9 @@ pub trait Host {
     fn add_response_header(&mut self, name: &str, value: &str);
     /// Removes every value of a response header.
     fn remove_response_header(&mut self, name: &str);
+    /// Whether all of the response's body has passed, without trailers, and was so small that nobody has to wait for its client to
+    /// take it. Only at the request's end; free.
+    fn has_whole_body(&mut self) -> bool;
     /// Whether the request ended as nearly all do: no response flag, a status below 500 and, if it is `grpc`, the gRPC
     /// status 0. `false` says nothing: it did not, or this host cannot tell cheaply. Only at the request's end. Costs as much
     /// as one header, where [`Host::ending`] costs two or three.

@@ -43,6 +43,10 @@ const VERSION_CLOSED: u64 = 0x10 | 0x40;
 /// The code of an upgrade.
 const SWITCHING_PROTOCOLS: u32 = 101;
 
+/// The status of an answer without a body; also what Envoy may send in place of a time-out
+/// (`x-envoy-upstream-rq-timeout-alt-response`).
+const NO_CONTENT: u32 = 204;
+
 /// SI: the stream idle time-out.
 const STREAM_IDLE: u64 = 0x1_0000;
 
@@ -51,7 +55,15 @@ const GRPC_UNKNOWN: u32 = 2;
 
 /// How a request that has ended did so.
 pub fn at_end(host: &mut impl Host, rules: &FailureRules) -> Outcome {
-    let grpc = is_grpc(host, rules);
+    let whole = host.has_whole_body();
+    let grpc = is_grpc(host, rules, whole);
+    if whole && !grpc {
+        let code = host.response_header(":status").and_then(|value| status(&value));
+        // Others may be Envoy's own, for what the version or the client did.
+        if code.is_some_and(|code| (200..400).contains(&code) && code != NO_CONTENT) {
+            return by_code(code, rules).unwrap_or(Outcome::Ok);
+        }
+    }
     if is_well_if_plain(rules, grpc) && host.ended_plainly(grpc) {
         return Outcome::Ok;
     }
@@ -115,11 +127,12 @@ fn by_grpc(status: Option<u32>, rules: &FailureRules) -> Outcome {
     if rules.grpc.contains(&status.unwrap_or(GRPC_UNKNOWN)) { Outcome::Failed } else { Outcome::Ok }
 }
 
-/// Whether gRPC statuses count: Envoy derives one for every answer, so only where the request is gRPC. Every such request says that
-/// it takes trailers, and hardly another: what is asked for first is seldom there, and so costs little.
-fn is_grpc(host: &mut impl Host, rules: &FailureRules) -> bool {
+/// Whether gRPC statuses count: Envoy derives one for every answer, so only where the request is gRPC. Its answers end with trailers or
+/// with the headers. One that ended with its body is none; that it should have been one, a request says by `te` as well, which few
+/// others have: what is asked for first is seldom there, and so costs little.
+fn is_grpc(host: &mut impl Host, rules: &FailureRules, whole_body: bool) -> bool {
     !rules.grpc.is_empty()
-        && host.request_header("te").is_some()
+        && (!whole_body || host.request_header("te").is_some())
         && host.request_header("content-type").is_some_and(|kind| names_grpc(&kind))
 }
 
@@ -127,6 +140,13 @@ fn is_grpc(host: &mut impl Host, rules: &FailureRules) -> bool {
 fn names_grpc(value: &[u8]) -> bool {
     let Some((kind, rest)) = value.split_at_checked("application/grpc".len()) else { return false };
     same_letters(kind, b"application/grpc") && rest.first().is_none_or(|next| b"+; \t".contains(next))
+}
+
+/// A status as Envoy writes it: three digits. For every request, so without what reads any number.
+fn status(value: &[u8]) -> Option<u32> {
+    let &[hundreds, tens, ones] = value else { return None };
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| u32::from(byte - b'0'));
+    Some(digit(hundreds)? * 100 + digit(tens)? * 10 + digit(ones)?)
 }
 
 fn number(value: &[u8]) -> Option<u32> {
@@ -189,6 +209,38 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_body_makes_an_answer_of_the_version_and_of_nothing_else_good_without_asking_more() {
+        use Outcome::{Aborted, Failed, Ok};
+        let rules = FailureRules::default();
+        let own = FailureRules { codes: vec![(302, 302)], grpc: vec![] };
+        for (what, status, flags, rules, outcome) in [
+            ("answered", "200", 0, &rules, Ok),
+            ("moved elsewhere", "302", 0, &rules, Ok),
+            ("moved elsewhere, which is a failure here", "302", 0, &own, Failed),
+            ("left while what Envoy had was on its way", "200", 0x4000, &rules, Ok),
+            ("error", "503", 0, &rules, Failed),
+            ("a 204 of Envoy's own in place of a time-out", "204", 0x4, &rules, Failed),
+            ("a 408 of Envoy's own for the version's longest stream", "408", 0x8_0000, &rules, Failed),
+            ("a 400 of Envoy's own for a broken request", "400", 0x4_0000, &rules, Aborted),
+            ("not found", "404", 0, &rules, Ok),
+        ] {
+            let mut host = ended(flags, status.parse().ok());
+            host.whole_body = true;
+            host.response.push((":status".to_owned(), status.into()));
+            assert_eq!(at_end(&mut host, rules), outcome, "{what}");
+        }
+        // An answer to gRPC that ends with its body has no status.
+        let mut host = grpc(ended(0, Some(200)), None);
+        host.whole_body = true;
+        host.response.push((":status".to_owned(), b"200".to_vec()));
+        assert_eq!(at_end(&mut host, &rules), Failed);
+        // Without `te` it is known by its end.
+        let mut host = grpc(ended(0, Some(200)), Some(14));
+        host.request.retain(|(name, _)| name != "te");
+        assert_eq!(at_end(&mut host, &rules), Failed);
+    }
+
+    #[test]
     fn grpc_web_and_look_alikes_are_not_grpc() {
         for (kind, is) in [
             (&b"application/grpc"[..], true),
@@ -200,7 +252,14 @@ mod tests {
             (b"", false),
         ] {
             let mut host = FakeHost::with_request(&[("te", b"trailers"), ("content-type", kind)]);
-            assert_eq!(is_grpc(&mut host, &FailureRules::default()), is, "{}", String::from_utf8_lossy(kind));
+            for whole_body in [false, true] {
+                assert_eq!(
+                    is_grpc(&mut host, &FailureRules::default(), whole_body),
+                    is,
+                    "{}",
+                    String::from_utf8_lossy(kind)
+                );
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use crate::matching::{Compiled, Experiment, Key, Reader};
 use crate::outcome::{self, Outcome};
 use crate::plan::Measure;
 use crate::recorder::{Exposure, Observation, Recorder};
+use choose::Choice;
 use std::rc::Rc;
 
 /// Turns the monotonic clock into the bin clock: Unix time when the VM began, monotone since.
@@ -88,7 +89,7 @@ impl Request {
         };
         let choice = choose::choose(experiment, stale, &mut reader);
         let recorder = recorder.filter(|_| choice.counts && experiment.running);
-        let has_token = recorder.is_some() && has_token(experiment, choice.version, clock, &mut reader);
+        let has_token = recorder.is_some() && has_token(experiment, &choice, clock, &mut reader);
         let version = experiment.versions.get(choice.version);
         strip(host, plan, version.map_or(&[][..], |version| &version.sets));
         for header in version.map_or(&[][..], |version| &version.headers) {
@@ -224,11 +225,12 @@ fn measures_to_headers(exposure: &Exposure) -> bool {
     exposure.experiment().measure == Measure::Headers
 }
 
-/// Whether a unit keeps a token of this version and epoch already: one token is one reward, for the first exposure of several.
-fn has_token<H: Host>(experiment: &Experiment, version: usize, clock: BinClock, reader: &mut Reader<'_, H>) -> bool {
+/// Whether a unit keeps a token of this version already: one token is one reward, for the first exposure of several, whatever epochs
+/// have begun since. That of another unit, on a browser that several share, is none.
+fn has_token<H: Host>(experiment: &Experiment, choice: &Choice, clock: BinClock, reader: &mut Reader<'_, H>) -> bool {
     let Earning::Request(conversion) = &experiment.earning else { return false };
     let since = experiment.oldest_rewarded(clock.at(reader.host().now_nanos()));
     conversion
         .token(since, reader)
-        .is_some_and(|token| token.epoch == experiment.epoch && usize::from(token.version) == version)
+        .is_some_and(|token| usize::from(token.version) == choice.version && token.bucket == choice.bucket)
 }

@@ -21,6 +21,8 @@ pub struct FakeHost {
     pub grpc: Option<u32>,
     /// Whether this host can tell cheaply that a request ended plainly.
     pub plainly: bool,
+    /// Whether all of the response's body has passed.
+    pub whole_body: bool,
     /// The monotonic clock.
     pub now: u64,
     /// Feeds `random_u64`.
@@ -103,6 +105,10 @@ impl Host for FakeHost {
     fn remove_response_header(&mut self, name: &str) {
         self.answers.push(format!("remove {name}"));
         self.response.retain(|(known, _)| known != name);
+    }
+
+    fn has_whole_body(&mut self) -> bool {
+        self.whole_body
     }
 
     fn ended_plainly(&mut self, grpc: bool) -> bool {

@@ -85,23 +85,22 @@ pub extern "C" fn proxy_on_request_headers(stream: u32, _count: u32, _end: u32) 
 
 /// A response's headers are here.
 #[unsafe(no_mangle)]
-pub extern "C" fn proxy_on_response_headers(stream: u32, _count: u32, end: u32) -> u32 {
+pub extern "C" fn proxy_on_response_headers(stream: u32, _count: u32, _end: u32) -> u32 {
     streams::with(stream, |site, host, request| {
         if request.wants_response_headers() {
             site.with_recorder(|recorder| path::on_response_headers(host, request, recorder));
         }
         request.is_recorded()
     });
-    proxy_on_response_body(stream, 0, end)
+    CONTINUE
 }
 
-/// Some of a response's body is here. That its end came is all there is to know: it saves asking Envoy whether the response was
-/// reset or its client left, which costs more than everything else that the filter does for a request.
+/// Some of a response's body is here; `size`: how much of it waits at this filter, which keeps none. That its end came is all there is
+/// to know: it saves asking Envoy whether the response was reset or its client left, which costs more than everything else that the
+/// filter does for a request.
 #[unsafe(no_mangle)]
-pub extern "C" fn proxy_on_response_body(stream: u32, _size: u32, end: u32) -> u32 {
-    if end != 0 {
-        streams::answered(stream);
-    }
+pub extern "C" fn proxy_on_response_body(stream: u32, size: u32, end: u32) -> u32 {
+    streams::passed(stream, size, end != 0);
     CONTINUE
 }
 

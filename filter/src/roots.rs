@@ -12,6 +12,9 @@ use weir_core::config::InvalidConfig;
 /// Ticks of another root context after which one that has not ticked is gone: a minute. All of a VM tick at the same pace.
 const SILENT: u32 = 600;
 
+/// Rounds of ticks of all root contexts, gone ones too, after which one that has not ticked is not counted among those that do.
+const ROUNDS: u32 = 4;
+
 /// One plugin configuration in one VM.
 #[derive(Clone)]
 pub(crate) struct Root {
@@ -63,8 +66,10 @@ pub(crate) fn on_tick(id: u32) {
         for root in roots.iter_mut() {
             root.silent = if root.id == id { 0 } else { root.silent.saturating_add(1) };
         }
-        // Several tick in the time of one.
-        let limit = SILENT.saturating_mul(u32::try_from(roots.len()).unwrap_or(u32::MAX));
+        // Several tick in the time of one: those that have not been silent for some rounds of all.
+        let count = |roots: usize| u32::try_from(roots).unwrap_or(u32::MAX);
+        let rounds = count(roots.len()).saturating_mul(ROUNDS);
+        let limit = SILENT.saturating_mul(count(roots.iter().filter(|root| root.silent <= rounds).count()));
         roots.retain(|root| root.silent <= limit);
         let root = roots.iter_mut().find(|root| root.id == id)?;
         Some((Rc::clone(&root.site), std::mem::replace(&mut root.ticked, true)))

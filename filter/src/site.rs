@@ -16,7 +16,7 @@ use weir_core::recorder::Recorder;
 use weir_core::request::{BinClock, Request, Worker};
 use weir_envoy::path;
 
-/// Most exchanges that a VM keeps: one per plugin and controller; more is a configuration that keeps changing its names.
+/// Most exchanges that a VM keeps: one per plugin; more is a configuration that keeps changing its names.
 const MAX_EXCHANGES: usize = 64;
 
 thread_local! {
@@ -172,15 +172,13 @@ fn unreported(host: &mut Envoy, plan: &Compiled, clock: BinClock, stale: bool) -
     request.unwrap_or_default()
 }
 
-/// The exchange of this plugin with this controller in this VM, new or as the root context before left it.
+/// The exchange of this plugin in this VM, new or as the root context before left it, whichever controller that named.
 fn exchange(controller: Controller, node: String) -> Rc<RefCell<Exchange>> {
     let name = |property: &str| abi::property(property).unwrap_or_default();
     let key = format!(
-        "{}/{}/{}/{}",
+        "{}/{}",
         String::from_utf8_lossy(&name("plugin_name")),
         String::from_utf8_lossy(&name("plugin_root_id")),
-        controller.cluster,
-        controller.authority,
     );
     EXCHANGES.with(|exchanges| {
         let known = exchanges.try_borrow().ok().and_then(|exchanges| {

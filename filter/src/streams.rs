@@ -17,13 +17,19 @@ const SWEEP_EVERY: u64 = 60_000_000_000;
 /// Lists, by the id's lowest bits: ids count up, so that requests spread over them evenly. A request is looked for in one.
 const LISTS: u32 = 128;
 
+/// Largest body, in bytes, of which it does not matter whether its client has taken it when the end has passed: less than a browser's or a
+/// service's first window of HTTP/2 (64 KiB), so that it lies in the kernel's buffers by then.
+const MAX_UNSEEN: u32 = 32 << 10;
+
 struct Stream {
     id: u32,
     site: Rc<Site>,
     predicates: Predicates,
     request: Request,
-    /// Whether all of its response has passed.
-    answered: bool,
+    /// Bytes of its response's body that have passed.
+    passed: u32,
+    /// Whether that was all of it.
+    ended: bool,
     /// The sweep before it.
     began: u64,
 }
@@ -41,19 +47,28 @@ pub(crate) fn begin(id: u32, site: &Rc<Site>, predicates: Predicates, request: R
             streams.resize_with(LISTS as usize, Vec::new);
         }
         if let Some(list) = streams.get_mut((id % LISTS) as usize) {
-            list.push(Stream { id, site: Rc::clone(site), predicates, request, answered: false, began: SWEPT.get() });
+            list.push(Stream {
+                id,
+                site: Rc::clone(site),
+                predicates,
+                request,
+                passed: 0,
+                ended: false,
+                began: SWEPT.get(),
+            });
         }
     });
 }
 
-/// All of a request's response has passed.
-pub(crate) fn answered(id: u32) {
+/// So much more of the body of a request's response has passed; `end`: the last of it.
+pub(crate) fn passed(id: u32, size: u32, end: bool) {
     STREAMS.with(|streams| {
         if let Ok(mut streams) = streams.try_borrow_mut()
             && let Some(list) = streams.get_mut((id % LISTS) as usize)
             && let Some(stream) = list.iter_mut().find(|stream| stream.id == id)
         {
-            stream.answered = true;
+            stream.passed = stream.passed.saturating_add(size);
+            stream.ended = end;
         }
     });
 }
@@ -65,7 +80,11 @@ pub(crate) fn with(id: u32, act: impl FnOnce(&Site, &mut Envoy, &mut Request) ->
         let Some(list) = streams.get_mut((id % LISTS) as usize) else { return };
         let Some(at) = list.iter().position(|stream| stream.id == id) else { return };
         let Some(stream) = list.get_mut(at) else { return };
-        if !act(&stream.site, &mut Envoy::of(stream.predicates, stream.answered), &mut stream.request) {
+        if !act(
+            &stream.site,
+            &mut Envoy::of(stream.predicates, stream.ended && stream.passed <= MAX_UNSEEN),
+            &mut stream.request,
+        ) {
             list.swap_remove(at);
         }
     });

@@ -14,6 +14,7 @@ pub struct Controller {
     process: Option<Process>,
     directory: TempDir,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     starts: u32,
     address: SocketAddr,
 }
@@ -26,10 +27,16 @@ impl Controller {
 
     /// The same with more arguments of `weir serve`.
     pub async fn start_with(arguments: &[&str]) -> Self {
+        Self::start_in(arguments, Vec::new()).await
+    }
+
+    /// The same with variables of its environment.
+    pub async fn start_in(arguments: &[&str], environment: Vec<(&'static str, String)>) -> Self {
         let mut controller = Self {
             process: None,
             directory: tempfile::Builder::new().prefix("weir-controller-").tempdir().expect("a folder"),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            environment,
             starts: 0,
             address: "127.0.0.1:0".parse().expect("an address"),
         };
@@ -68,7 +75,7 @@ impl Controller {
         let log = self.directory.path().join(format!("weir-{}.log", self.starts));
         let mut command = Command::new(binary);
         command.arg("serve").args(["--listen", &self.address.to_string()]).arg("--ledger").arg(self.ledger());
-        command.args(&self.arguments);
+        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut process = Process::start("weir serve", &mut command, &log).unwrap_or_else(|error| panic!("{error}"));
         self.address = eventually(PATIENCE, "`weir serve` listens", async || {
             if let Some(status) = process.ended() {

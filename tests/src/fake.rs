@@ -1,5 +1,7 @@
 //! A controller that says what the test wants and remembers what it was told. For faults that a real one does not have.
 
+mod told;
+
 use crate::upstream::{Frames, full, stream};
 use crate::wait::{PATIENCE, eventually};
 use http_body_util::BodyExt;
@@ -7,15 +9,16 @@ use hyper::body::{Bytes, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use told::Told;
 use weir_core::plan::Plan;
 use weir_core::report::{Acknowledgement, Counts, Report};
 
@@ -52,23 +55,6 @@ struct State {
     told: Mutex<Told>,
     /// Whether connections end with a reset.
     resets: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Told {
-    answers: VecDeque<Answer>,
-    to_polls: VecDeque<Answer>,
-    /// Every report that came, in order, as it came.
-    received: Vec<(Report, Vec<u8>)>,
-    /// By (node, incarnation): the last sequence counted.
-    counted: BTreeMap<(String, String), u64>,
-    /// By (experiment, version).
-    totals: BTreeMap<(String, String), Counts>,
-    polls: u64,
-    held: u64,
-    most_held: u64,
-    credentials: BTreeSet<String>,
-    complaints: Vec<String>,
 }
 
 impl FakeController {
@@ -144,14 +130,41 @@ impl FakeController {
     /// What was counted of one version of an experiment, each report once.
     #[must_use]
     pub fn counts(&self, experiment: &str, version: &str) -> Counts {
-        self.told().totals.get(&(experiment.to_owned(), version.to_owned())).cloned().unwrap_or_default()
+        let mut sum = Counts::default();
+        let told = self.told();
+        told.of(experiment).filter(|((_, of, _), _)| of == version).for_each(|(_, counts)| sum.merge(counts));
+        sum
+    }
+
+    /// The same of one worker's incarnation.
+    #[must_use]
+    pub fn counts_of(&self, incarnation: &str, experiment: &str, version: &str) -> Counts {
+        let key = (experiment.to_owned(), version.to_owned(), incarnation.to_owned());
+        self.told().totals.get(&key).cloned().unwrap_or_default()
+    }
+
+    /// The incarnations that have counted something of an experiment.
+    #[must_use]
+    pub fn incarnations_of(&self, experiment: &str) -> BTreeSet<String> {
+        self.told().of(experiment).map(|((_, _, incarnation), _)| incarnation.clone()).collect()
+    }
+
+    /// When the last report that counted came from an incarnation.
+    #[must_use]
+    pub fn last_heard(&self, incarnation: &str) -> Option<Instant> {
+        self.told().heard.get(incarnation).copied()
+    }
+
+    /// Every `Host` that reports were sent to.
+    #[must_use]
+    pub fn hosts(&self) -> BTreeSet<String> {
+        self.told().hosts.clone()
     }
 
     /// Assigned, over all versions of an experiment.
     #[must_use]
     pub fn assigned(&self, experiment: &str) -> u64 {
-        let told = self.told();
-        told.totals.iter().filter(|((id, _), _)| id == experiment).map(|(_, counts)| counts.assigned).sum()
+        self.told().of(experiment).map(|(_, counts)| counts.assigned).sum()
     }
 
     /// Every report that came, counted or not, in order, with its bytes.
@@ -220,6 +233,9 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     match request.uri().path() {
         "/v1/plan" => plan(&state, request.uri().query().unwrap_or_default()).await,
         "/v1/reports" => {
+            let host = request.headers().get("host").map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+            let host = host.or_else(|| request.uri().authority().map(ToString::to_string));
+            state.told.lock().expect("no panic while noting").hosts.extend(host);
             let body = request.into_body().collect().await.map_err(|_| Disconnect)?.to_bytes();
             let (answer, script) = report(&state, &body);
             give(answer, script).await
@@ -328,45 +344,6 @@ fn report(state: &State, body: &[u8]) -> (Response<String>, Answer) {
 
 fn refusal(status: u16) -> Response<String> {
     respond(StatusCode::from_u16(status).expect("a status"), "scripted".to_owned())
-}
-
-impl Told {
-    fn check(&mut self, report: &Report, body: &[u8]) {
-        let last = self.received.iter().rev().find(|(earlier, _)| earlier.incarnation == report.incarnation);
-        let Some((earlier, earlier_body)) = last else { return };
-        if earlier.sequence == report.sequence && earlier_body != body {
-            self.complaints.push(format!("sequence {} was sent with two contents", report.sequence));
-        }
-        if report.sequence != earlier.sequence && report.sequence != earlier.sequence + 1 {
-            self.complaints.push(format!("sequence {} came after {}", report.sequence, earlier.sequence));
-        }
-        for experiment in &report.experiments {
-            let Some(before) = earlier.experiments.iter().find(|other| other.id == experiment.id) else { continue };
-            if report.sequence == earlier.sequence {
-                continue;
-            }
-            if experiment.watermark < before.watermark {
-                self.complaints.push(format!("the watermark of {} went back", experiment.id));
-            }
-            if experiment.cells.iter().any(|cell| cell.bin < before.watermark) {
-                self.complaints.push(format!("{} added to a final bin", experiment.id));
-            }
-        }
-    }
-
-    fn count(&mut self, report: &Report) {
-        let last = self.counted.entry((report.node.clone(), report.incarnation.clone())).or_default();
-        if report.sequence <= *last {
-            return;
-        }
-        *last = report.sequence;
-        for experiment in &report.experiments {
-            for cell in &experiment.cells {
-                let key = (experiment.id.clone(), cell.version.clone());
-                self.totals.entry(key).or_default().merge(&cell.counts);
-            }
-        }
-    }
 }
 
 fn respond(status: StatusCode, body: String) -> Response<String> {

@@ -13,14 +13,17 @@
 pub mod admin;
 pub mod bounds;
 pub mod client;
+pub mod clock;
 pub mod controller;
 pub mod envoy;
 pub mod fake;
 pub mod gate;
 pub mod load;
+pub mod noise;
 pub mod paths;
 pub mod plans;
 pub mod process;
+pub mod stand;
 pub mod upstream;
 pub mod wait;
 
@@ -30,5 +33,6 @@ pub use envoy::{Envoy, EnvoyBuilder};
 pub use fake::FakeController;
 pub use gate::Gate;
 pub use load::Load;
+pub use stand::Stand;
 pub use upstream::Upstream;
 pub use wait::eventually;

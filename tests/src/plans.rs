@@ -73,3 +73,9 @@ pub fn plan(revision: &str, mut experiments: Vec<PlannedExperiment>) -> Plan {
     experiments.insert(0, marker);
     Plan { experiments, ..Plan::empty(revision) }
 }
+
+/// A plan of one experiment, `e`: every request goes to its second version, `v2`.
+#[must_use]
+pub fn all_to_v2(revision: &str) -> Plan {
+    plan(revision, vec![experiment("e", &[("v1", 0), ("v2", 1)])])
+}

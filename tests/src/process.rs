@@ -132,3 +132,34 @@ fn die_with_parent(command: &mut Command) {
         });
     }
 }
+
+/// Memory of a process that is in RAM (VmRSS), in KiB.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn resident_kib(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Asserts that a process keeps nothing of events: that it has grown since by less than so many bytes for each of them. A leak of
+/// that size, or of a larger one, fails, whatever the process's memory is otherwise.
+///
+/// # Panics
+/// When it has grown by more.
+pub fn assert_keeps_nothing(process: u32, before_kib: u64, what: &str, events: u64, bytes_each: u64) {
+    let grown = resident_kib(process).saturating_sub(before_kib) << 10;
+    assert!(grown < events * bytes_each, "{events} {what} took {grown} bytes, {} each", grown / events);
+}
+
+/// Sends a process a signal.
+pub fn signal(process: u32, signal: libc::c_int) {
+    let process = libc::pid_t::try_from(process).expect("a process id");
+    // SAFETY: a system call on plain integers; whose process it is, is the caller's to know.
+    #[allow(unsafe_code, reason = "std cannot signal")]
+    unsafe {
+        libc::kill(process, signal);
+    }
+}

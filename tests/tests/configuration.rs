@@ -9,10 +9,12 @@
 
 use serde_json::{Value, json};
 use std::path::Path;
-use weir_tests::envoy::CONTROLLER;
-use weir_tests::plans::{experiment, plan};
+use weir_tests::envoy::{CONTROLLER, cluster};
+use weir_tests::fake::Answer;
+use weir_tests::plans::{all_to_v2, experiment, plan};
+use weir_tests::stand::{between, versions};
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Client, Envoy, FakeController, Upstream, eventually, paths};
+use weir_tests::{Client, Envoy, EnvoyBuilder, FakeController, Load, Stand, Upstream, eventually, paths};
 
 fn sending_all_to(version: &str) -> Value {
     let weights = [("v1", u32::from(version == "v1")), ("v2", u32::from(version == "v2"))];
@@ -69,19 +71,10 @@ async fn a_bad_configuration_as_an_update_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_configuration_push_loses_no_count_and_no_plan() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
-    let fake = FakeController::start(plan("1", vec![experiment("e", &[("v1", 0), ("v2", 1)])])).await;
     let configuration =
         |interval: &str| json!({"controller": {"cluster": CONTROLLER, "reportInterval": interval}}).to_string();
-    let mut envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .listener_from_file()
-        .controller(fake.address())
-        .plugin_text(&configuration("500ms"))
-        .start()
-        .await;
-    envoy.workers_with_plan("1").await;
+    let Stand { versions: [_one, two], fake, mut envoy, .. } =
+        Stand::with(all_to_v2("1"), |envoy| envoy.listener_from_file().plugin_text(&configuration("500ms"))).await;
     let mut sent = 0;
     for interval in ["400ms", "300ms", "200ms"] {
         // Connections of a configuration that goes are drained, so each round has its own.
@@ -118,6 +111,91 @@ async fn a_configuration_push_loses_no_count_and_no_plan() {
     let counts = fake.counts("e", "v2");
     assert_eq!((counts.assigned, counts.completed, two.requests()), (sent, sent, sent));
     assert_eq!(fake.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_that_names_another_way_to_the_controller_hands_every_count_over() {
+    let to = |cluster: &str, authority: &str| {
+        json!({"controller": {"cluster": cluster, "authority": authority, "reportInterval": "100ms"}}).to_string()
+    };
+    let fake = FakeController::start(all_to_v2("1")).await;
+    let ways = ["by-one-way", "by-another"].map(|name| cluster(name, fake.address(), false));
+    let upstreams: [Upstream; 2] = versions().await;
+    let builder = ways.into_iter().fold(between(&upstreams, fake.address()), EnvoyBuilder::cluster);
+    let mut envoy = builder.plugin_from_file().plugin_text(&to("by-one-way", "one.test")).start().await;
+    envoy.workers_with_plan("1").await;
+    let load = Load::start(envoy.address(), 4, "/");
+    load.more(50).await;
+    for (cluster, authority) in [("by-one-way", "two.test"), ("by-another", "two.test"), ("by-another", "three.test")] {
+        // Both workers have a report under way that is counted, and of which they will not hear.
+        fake.script(&[Answer::Late(20_000), Answer::Late(20_000)]);
+        eventually(PATIENCE, "both wait", async || holds(fake.scripted() == 0)).await;
+        envoy.update_plugin(&to(cluster, authority));
+        let name = format!("cluster.{cluster}.upstream_rq_total");
+        let before = envoy.stat(&name).await.unwrap_or(0);
+        eventually(PATIENCE, "reports go the new way", async || {
+            holds(fake.hosts().contains(authority) && envoy.stat(&name).await? > before + 4)
+        })
+        .await;
+        load.more(50).await;
+    }
+    let sent = load.stop().await;
+    assert_eq!((sent.refused, sent.broken), (0, 0));
+    let all = sent.answered();
+    eventually(PATIENCE, "everything is counted", async || holds(fake.counts("e", "v2").completed >= all)).await;
+    let counts = fake.counts("e", "v2");
+    assert_eq!((counts.assigned, counts.completed, upstreams[1].requests()), (all, all, all));
+    assert_eq!(fake.last_reports().len(), 2, "under the same incarnations");
+    assert_eq!(fake.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_that_names_a_controller_with_another_ledger_says_what_that_refused() {
+    let to = |cluster: &str| json!({"controller": {"cluster": cluster, "reportInterval": "100ms"}}).to_string();
+    let elsewhere = FakeController::start(all_to_v2("2")).await;
+    // As a ledger does that has not seen the incarnation begin.
+    elsewhere.script(&[Answer::Refuse(422)]);
+    let Stand { versions: [_one, two], fake, mut envoy, mut workers } = Stand::with(all_to_v2("1"), |envoy| {
+        let other = cluster("elsewhere", elsewhere.address(), false);
+        envoy.concurrency(1).cluster(other).plugin_from_file().plugin_text(&to(CONTROLLER))
+    })
+    .await;
+    for _ in 0..20 {
+        workers[0].get("/", &[]).await;
+    }
+    eventually(PATIENCE, "all are counted", async || holds(fake.counts("e", "v2").completed == 20)).await;
+    // The old one takes no more: what comes now is still with the worker when the push comes.
+    fake.script(&[Answer::Refuse(503); 50]);
+    for _ in 0..20 {
+        workers[0].get("/", &[]).await;
+    }
+    envoy.update_plugin(&to("elsewhere"));
+    envoy.wait_for_plan(&mut workers, "2").await;
+    let dropped = || elsewhere.received().iter().map(|(report, _)| report.dropped).sum::<u64>();
+    eventually(PATIENCE, "all are counted or said to be lost", async || {
+        for _ in 0..5 {
+            workers[0].get("/", &[]).await;
+        }
+        holds(elsewhere.scripted() == 0 && elsewhere.assigned("e") > 0)
+    })
+    .await;
+    eventually(PATIENCE, "nothing is missing", async || {
+        holds(elsewhere.assigned("e") + dropped() + 20 >= two.requests())
+    })
+    .await;
+    assert_eq!(elsewhere.assigned("e") + dropped() + fake.assigned("e"), two.requests());
+    let old = fake.incarnations_of("e");
+    let new: Vec<_> =
+        elsewhere.received().into_iter().map(|(report, _)| (report.incarnation, report.sequence)).collect();
+    assert!(old.contains(&new[0].0) && new[0].1 > 1, "the old one's next report: {new:?}");
+    assert!(!old.contains(&new[1].0) && new[1].1 == 1, "then a new one: {new:?}");
+    assert!(dropped() >= 20, "{} of 20 that were with the worker", dropped());
+    eventually(PATIENCE, "Envoy's stats say so too", async || {
+        let seen = envoy.prometheus().await;
+        let [refused, lost] = ["weir_reports_refused_total", "weir_exposures_lost_total"].map(|name| seen.sum(name));
+        holds(refused == 1 && lost == dropped())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

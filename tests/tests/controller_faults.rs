@@ -7,25 +7,12 @@
     reason = "a test fails by panicking"
 )]
 
-use serde_json::{Value, json};
-use std::time::Duration;
 use weir_tests::envoy::CONTROLLER;
 use weir_tests::fake::Answer;
-use weir_tests::plans::{experiment, plan};
+use weir_tests::plans::all_to_v2;
+use weir_tests::stand::{between, reporting, versions};
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Controller, Envoy, FakeController, Load, Upstream, eventually};
-
-fn reporting() -> Value {
-    json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms"}})
-}
-
-async fn started(fake: &FakeController, versions: [&Upstream; 2]) -> Envoy {
-    let [one, two] = versions;
-    let envoy = Envoy::builder().version(one).version(two).controller(fake.address()).plugin(&reporting());
-    let envoy = envoy.start().await;
-    envoy.workers_with_plan("1").await;
-    envoy
-}
+use weir_tests::{Controller, FakeController, Load, Stand, Upstream, eventually};
 
 /// Ends the load; everything must be counted, nothing twice, nothing lost.
 async fn all_is_counted_once(load: Load, fake: &FakeController, version: &Upstream) {
@@ -45,9 +32,7 @@ async fn all_is_counted_once(load: Load, fake: &FakeController, version: &Upstre
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_answer_a_report_gets_each_exposure_counts_once() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
-    let fake = FakeController::start(plan("1", vec![experiment("e", &[("v1", 0), ("v2", 1)])])).await;
-    let envoy = started(&fake, [&one, &two]).await;
+    let Stand { versions: [_one, two], fake, envoy, .. } = Stand::start(all_to_v2("1")).await;
     let load = Load::start(envoy.address(), 4, "/");
     for fault in [
         Answer::Refuse(500),
@@ -72,11 +57,8 @@ async fn whatever_answer_a_report_gets_each_exposure_counts_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_answer_a_poll_gets_the_last_plan_stays_and_the_next_is_taken() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
-    let at = |revision: &str| plan(revision, vec![experiment("e", &[("v1", 0), ("v2", 1)])]);
-    let fake = FakeController::start(at("1")).await;
-    let envoy = started(&fake, [&one, &two]).await;
-    let mut workers = envoy.connect_to_every_worker().await;
+    let at = |revision: &str| all_to_v2(revision);
+    let Stand { versions: [_one, two], fake, envoy, mut workers } = Stand::start(at("1")).await;
     let load = Load::start(envoy.address(), 4, "/");
     for (round, fault) in [
         Answer::Refuse(500),
@@ -108,10 +90,11 @@ async fn whatever_answer_a_poll_gets_the_last_plan_stays_and_the_next_is_taken()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_controller_whose_connections_are_reset_and_that_is_killed_loses_nothing() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
-    let mut fake = FakeController::start(plan("1", vec![experiment("e", &[("v1", 0), ("v2", 1)])])).await;
+    let upstreams: [Upstream; 2] = versions().await;
+    let mut fake = FakeController::start(all_to_v2("1")).await;
     fake.reset_connections();
-    let envoy = started(&fake, [&one, &two]).await;
+    let envoy = between(&upstreams, fake.address()).plugin(&reporting("100ms")).start().await;
+    envoy.workers_with_plan("1").await;
     let load = Load::start(envoy.address(), 4, "/");
     for _ in 0..5 {
         load.more(100).await;
@@ -123,7 +106,7 @@ async fn a_controller_whose_connections_are_reset_and_that_is_killed_loses_nothi
         eventually(PATIENCE, "reports go on", async || holds(fake.received().len() > received)).await;
     }
     assert!(envoy.stat(&format!("cluster.{CONTROLLER}.upstream_cx_destroy_remote")).await >= Some(5));
-    all_is_counted_once(load, &fake, &two).await;
+    all_is_counted_once(load, &fake, &upstreams[1]).await;
 }
 
 const EXPERIMENT: &str = "
@@ -143,41 +126,20 @@ spec:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_controller_that_stands_still_and_is_killed_counts_everything_once() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let upstreams: [Upstream; 2] = versions().await;
     let mut controller = Controller::start_with(&["--decision-interval", "200ms"]).await;
     controller.apply(EXPERIMENT);
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .controller(controller.address())
-        .plugin(&reporting())
-        .start()
-        .await;
-    // Before the plan is there everybody gets the baseline, unrecorded: as soon as one gets v2, its worker has it.
-    for worker in &mut envoy.connect_to_every_worker().await {
-        eventually(PATIENCE, "the worker has the plan", async || holds(worker.get("/", &[]).await.version() == "v2"))
-            .await;
-    }
-    let counted = async |what: &str| -> Option<u64> {
-        let view = controller.get("/v1/experiments/counted").await?;
-        let versions = view["assessment"]["versions"].as_array()?;
-        Some(versions.iter().map(|version| version["live"][what].as_u64().unwrap()).sum())
-    };
-    // What was sent up to now is counted to its end, and left out of the books of the load.
-    let mut last = None;
-    let before = eventually(PATIENCE, "the counts stand still", async || {
-        tokio::time::sleep(Duration::from_millis(600)).await;
-        let now = counted("assigned").await.zip(counted("completed").await);
-        let stands = now.is_some() && now == last && now.is_some_and(|(assigned, _)| assigned > 0);
-        last = now;
-        stands.then_some(now?.0)
-    })
-    .await;
+    let envoy = between(&upstreams, controller.address()).plugin(&reporting("100ms")).start().await;
+    envoy.wait_for_plans_in_log(1).await;
     let load = Load::start(envoy.address(), 4, "/");
     load.more(200).await;
     // Longer than a filter waits for an answer: reports that wait in its socket are sent again.
+    let retried = envoy.prometheus().await.sum("weir_reports_retried_total");
     controller.signal(libc::SIGSTOP);
-    tokio::time::sleep(Duration::from_millis(6_500)).await;
+    eventually(PATIENCE, "each worker has sent a report again", async || {
+        holds(envoy.prometheus().await.sum("weir_reports_retried_total") >= retried + 2)
+    })
+    .await;
     controller.signal(libc::SIGCONT);
     load.more(200).await;
     controller.signal(libc::SIGSTOP);
@@ -188,7 +150,7 @@ async fn a_controller_that_stands_still_and_is_killed_counts_everything_once() {
     load.more(100).await;
     let sent = load.stop().await;
     assert_eq!((sent.refused, sent.broken), (0, 0));
-    let all = before + sent.answered();
+    let all = sent.answered();
     let counted = async || {
         let view = controller.get("/v1/experiments/counted").await?;
         let versions = view["assessment"]["versions"].as_array()?.clone();

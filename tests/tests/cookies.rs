@@ -15,8 +15,9 @@ use weir_core::unit::{Digest, UnitBuckets};
 use weir_tests::bounds::assert_share;
 use weir_tests::envoy::CONTROLLER;
 use weir_tests::plans::{experiment, plan};
+use weir_tests::stand::{between, versions};
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Client, Envoy, FakeController, Reply, Upstream, eventually};
+use weir_tests::{Client, FakeController, Reply, Stand, Upstream, eventually};
 
 const NAME: &str = "weir-uid";
 
@@ -55,7 +56,7 @@ impl Browser {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cookie_is_given_once_over_every_protocol_with_and_without_a_controller() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let upstreams: [Upstream; 2] = versions().await;
     let mut unlike = generated(&[("v1", 1), ("v2", 1)]);
     unlike.id = "unlike".to_owned();
     unlike.matching.hosts = vec!["unlike.test".to_owned()];
@@ -66,14 +67,7 @@ async fn a_cookie_is_given_once_over_every_protocol_with_and_without_a_controlle
     let plan = plan("static", vec![unlike, generated(&[("v1", 1), ("v2", 1)])]);
     let fake = FakeController::start(plan.clone()).await;
     for plugin in [json!({"plan": plan}), json!({"controller": {"cluster": CONTROLLER}})] {
-        let envoy = Envoy::builder()
-            .version(&one)
-            .version(&two)
-            .timeout("0.5s")
-            .controller(fake.address())
-            .plugin(&plugin)
-            .start()
-            .await;
+        let envoy = between(&upstreams, fake.address()).timeout("0.5s").plugin(&plugin).start().await;
         envoy.workers_with_plan("static").await;
         let mut keys = BTreeSet::new();
         for mut client in [Client::http1(envoy.address()).await, Client::http2(envoy.address()).await] {
@@ -114,21 +108,12 @@ async fn a_cookie_is_given_once_over_every_protocol_with_and_without_a_controlle
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_who_come_back_keep_their_version_and_shares_stay_those_of_the_weights() {
     const USERS: usize = 600;
-    let (one, two, three) = (Upstream::start("v1").await, Upstream::start("v2").await, Upstream::start("v3").await);
     let at = |epoch: u32, weights: [u32; 3]| {
         let weights: Vec<(&str, u32)> = ["v1", "v2", "v3"].into_iter().zip(weights).collect();
         plan(&format!("e{epoch}"), vec![PlannedExperiment { epoch, ..generated(&weights) }])
     };
-    let fake = FakeController::start(at(1, [50, 30, 20])).await;
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .version(&three)
-        .controller(fake.address())
-        .plugin(&json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms"}}))
-        .start()
-        .await;
-    let mut workers = envoy.workers_with_plan("e1").await;
+    let Stand { versions: [_one, _two, _three], fake, envoy, mut workers } =
+        Stand::<3>::with(at(1, [50, 30, 20]), |envoy| envoy).await;
     let mut browsers = vec![Browser::default(); USERS];
     let mut requests = 0;
     let mut before = BTreeMap::new();
@@ -177,16 +162,8 @@ async fn users_who_come_back_keep_their_version_and_shares_stay_those_of_the_wei
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_buckets_of_users_with_a_generated_cookie_arrive() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
-    let fake = FakeController::start(plan("1", vec![generated(&[("v1", 1), ("v2", 1)])])).await;
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .controller(fake.address())
-        .plugin(&json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms"}}))
-        .start()
-        .await;
-    let mut workers = envoy.workers_with_plan("1").await;
+    let Stand { versions: [_one, _two], fake, envoy: _envoy, mut workers } =
+        Stand::start(plan("1", vec![generated(&[("v1", 1), ("v2", 1)])])).await;
     let mut failed = BTreeMap::<String, BTreeSet<u16>>::new();
     for user in 0..30 {
         let mut browser = Browser::default();

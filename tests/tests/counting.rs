@@ -7,13 +7,13 @@
     reason = "a test fails by panicking"
 )]
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use weir_tests::envoy::CONTROLLER;
+use weir_tests::stand::{between, reporting, versions};
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Client, Controller, Envoy, Upstream, eventually};
+use weir_tests::{Client, Controller, Upstream, eventually};
 
 /// The second shows by its routes that a worker has the plan, and with it the first.
 const EXPERIMENTS: &str = "
@@ -58,18 +58,10 @@ fn settled(experiment: &Value) -> BTreeMap<String, [u64; 6]> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_sent_is_what_is_counted_with_the_controller_killed_in_the_middle() {
     const EACH: u64 = 300;
-    let upstreams = [Upstream::start("v1").await, Upstream::start("v2").await, Upstream::start("v3").await];
+    let upstreams: [Upstream; 3] = versions().await;
     let mut controller = Controller::start_with(&["--decision-interval", "200ms"]).await;
     controller.apply(EXPERIMENTS);
-    let [one, two, three] = &upstreams;
-    let envoy = Envoy::builder()
-        .version(one)
-        .version(two)
-        .version(three)
-        .controller(controller.address())
-        .plugin(&json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms"}}))
-        .start()
-        .await;
+    let envoy = between(&upstreams, controller.address()).plugin(&reporting("100ms")).start().await;
     for worker in &mut envoy.connect_to_every_worker().await {
         eventually(PATIENCE, "the worker has the plan", async || {
             holds(worker.get("/ready", &[("host", "ready.test")]).await.version() == "v2")

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use weir_tests::noise::Noise;
 use weir_tests::wait::{PATIENCE, holds};
 use weir_tests::{Controller, client, eventually};
 
@@ -49,18 +50,6 @@ spec:
 /// Crashes.
 const CRASHES: u32 = 20;
 
-/// SplitMix64 (Steele, Lea & Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
 fn now() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
@@ -75,7 +64,7 @@ struct Worker {
 
 impl Worker {
     async fn run(self, seed: u64) {
-        let mut random = Random(seed);
+        let mut random = Noise::new(seed);
         let mut sequence = 0;
         // The plan that is used until there is another.
         let mut plan = Value::Null;
@@ -131,7 +120,7 @@ type Kinds = Arc<Mutex<BTreeSet<String>>>;
 
 /// Gives commands and edits with a reason of their own each; which were said to be carried out. `kinds` of them that were.
 async fn people(address: SocketAddr, stop: Arc<AtomicBool>, kinds: Kinds, seed: u64) -> BTreeMap<String, bool> {
-    let mut random = Random(seed);
+    let mut random = Noise::new(seed);
     let mut given = BTreeMap::new();
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -248,7 +237,7 @@ async fn a_controller_killed_at_any_instant_counts_everything_once_and_replays()
     }
     let people = tokio::spawn(people(address, Arc::clone(&stop), Arc::clone(&kinds), 99));
     let others = tokio::spawn(others(address, Arc::clone(&stop)));
-    let mut random = Random(7);
+    let mut random = Noise::new(7);
     for _ in 0..CRASHES {
         tokio::time::sleep(Duration::from_millis(random.below(400))).await;
         controller.kill();

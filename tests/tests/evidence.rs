@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use serde_json::{Value, json};
-use weir_tests::envoy::CONTROLLER;
-use weir_tests::wait::{PATIENCE, eventually, holds};
-use weir_tests::{Client, Controller, Envoy, Upstream};
+use weir_tests::stand::{between, reporting, versions};
+use weir_tests::wait::{PATIENCE, holds};
+use weir_tests::{Client, Controller, Envoy, Upstream, eventually};
 
 const USERS_ARE_UNITS: &str = "
 apiVersion: weir.dev/v1alpha1
@@ -47,16 +47,10 @@ struct Bench {
 
 impl Bench {
     async fn new(name: &'static str, experiment: &str) -> Self {
-        let upstreams = [Upstream::start("v1").await, Upstream::start("v2").await];
+        let upstreams = versions().await;
         let controller = Controller::start_with(&["--decision-interval", "200ms"]).await;
         controller.apply(experiment);
-        let envoy = Envoy::builder()
-            .version(&upstreams[0])
-            .version(&upstreams[1])
-            .controller(controller.address())
-            .plugin(&json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms"}}))
-            .start()
-            .await;
+        let envoy = between(&upstreams, controller.address()).plugin(&reporting("100ms")).start().await;
         Self { _upstreams: upstreams, controller, envoy, name }
     }
 

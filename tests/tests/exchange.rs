@@ -12,9 +12,10 @@ use std::collections::BTreeSet;
 use weir_core::plan::Status;
 use weir_tests::envoy::{CONTROLLER, NODE};
 use weir_tests::fake::Answer;
-use weir_tests::plans::{experiment, on_host, plan};
+use weir_tests::plans::{all_to_v2, experiment, on_host, plan};
+use weir_tests::stand::{between, versions};
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Client, Envoy, FakeController, Upstream, eventually};
+use weir_tests::{Client, FakeController, Stand, Upstream, eventually};
 
 fn reporting() -> Value {
     json!({"controller": {"cluster": CONTROLLER, "token": "proxy-secret", "reportInterval": "100ms"}})
@@ -31,18 +32,9 @@ async fn visit(workers: &mut [Client], host: &str, requests: u64, version: &str)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_plan_reaches_every_worker_over_one_poll_per_envoy() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
     let at = |revision: &str, v2: u32| plan(revision, vec![experiment("e", &[("v1", 1 - v2), ("v2", v2)])]);
-    let fake = FakeController::start(at("0", 0)).await;
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .concurrency(4)
-        .controller(fake.address())
-        .plugin(&reporting())
-        .start()
-        .await;
-    let mut workers = envoy.workers_with_plan("0").await;
+    let Stand { versions: [_one, _two], fake, envoy, mut workers } =
+        Stand::with(at("0", 0), |envoy| envoy.concurrency(4).plugin(&reporting())).await;
     visit(&mut workers, "any.test", 5, "v1").await;
     for round in 1..=4 {
         let (v2, version) = if round % 2 == 1 { (1, "v2") } else { (0, "v1") };
@@ -65,11 +57,8 @@ async fn a_new_plan_reaches_every_worker_over_one_poll_per_envoy() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_report_is_lost_or_counted_twice_whatever_the_controller_answers() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
-    let mut fake = FakeController::start(plan("1", vec![experiment("e", &[("v1", 0), ("v2", 1)])])).await;
-    let envoy =
-        Envoy::builder().version(&one).version(&two).controller(fake.address()).plugin(&reporting()).start().await;
-    let mut workers = envoy.workers_with_plan("1").await;
+    let Stand { versions: [_one, two], mut fake, envoy: _envoy, mut workers } =
+        Stand::with(all_to_v2("1"), |envoy| envoy.plugin(&reporting())).await;
     let mut sent = 0;
     for answers in [
         &[][..],
@@ -103,17 +92,8 @@ async fn no_report_is_lost_or_counted_twice_whatever_the_controller_answers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_that_will_never_be_accepted_is_dropped_and_said_to_be() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
-    let fake = FakeController::start(plan("1", vec![experiment("e", &[("v1", 0), ("v2", 1)])])).await;
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .concurrency(1)
-        .controller(fake.address())
-        .plugin(&reporting())
-        .start()
-        .await;
-    let mut workers = envoy.workers_with_plan("1").await;
+    let Stand { versions: [_one, _two], fake, envoy, mut workers } =
+        Stand::with(all_to_v2("1"), |envoy| envoy.concurrency(1).plugin(&reporting())).await;
     fake.script(&[Answer::Refuse(422)]);
     visit(&mut workers, "any.test", 10, "v2").await;
     let refused = eventually(PATIENCE, "a report is refused", async || fake.received().into_iter().next()).await.0;
@@ -132,16 +112,16 @@ async fn a_report_that_will_never_be_accepted_is_dropped_and_said_to_be() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_controller_the_last_plan_stays_and_after_the_limit_the_baseline_gets_everything() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let upstreams: [Upstream; 2] = versions().await;
     let to_v2 = [("v1", 0), ("v2", 1)];
     let mut concluded = on_host("concluded.test", &to_v2);
     concluded.status = Status::Concluded;
     let experiments = vec![on_host("running.test", &to_v2), concluded];
     let mut fake = FakeController::start(plan("1", experiments)).await;
-    let patient = Envoy::builder().version(&one).version(&two).controller(fake.address()).plugin(&reporting());
+    let patient = between(&upstreams, fake.address()).plugin(&reporting());
     let mut configuration = reporting();
     configuration["controller"]["stalenessLimit"] = json!("2s");
-    let hasty = Envoy::builder().version(&one).version(&two).controller(fake.address()).plugin(&configuration);
+    let hasty = between(&upstreams, fake.address()).plugin(&configuration);
     let (patient, hasty) = tokio::join!(patient.start(), hasty.start());
     let mut patient_workers = patient.workers_with_plan("1").await;
     let mut hasty_workers = hasty.workers_with_plan("1").await;
@@ -173,7 +153,7 @@ async fn without_the_controller_the_last_plan_stays_and_after_the_limit_the_base
     }
     visit(&mut hasty_workers, "running.test", 5, "v2").await;
     // Fallbacks are recorded for nobody, and concluded experiments never.
-    let all = two.requests() - 2 * 5 - 2 * 10 - 2 * 10;
+    let all = upstreams[1].requests() - 2 * 5 - 2 * 10 - 2 * 10;
     eventually(PATIENCE, "everything is counted", async || holds(fake.counts("running.test", "v2").assigned >= all))
         .await;
     assert_eq!(fake.counts("running.test", "v2").assigned, all);

@@ -13,9 +13,10 @@ use weir_core::stats::{MAX_PAIRS, OTHER, revision_number};
 use weir_tests::admin::Samples;
 use weir_tests::envoy::CONTROLLER;
 use weir_tests::fake::Answer;
-use weir_tests::plans::{experiment, on_host, plan};
+use weir_tests::plans::{all_to_v2, on_host, plan};
+use weir_tests::stand::versions;
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Client, Envoy, FakeController, Upstream, eventually};
+use weir_tests::{Client, Envoy, Stand, eventually};
 
 /// Waits until a sum over all versions is what it must be, and reads everything then.
 async fn samples(envoy: &Envoy, name: &str, total: u64) -> Samples {
@@ -28,7 +29,7 @@ async fn samples(envoy: &Envoy, name: &str, total: u64) -> Samples {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_static_plan_is_seen_in_envoys_stats_without_any_controller() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let [one, two] = versions().await;
     let mut shop = on_host("shop.example", &[("v1", 0), ("v2", 1)]);
     shop.name = "shop".to_owned();
     shop.deadline_ms = 400;
@@ -72,20 +73,11 @@ async fn a_static_plan_is_seen_in_envoys_stats_without_any_controller() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_exchange_is_seen_while_it_fails_and_when_it_is_well() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
     let revision = "00000000002a00000000000000000000";
-    let mut fake = FakeController::start(plan(revision, vec![experiment("e", &[("v1", 0), ("v2", 1)])])).await;
     let configuration =
         json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms", "stalenessLimit": "4s"}});
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .concurrency(1)
-        .controller(fake.address())
-        .plugin(&configuration)
-        .start()
-        .await;
-    let mut workers = envoy.workers_with_plan(revision).await;
+    let Stand { versions: [_one, _two], mut fake, envoy, mut workers } =
+        Stand::with(all_to_v2(revision), |envoy| envoy.concurrency(1).plugin(&configuration)).await;
     for _ in 0..20 {
         workers[0].get("/", &[]).await;
     }
@@ -128,7 +120,7 @@ async fn the_exchange_is_seen_while_it_fails_and_when_it_is_well() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn labels_are_bounded_and_the_rest_is_counted_together() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let [one, two] = versions().await;
     let hosts: Vec<String> = (0..400).map(|at| format!("host-{at}.test")).collect();
     let experiments = hosts.iter().map(|host| on_host(host, &[("v1", 1), ("v2", 0)])).collect();
     let configuration = json!({"plan": plan("1", experiments)});

@@ -11,10 +11,11 @@ use hyper::Method;
 use serde_json::json;
 use std::time::Duration;
 use weir_core::report::Counts;
-use weir_tests::envoy::{CONTROLLER, cluster};
+use weir_tests::envoy::cluster;
 use weir_tests::plans::{on_host, plan};
+use weir_tests::stand::versions;
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Client, Envoy, FakeController, Upstream, client, eventually};
+use weir_tests::{Client, Envoy, FakeController, Stand, Upstream, client, eventually};
 
 /// Requests of each kind and protocol.
 const EACH: u64 = 5;
@@ -46,36 +47,30 @@ const CASES: [(&str, &str, [u64; 3]); 14] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_end_of_a_request_is_counted_as_what_it_is() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let [one, two] = versions().await;
     let grpc = ["grpc-ok.test", "grpc-not-found.test", "grpc-unavailable.test", "grpc-look-alike.test"];
-    let others = ["abort.test", "abort-late.test"];
+    let others = ["abort.test", "abort-late.test", "grpc-without-te.test", "alternative.test", "broken.test"];
     let hosts = CASES.iter().map(|case| case.0).chain(grpc).chain(others);
     let experiments = hosts.map(|host| on_host(host, &[("v1", 0), ("v2", 1)])).collect();
-    let fake = FakeController::start(plan("1", experiments)).await;
-
     let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let on_host = |host: &str, mut action: serde_json::Value| {
         action["match"] = json!({"prefix": "/", "headers": [{"name": ":authority", "string_match": {"exact": host}}]});
         action
     };
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .cluster(cluster("refusing", refusing, true))
-        .route(on_host("refused.test", json!({"route": {"cluster": "refusing"}})))
-        .route(on_host("no-cluster.test", json!({"route": {"cluster_header": "x-nowhere"}})))
-        .route(on_host("local-error.test", json!({"direct_response": {"status": 503}})))
-        .route(on_host("local-answer.test", json!({"direct_response": {"status": 200}})))
-        .route(on_host("redirect.test", json!({"redirect": {"path_redirect": "/elsewhere"}})))
-        // Long enough for a busy machine: these clients leave first.
-        .route(on_host("abort.test", json!({"route": {"cluster": "v2", "timeout": "30s"}})))
-        .route(on_host("abort-late.test", json!({"route": {"cluster": "v2", "timeout": "30s"}})))
-        .timeout("0.3s")
-        .controller(fake.address())
-        .plugin(&json!({"controller": {"cluster": CONTROLLER, "reportInterval": "200ms"}}))
-        .start()
-        .await;
-    envoy.workers_with_plan("1").await;
+    let stand = Stand::of([one, two], plan("1", experiments), |envoy| {
+        envoy
+            .cluster(cluster("refusing", refusing, true))
+            .route(on_host("refused.test", json!({"route": {"cluster": "refusing"}})))
+            .route(on_host("no-cluster.test", json!({"route": {"cluster_header": "x-nowhere"}})))
+            .route(on_host("local-error.test", json!({"direct_response": {"status": 503}})))
+            .route(on_host("local-answer.test", json!({"direct_response": {"status": 200}})))
+            .route(on_host("redirect.test", json!({"redirect": {"path_redirect": "/elsewhere"}})))
+            // Long enough for a busy machine: these clients leave first.
+            .route(on_host("abort.test", json!({"route": {"cluster": "v2", "timeout": "30s"}})))
+            .route(on_host("abort-late.test", json!({"route": {"cluster": "v2", "timeout": "30s"}})))
+            .timeout("0.3s")
+    });
+    let Stand { versions: [_one, two], fake, envoy, .. } = stand.await;
 
     for (host, path, _) in CASES {
         for protocol in [1, 2] {
@@ -100,6 +95,15 @@ async fn each_end_of_a_request_is_counted_as_what_it_is() {
             client.get(path, &[("host", host), ("content-type", kind), ("te", "trailers")]).await;
         }
     }
+    for _ in 0..EACH {
+        let mut client = Client::http2(envoy.address()).await;
+        client.get("/grpc/14", &[("host", "grpc-without-te.test"), ("content-type", "application/grpc")]).await;
+        // What Envoy answers in place of a time-out, to whoever asks for it, has an end like any answer.
+        let alternative = [("host", "alternative.test"), ("x-envoy-upstream-rq-timeout-alt-response", "1")];
+        let answer = Client::http1(envoy.address()).await.get("/hang", &alternative).await;
+        assert!([204, 504].contains(&answer.status.as_u16()), "{}", answer.status);
+        break_off(envoy.address()).await;
+    }
     abort(&envoy, &two).await;
 
     let both = 2 * EACH;
@@ -114,6 +118,9 @@ async fn each_end_of_a_request_is_counted_as_what_it_is() {
         ("grpc-not-found.test", [EACH, EACH, 0, 0, 0]),
         ("grpc-unavailable.test", [EACH, EACH, EACH, 0, 0]),
         ("grpc-look-alike.test", [EACH, EACH, 0, 0, 0]),
+        ("grpc-without-te.test", [EACH, EACH, EACH, 0, 0]),
+        ("alternative.test", [EACH, EACH, EACH, 0, 0]),
+        ("broken.test", [EACH, 0, 0, EACH, 0]),
         ("abort.test", [EACH, 0, 0, EACH, 0]),
         ("abort-late.test", [EACH, 0, 0, EACH, 0]),
     ]);
@@ -131,6 +138,18 @@ async fn each_end_of_a_request_is_counted_as_what_it_is() {
     let rewards = fake.counts("reward.test", "v2");
     assert_eq!((rewards.reward_sum, rewards.reward_sum_squares), (25.0, 62.5));
     assert_eq!(fake.complaints(), Vec::<String>::new());
+}
+
+/// A client whose body is no chunk, which Envoy answers itself.
+async fn break_off(envoy: std::net::SocketAddr) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(envoy).await.unwrap();
+    let request = "POST /hang HTTP/1.1\r\nhost: broken.test\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all(b"no chunk\r\n").await.unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    assert!(answer.starts_with("HTTP/1.1 400") || answer.is_empty(), "{answer}");
 }
 
 /// Clients that leave while the upstream thinks, and in the middle of an answer.
@@ -159,20 +178,11 @@ async fn abort(envoy: &Envoy, upstream: &Upstream) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_beyond_its_deadline_is_overdue_whatever_comes_of_it_later() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
     let mut experiment = on_host("slow.test", &[("v1", 0), ("v2", 1)]);
     experiment.deadline_ms = 300;
     experiment.bin_ms = 100;
-    let fake = FakeController::start(plan("1", vec![experiment])).await;
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .concurrency(1)
-        .controller(fake.address())
-        .plugin(&json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms"}}))
-        .start()
-        .await;
-    let mut workers = envoy.workers_with_plan("1").await;
+    let Stand { versions: [_one, _two], fake, envoy: _envoy, mut workers } =
+        Stand::with(plan("1", vec![experiment]), |envoy| envoy.concurrency(1)).await;
     let host = [("host", "slow.test")];
     for _ in 0..3 {
         assert_eq!(workers[0].get("/delay/600", &host).await.status, 200);

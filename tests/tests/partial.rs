@@ -12,10 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_core::cookie::GeneratedCookie;
 use weir_core::plan::{PlannedExperiment, Unit};
 use weir_tests::bounds::assert_share;
-use weir_tests::envoy::{CONTROLLER, cluster};
+use weir_tests::envoy::cluster;
 use weir_tests::plans::{ROUTING_HEADER, experiment, plan};
+use weir_tests::stand::{between, reporting, versions};
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Client, Envoy, FakeController, Upstream, eventually};
+use weir_tests::{Client, Envoy, FakeController, Stand, Upstream, eventually};
 
 /// An experiment in which a share takes part: all of those on v2, so that a version says who is inside.
 fn inside(id: &str, unit: Unit, share_ppm: u32) -> PlannedExperiment {
@@ -29,7 +30,6 @@ fn inside(id: &str, unit: Unit, share_ppm: u32) -> PlannedExperiment {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_outside_the_share_goes_to_the_baseline_uncounted_and_stays_inside_as_it_grows() {
     const USERS: u64 = 600;
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
     let kinds = [
         ("request", Unit::Request),
         ("header", Unit::Header("x-user".to_owned())),
@@ -39,15 +39,7 @@ async fn who_is_outside_the_share_goes_to_the_baseline_uncounted_and_stays_insid
     let at = |revision: &str, share_ppm: u32| {
         plan(revision, kinds.iter().map(|(id, unit)| inside(id, unit.clone(), share_ppm)).collect())
     };
-    let fake = FakeController::start(at("1", 100_000)).await;
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .controller(fake.address())
-        .plugin(&json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms"}}))
-        .start()
-        .await;
-    let mut workers = envoy.workers_with_plan("1").await;
+    let Stand { versions: [_one, _two], fake, envoy, mut workers } = Stand::start(at("1", 100_000)).await;
     let mut keys = BTreeMap::<u64, String>::new();
     let mut counted = BTreeMap::<&str, u64>::new();
     let mut before = BTreeMap::<&str, BTreeSet<u64>>::new();
@@ -88,9 +80,9 @@ async fn who_is_outside_the_share_goes_to_the_baseline_uncounted_and_stays_insid
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mirrored_copy_is_neither_assigned_nor_counted_by_the_next_envoy() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let upstreams: [Upstream; 2] = versions().await;
     let fake = FakeController::start(plan("1", vec![experiment("all", &[("v1", 1), ("v2", 3)])])).await;
-    let plugin = json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms"}});
+    let plugin = reporting("100ms");
     let (copied, untouched) = (Upstream::start("copied").await, Upstream::start("untouched").await);
     // The copies pass a second Envoy with the same filter and plan.
     let second = Envoy::builder()
@@ -101,12 +93,8 @@ async fn a_mirrored_copy_is_neither_assigned_nor_counted_by_the_next_envoy() {
         .start()
         .await;
     second.workers_with_plan("1").await;
-    let mut first = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .controller(fake.address())
-        .cluster(cluster("copies", second.address(), true))
-        .plugin(&plugin);
+    let copies = cluster("copies", second.address(), true);
+    let mut first = between(&upstreams, fake.address()).cluster(copies).plugin(&plugin);
     for version in ["v1", "v2"] {
         let header = json!({"name": ROUTING_HEADER, "string_match": {"exact": version}});
         let policy = json!({"cluster": "copies"});
@@ -127,7 +115,7 @@ async fn a_mirrored_copy_is_neither_assigned_nor_counted_by_the_next_envoy() {
     }
     eventually(PATIENCE, "every copy arrives", async || holds(copied.requests_for("/counted") >= 100)).await;
     assert_eq!(untouched.requests_for("/counted"), 0, "copies go to the baseline, whatever the original's version");
-    assert!(two.requests_for("/counted") > 40, "the originals are split");
+    assert!(upstreams[1].requests_for("/counted") > 40, "the originals are split");
     // A request straight to each worker of the second counts, and with it arrives whatever that worker counted before.
     for worker in &mut second.connect_to_every_worker().await {
         assert_eq!(worker.get("/direct", &[]).await.status, 200);

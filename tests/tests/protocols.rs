@@ -7,29 +7,28 @@
     reason = "a test fails by panicking"
 )]
 
-use hyper::Method;
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::ext::Protocol;
+use hyper::{Method, Request};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use weir_core::plan::{Measure, PlannedExperiment};
 use weir_core::report::Counts;
-use weir_tests::envoy::{CONTROLLER, cluster_speaking};
+use weir_tests::envoy::cluster_speaking;
 use weir_tests::plans::{on_host, plan};
+use weir_tests::stand::versions;
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Client, Envoy, EnvoyBuilder, FakeController, Upstream, eventually};
+use weir_tests::{Client, Envoy, EnvoyBuilder, FakeController, Stand, eventually};
 
 /// Requests of each kind.
 const EACH: u64 = 10;
 
-fn all_to_v2(host: &str) -> PlannedExperiment {
+fn to_v2(host: &str) -> PlannedExperiment {
     on_host(host, &[("v1", 0), ("v2", 1)])
-}
-
-fn builder(fake: &FakeController, versions: [&Upstream; 2]) -> EnvoyBuilder {
-    let [one, two] = versions;
-    let configuration = json!({"controller": {"cluster": CONTROLLER, "reportInterval": "200ms"}});
-    Envoy::builder().version(one).version(two).controller(fake.address()).plugin(&configuration)
 }
 
 /// Waits until so many ends of an experiment are counted.
@@ -43,23 +42,20 @@ async fn counted(fake: &FakeController, host: &str, ends: u64) -> Counts {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn either_protocol_on_either_side_is_routed_and_counted() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let [one, two] = versions().await;
     let hosts = ["1-to-1.test", "1-to-2.test", "2-to-1.test", "2-to-2.test"];
-    let fake = FakeController::start(plan("1", hosts.map(all_to_v2).to_vec())).await;
     let to = |host: &str, cluster: &str| {
         json!({"match": {"prefix": "/", "headers": [
             {"name": ":authority", "string_match": {"exact": host}},
             {"name": "x-weir-version", "string_match": {"exact": "v2"}},
         ]}, "route": {"cluster": cluster}})
     };
-    let mut builder = builder(&fake, [&one, &two])
-        .cluster(cluster_speaking("by-1", two.address(), false))
-        .cluster(cluster_speaking("by-2", two.address(), true));
-    for host in hosts {
-        builder = builder.route(to(host, if host.ends_with("1.test") { "by-1" } else { "by-2" }));
-    }
-    let envoy = builder.start().await;
-    envoy.workers_with_plan("1").await;
+    let (by_1, by_2) = (cluster_speaking("by-1", two.address(), false), cluster_speaking("by-2", two.address(), true));
+    let routes = hosts.map(|host| to(host, if host.ends_with("1.test") { "by-1" } else { "by-2" }));
+    let stand = Stand::of([one, two], plan("1", hosts.map(to_v2).to_vec()), |envoy| {
+        routes.into_iter().fold(envoy.cluster(by_1).cluster(by_2), EnvoyBuilder::route)
+    });
+    let Stand { fake, envoy, versions: _versions, .. } = stand.await;
     for host in hosts {
         let mut client = if host.starts_with('1') {
             Client::http1(envoy.address()).await
@@ -80,7 +76,6 @@ async fn either_protocol_on_either_side_is_routed_and_counted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn grpc_fails_by_its_status_wherever_that_is() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
     let cases = [
         ("fine.test", "/grpc/0", 0),
         ("in-trailers.test", "/grpc/14", EACH),
@@ -90,9 +85,8 @@ async fn grpc_fails_by_its_status_wherever_that_is() {
         ("no-service.test", "/status/503", EACH),
         ("reset.test", "/reset", EACH),
     ];
-    let fake = FakeController::start(plan("1", cases.iter().map(|case| all_to_v2(case.0)).collect())).await;
-    let envoy = builder(&fake, [&one, &two]).start().await;
-    envoy.workers_with_plan("1").await;
+    let Stand { versions: _versions, fake, envoy, .. } =
+        Stand::start(plan("1", cases.iter().map(|case| to_v2(case.0)).collect())).await;
     for (host, path, failed) in cases {
         let mut client = Client::http2(envoy.address()).await;
         for _ in 0..EACH {
@@ -109,7 +103,6 @@ async fn grpc_fails_by_its_status_wherever_that_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_experiment_that_measures_to_the_headers_knows_what_they_say() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
     let cases = [
         ("fine.test", "/", "text/plain", 0),
         ("error.test", "/status/500", "text/plain", EACH),
@@ -118,10 +111,8 @@ async fn an_experiment_that_measures_to_the_headers_knows_what_they_say() {
         ("grpc-in-trailers.test", "/grpc/14", "application/grpc", 0),
         ("grpc-in-headers.test", "/grpc-now/14", "application/grpc", EACH),
     ];
-    let experiments = cases.iter().map(|case| PlannedExperiment { measure: Measure::Headers, ..all_to_v2(case.0) });
-    let fake = FakeController::start(plan("1", experiments.collect())).await;
-    let envoy = builder(&fake, [&one, &two]).start().await;
-    envoy.workers_with_plan("1").await;
+    let experiments = cases.iter().map(|case| PlannedExperiment { measure: Measure::Headers, ..to_v2(case.0) });
+    let Stand { versions: _versions, fake, envoy, .. } = Stand::start(plan("1", experiments.collect())).await;
     for (host, path, kind, failed) in cases {
         for _ in 0..EACH {
             let mut client = Client::http2(envoy.address()).await;
@@ -161,16 +152,14 @@ async fn both_ways(stream: &mut TcpStream, bytes: &[u8]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgraded_connection_is_routed_left_alone_and_counted_once() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
-    let mut to_headers = all_to_v2("to-headers.test");
+    let mut to_headers = to_v2("to-headers.test");
     to_headers.measure = Measure::Headers;
-    let mut overdue = all_to_v2("overdue.test");
+    let mut overdue = to_v2("overdue.test");
     overdue.deadline_ms = 300;
     overdue.bin_ms = 100;
-    let experiments = vec![to_headers, overdue, all_to_v2("by-client.test"), all_to_v2("by-version.test")];
-    let fake = FakeController::start(plan("1", experiments)).await;
-    let envoy = builder(&fake, [&one, &two]).upgrade("websocket").start().await;
-    envoy.workers_with_plan("1").await;
+    let experiments = vec![to_headers, overdue, to_v2("by-client.test"), to_v2("by-version.test")];
+    let Stand { versions: [one, two], fake, envoy, .. } =
+        Stand::with(plan("1", experiments), |envoy| envoy.upgrade("websocket")).await;
 
     let mut stream = upgraded(&envoy, "to-headers.test").await;
     // Counted when the answer's headers were there, while the connection lives on.
@@ -210,5 +199,52 @@ async fn an_upgraded_connection_is_routed_left_alone_and_counted_once() {
     assert_eq!((counts.assigned, counts.overdue()), (1, 1), "an upgrade measured to its end outlives the deadline");
     assert_eq!(one.requests_for("/upgrade"), 0);
     assert_eq!(two.requests_for("/upgrade"), 4);
+    assert_eq!(fake.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_over_http2_is_routed_left_alone_and_counted_once() {
+    let [one, two] = versions().await;
+    let by_1 = cluster_speaking("by-1", two.address(), false);
+    let to_2 = json!({
+        "match": {"prefix": "/", "headers": [{"name": "x-weir-version", "string_match": {"exact": "v2"}}]},
+        "route": {"cluster": "by-1"},
+    });
+    let experiments = vec![to_v2("by-version.test"), to_v2("by-client.test")];
+    let stand =
+        Stand::of([one, two], plan("1", experiments), |envoy| envoy.cluster(by_1).route(to_2).upgrade("websocket"));
+    let Stand { versions: [one, two], fake, envoy, .. } = stand.await;
+    let stream = TcpStream::connect(envoy.address()).await.unwrap().into_std().unwrap();
+    let socket = stream.try_clone().unwrap();
+    let stream = TcpStream::from_std(stream).unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    for (host, last) in [("by-version.test", "bye!"), ("by-client.test", "ping")] {
+        let mut request = Request::builder().method(Method::CONNECT).uri(format!("http://{host}/upgrade"));
+        request = request.extension(Protocol::from_static("websocket")).header("x-weir-version", "v1");
+        sender.ready().await.unwrap();
+        let response = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
+        assert_eq!((response.status().as_u16(), response.headers()["x-served-by"].to_str().unwrap()), (200, "v2"));
+        let mut stream = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+        for part in ["ping", last] {
+            stream.write_all(part.as_bytes()).await.unwrap();
+            let mut back = vec![0; part.len()];
+            timeout(PATIENCE, stream.read_exact(&mut back)).await.expect("an echo").unwrap();
+            assert_eq!(back, part.as_bytes());
+        }
+        if last == "bye!" {
+            // Envoy resets the stream when its other side has closed.
+            let end = timeout(PATIENCE, stream.read(&mut [0; 1])).await.unwrap();
+            assert_eq!(end.unwrap_or_default(), 0, "the version ends it");
+        } else {
+            // A client that only ends its stream waits for the version to end its own: one that goes leaves.
+            socket.shutdown(std::net::Shutdown::Both).unwrap();
+        }
+        let counts = counted(&fake, host, 1).await;
+        let ended = if last == "bye!" { (1, 1, 0) } else { (1, 0, 1) };
+        assert_eq!((counts.assigned, counts.completed, counts.aborted), ended, "{host}");
+    }
+    assert_eq!((one.requests_for("/upgrade"), two.requests_for("/upgrade")), (0, 2));
     assert_eq!(fake.complaints(), Vec::<String>::new());
 }

@@ -11,16 +11,15 @@ use hyper::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use weir_core::plan::Measure;
-use weir_tests::envoy::CONTROLLER;
 use weir_tests::plans::{experiment, on_host, plan};
+use weir_tests::stand::{between, reporting, versions};
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Client, Controller, Envoy, FakeController, Reply, Upstream, eventually};
+use weir_tests::{Client, Controller, Envoy, Reply, Stand, Upstream, eventually};
 
 const HEADER: &str = "x-weir-reward";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rewards_in_a_response_are_added_up_and_taken_out_before_the_client_sees_them() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
     let mut to_headers = on_host("headers.test", &[("v1", 1), ("v2", 0)]);
     to_headers.measure = Measure::Headers;
     let mut testers = on_host("testers.test", &[("v1", 1), ("v2", 0)]);
@@ -30,15 +29,8 @@ async fn rewards_in_a_response_are_added_up_and_taken_out_before_the_client_sees
     let mut ends = to_headers.clone();
     (ends.id, ends.matching.hosts) = ("ends".to_owned(), vec!["ends.test".to_owned()]);
     let all = experiment("all", &[("v1", 1), ("v2", 0)]);
-    let fake = FakeController::start(plan("1", vec![to_headers, ends, testers, none, all])).await;
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .controller(fake.address())
-        .plugin(&json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms"}}))
-        .start()
-        .await;
-    envoy.workers_with_plan("1").await;
+    let Stand { versions: [_one, _two], fake, envoy, .. } =
+        Stand::start(plan("1", vec![to_headers, ends, testers, none, all])).await;
     for mut client in [Client::http1(envoy.address()).await, Client::http2(envoy.address()).await] {
         for host in ["shop.example", "headers.test"] {
             // One, a list, several headers, what cannot be read among what can, and more than are looked at.
@@ -99,19 +91,9 @@ spec:
 }
 
 /// An Envoy for that controller, once its workers have the plan. Nobody is exposed before.
-async fn envoy_for(controller: &Controller, versions: &[&Upstream]) -> Envoy {
-    let mut builder = Envoy::builder()
-        .controller(controller.address())
-        .plugin(&json!({"controller": {"cluster": CONTROLLER, "reportInterval": "200ms"}}));
-    for version in versions {
-        builder = builder.version(version);
-    }
-    let envoy = builder.start().await;
-    eventually(PATIENCE, "the plan has arrived", async || {
-        let fetched = envoy.log().matches("with 1 experiments").count();
-        holds(fetched >= 3)
-    })
-    .await;
+async fn envoy_for(controller: &Controller, versions: &[Upstream]) -> Envoy {
+    let envoy = between(versions, controller.address()).plugin(&reporting("200ms")).start().await;
+    envoy.wait_for_plans_in_log(1).await;
     envoy
 }
 
@@ -144,10 +126,10 @@ async fn post(controller: &Controller, rewards: &[Value]) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_reports_rewards_with_the_token_it_was_given_and_each_counts_once() {
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let upstreams: [Upstream; 2] = versions().await;
     let mut controller = Controller::start_with(&["--decision-interval", "200ms"]).await;
     controller.apply(&document("request", "api: {}"));
-    let envoy = envoy_for(&controller, &[&one, &two]).await;
+    let envoy = envoy_for(&controller, &upstreams).await;
     let mut expected = BTreeMap::from([("v1".to_owned(), 0), ("v2".to_owned(), 0)]);
     let (mut exposures, mut rewards) = (0, Vec::new());
     let mut clients = envoy.connect_to_every_worker().await;
@@ -216,11 +198,11 @@ impl Browser {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_later_request_rewards_the_exposure_before_it_once_whichever_envoys_see_it() {
     const USERS: usize = 24;
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
+    let upstreams: [Upstream; 2] = versions().await;
     let controller = Controller::start_with(&["--decision-interval", "200ms"]).await;
     let conversion = "request: {method: POST, path: {prefix: /reward}, responseHeader: x-weir-reward}";
     controller.apply(&document("{cookie: {name: weir-uid, generate: {}}}", conversion));
-    let (first, second) = (envoy_for(&controller, &[&one, &two]).await, envoy_for(&controller, &[&one, &two]).await);
+    let (first, second) = (envoy_for(&controller, &upstreams).await, envoy_for(&controller, &upstreams).await);
     let mut workers = first.connect_to_every_worker().await;
     workers.extend(second.connect_to_every_worker().await);
     workers.push(Client::http2(second.address()).await);
@@ -267,4 +249,86 @@ async fn a_later_request_rewards_the_exposure_before_it_once_whichever_envoys_se
     assert!((1..=converted).contains(&told("duplicate")), "{metrics}");
     let replay = controller.weir(&["replay", "shop"]);
     assert!(String::from_utf8_lossy(&replay.stdout).contains("all equal"));
+}
+
+/// Exposures, and how many of them were rewarded, by epoch and version.
+type ByEpoch = BTreeMap<(u64, String), (u64, u64)>;
+
+/// What has settled, as the journal has it: each entry what was added since the one before.
+async fn settled_by_epoch(controller: &Controller) -> ByEpoch {
+    let page = controller.get("/v1/experiments/shop/journal?limit=1000").await.expect("a journal");
+    let mut sums = ByEpoch::new();
+    let entries = page["entries"].as_array().unwrap().iter();
+    let events = entries.flat_map(|entry| entry["event"].as_object().unwrap().values());
+    for cell in events.filter_map(|event| event["observed"]["settled"].as_array()).flatten() {
+        let version = ["v1", "v2"][usize::try_from(cell["version"].as_u64().unwrap()).unwrap()];
+        let count = |name: &str| cell["counts"][name].as_u64().unwrap_or_default();
+        let sum = sums.entry((cell["epoch"].as_u64().unwrap(), version.to_owned())).or_default();
+        *sum = (sum.0 + count("assigned"), sum.1 + count("rewarded"));
+    }
+    sums
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reward_goes_to_the_epoch_and_version_that_earned_it_though_weights_move_before_it_comes() {
+    const USERS: usize = 90;
+    let upstreams: [Upstream; 2] = versions().await;
+    let controller = Controller::start_with(&["--decision-interval", "200ms"]).await;
+    let conversion = "request: {method: POST, path: {prefix: /reward}, responseHeader: x-weir-reward}";
+    let document = document("{cookie: {name: weir-uid, generate: {}}}", conversion);
+    controller.apply(&document);
+    let envoys = [envoy_for(&controller, &upstreams).await, envoy_for(&controller, &upstreams).await];
+    let mut workers = Vec::new();
+    for envoy in &envoys {
+        workers.extend(envoy.connect_to_every_worker().await);
+    }
+    let mut browsers = vec![Browser::default(); USERS];
+    let mut expected = ByEpoch::new();
+    let mut first = Vec::new();
+    for (user, browser) in browsers.iter_mut().enumerate() {
+        let version = browser.send(&mut workers[user % 4], Method::GET, "/").await.version().to_owned();
+        expected.entry((1, version.clone())).or_default().0 += 1;
+        first.push(version);
+    }
+    controller.apply(&document.replace("strategy: ab", "strategy: {ab: {weights: {v1: 10%, v2: 90%}}}"));
+    for envoy in &envoys {
+        envoy.wait_for_plans_in_log(2).await;
+    }
+    let mut moved = 0;
+    for (user, browser) in browsers.iter_mut().enumerate() {
+        let token = browser.token().expect("a token").clone();
+        // Of three users one converts by the token of the first epoch, one is exposed anew before, one never converts. Who has stayed
+        // with the version keeps the token, and so the reward goes to the first epoch; who has moved has another.
+        let (epoch, version) = match user % 3 {
+            0 => (1, first[user].clone()),
+            1 => {
+                let reply = browser.send(&mut workers[(user + 1) % 4], Method::GET, "/").await;
+                let version = reply.version().to_owned();
+                let stays = version == first[user];
+                assert_eq!(browser.token() == Some(&token), stays, "{version} after {}", first[user]);
+                expected.entry((2, version.clone())).or_default().0 += 1;
+                (if stays { 1 } else { 2 }, version)
+            }
+            _ => continue,
+        };
+        // Through a worker of the other Envoy, and once more, with the same token, through another worker.
+        let mut again = browser.clone();
+        for (browser, worker) in [(browser, user + 2), (&mut again, user + 3)] {
+            let reply = browser.send(&mut workers[worker % 4], Method::POST, "/reward/2.5").await;
+            expected.entry((2, reply.version().to_owned())).or_default().0 += 1;
+            moved += u64::from(epoch == 1 && reply.version() != version);
+        }
+        expected.get_mut(&(epoch, version)).unwrap().1 += 1;
+    }
+    // By good luck alone none of thirty would move: with probability below a millionth, 0.6 to the 30th.
+    assert!(moved > 0, "some are rewarded for a version that they have left");
+    let all = expected.values().map(|(assigned, _)| assigned).sum();
+    rewarded(&controller, all).await;
+    // The entry of a command holds what had settled by then.
+    assert!(controller.weir(&["pause", "shop", "--reason", "to see what has settled"]).status.success());
+    assert_eq!(settled_by_epoch(&controller).await, expected);
+    let metrics = controller.call("GET", "/metrics", &[], Vec::new()).await.expect("metrics").text();
+    let earned: u64 = expected.values().map(|(_, rewarded)| rewarded).sum();
+    assert!(metrics.contains(&format!("weir_rewards_total{{result=\"counted\"}} {earned}\n")), "{metrics}");
+    assert!(metrics.contains("weir_rewards_total{result=\"late\"} 0\n"), "{metrics}");
 }

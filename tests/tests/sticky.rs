@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_core::plan::{PlannedExperiment, Unit};
 use weir_core::unit::{Digest, UnitBuckets};
 use weir_tests::bounds::assert_share;
-use weir_tests::envoy::CONTROLLER;
 use weir_tests::plans::{on_host, plan, sticky};
+use weir_tests::stand::versions;
 use weir_tests::wait::{PATIENCE, holds};
-use weir_tests::{Client, Envoy, FakeController, Upstream, eventually};
+use weir_tests::{Client, Envoy, FakeController, Stand, eventually};
 
 /// Which version a user gets on a connection.
 async fn version_of(client: &mut Client, user: &str) -> String {
@@ -33,7 +33,7 @@ async fn versions_of(client: &mut Client, users: u32) -> BTreeMap<u32, String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_gets_one_version_from_every_worker_before_and_after_a_restart() {
-    let (one, two, three) = (Upstream::start("v1").await, Upstream::start("v2").await, Upstream::start("v3").await);
+    let [one, two, three] = versions().await;
     let by_header = sticky("by-header", &[("v1", 5), ("v2", 3), ("v3", 2)]);
     let mut by_cookie = sticky("by-cookie", &[("v1", 1), ("v2", 1), ("v3", 1)]);
     by_cookie.matching.hosts = vec!["cookie.test".to_owned()];
@@ -80,20 +80,11 @@ async fn a_user_gets_one_version_from_every_worker_before_and_after_a_restart() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_weights_move_only_the_necessary_share_of_users_moves() {
     const USERS: u32 = 1_500;
-    let (one, two, three) = (Upstream::start("v1").await, Upstream::start("v2").await, Upstream::start("v3").await);
     let at = |epoch: u32, weights: &[(&str, u32)]| {
         plan(&format!("e{epoch}"), vec![PlannedExperiment { epoch, ..sticky("users", weights) }])
     };
-    let fake = FakeController::start(at(1, &[("v1", 5_000), ("v2", 3_000), ("v3", 2_000)])).await;
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .version(&three)
-        .controller(fake.address())
-        .plugin(&serde_json::json!({"controller": {"cluster": CONTROLLER}}))
-        .start()
-        .await;
-    let mut workers = envoy.workers_with_plan("e1").await;
+    let Stand { versions: [_one, _two, _three], fake, envoy, mut workers } =
+        Stand::<3>::with(at(1, &[("v1", 5_000), ("v2", 3_000), ("v3", 2_000)]), |envoy| envoy).await;
     let before = versions_of(&mut workers[0], USERS).await;
     for (version, share) in [("v1", 0.5), ("v2", 0.3), ("v3", 0.2)] {
         let hits = before.values().filter(|got| *got == version).count() as u64;
@@ -123,17 +114,8 @@ async fn when_weights_move_only_the_necessary_share_of_users_moves() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_two_versions_the_share_that_moves_is_the_change() {
     const USERS: u32 = 1_500;
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
     let at = |revision: &str, v2: u32| plan(revision, vec![sticky("users", &[("v1", 10_000 - v2), ("v2", v2)])]);
-    let fake = FakeController::start(at("1", 2_000)).await;
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .controller(fake.address())
-        .plugin(&serde_json::json!({"controller": {"cluster": CONTROLLER}}))
-        .start()
-        .await;
-    let mut workers = envoy.workers_with_plan("1").await;
+    let Stand { versions: _versions, fake, envoy, mut workers } = Stand::start(at("1", 2_000)).await;
     let before = versions_of(&mut workers[0], USERS).await;
     fake.publish(at("2", 3_500));
     envoy.wait_for_plan(&mut workers, "2").await;
@@ -169,19 +151,11 @@ fn is_settled(fake: &FakeController, experiment: &str) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reports_name_the_buckets_of_users_who_had_a_bad_time_and_of_no_others() {
     const USERS: u32 = 40;
-    let (one, two) = (Upstream::start("v1").await, Upstream::start("v2").await);
     let mut users = PlannedExperiment { deadline_ms: 4_000, ..sticky("users", &[("v1", 1), ("v2", 1)]) };
     // Only v1 is asked who found it slow. Far from any deadline, for a busy machine.
     users.versions[0].slow_us = Some(1_000_000);
-    let fake = FakeController::start(plan("1", vec![on_host("requests.test", &[("v1", 0), ("v2", 1)]), users])).await;
-    let envoy = Envoy::builder()
-        .version(&one)
-        .version(&two)
-        .controller(fake.address())
-        .plugin(&serde_json::json!({"controller": {"cluster": CONTROLLER, "reportInterval": "100ms"}}))
-        .start()
-        .await;
-    let mut workers = envoy.workers_with_plan("1").await;
+    let Stand { versions: _versions, fake, envoy, mut workers } =
+        Stand::start(plan("1", vec![on_host("requests.test", &[("v1", 0), ("v2", 1)]), users])).await;
     let versions = versions_of(&mut workers[0], USERS).await;
     let on = |version: &str| -> Vec<String> {
         versions.iter().filter(|(_, got)| *got == version).map(|(user, _)| format!("user-{user}")).collect()

@@ -20,7 +20,7 @@ impl Claims {
     /// Adds a claim, unless its token has one. Where there is no room it is lost, and counted as such.
     pub(super) fn add(&mut self, experiment: &Rc<str>, assignment: String, reward: f64) {
         let token_at = |at: &usize| self.waiting.get(*at).map_or("", |claim| claim.assignment.as_str());
-        // A client that repeats itself takes no room from others.
+        // Who repeats it before it is reported takes no room from others. Later the controller sees that it is the same.
         let Err(place) = self.by_token.binary_search_by(|at| token_at(at).cmp(&assignment)) else { return };
         if self.waiting.len() >= CLAIMS {
             self.lose();

@@ -15,6 +15,7 @@ pub(super) fn worth<H: Host>(host: &mut H, found: &Found) -> Vec<f64> {
     let status = host.response_header(":status").and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok());
     let mut read: Vec<(&str, f64)> = Vec::new();
     let mut worth = Vec::with_capacity(found.tokens.len());
+    let mut rewarded = 0;
     for (experiment, _) in &found.tokens {
         let header = match &experiment.earning {
             Earning::Request(conversion) if conversion.agrees(status) => conversion.response_header.as_deref(),
@@ -23,9 +24,9 @@ pub(super) fn worth<H: Host>(host: &mut H, found: &Found) -> Vec<f64> {
                 continue;
             }
         };
-        worth.push(match header {
+        let amount = match header {
             // How large it is, of what is beyond nobody asks.
-            Some(name) if worth.len() < MAX_CONVERSIONS => {
+            Some(name) if rewarded < MAX_CONVERSIONS => {
                 let known = read.iter().find(|(known, _)| *known == name).map(|(_, amount)| *amount);
                 known.unwrap_or_else(|| {
                     let amount = host.response_headers(name).map_or(0.0, |values| reward::sum(&values));
@@ -34,7 +35,9 @@ pub(super) fn worth<H: Host>(host: &mut H, found: &Found) -> Vec<f64> {
                 })
             }
             _ => 1.0,
-        });
+        };
+        rewarded += usize::from(amount != 0.0);
+        worth.push(amount);
     }
     worth
 }
@@ -45,8 +48,8 @@ pub(super) fn claim<H: Host>(host: &mut H, recorder: &mut Recorder, found: Found
     for name in &found.headers {
         host.remove_response_header(name);
     }
-    let rewarded = found.tokens.into_iter().zip(worth).enumerate().filter(|(_, (_, amount))| *amount != 0.0);
-    for (at, ((experiment, token), amount)) in rewarded {
+    let rewarded = found.tokens.into_iter().zip(worth).filter(|(_, amount)| *amount != 0.0);
+    for (at, ((experiment, token), amount)) in rewarded.enumerate() {
         let Earning::Request(conversion) = &experiment.earning else { continue };
         if at >= MAX_CONVERSIONS {
             recorder.lose_claim();

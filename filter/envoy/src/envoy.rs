@@ -11,8 +11,8 @@ use weir_core::host::{Call, Ending, Host, Level};
 #[derive(Default)]
 pub struct Envoy {
     predicates: Predicates,
-    /// Whether the stream's response came to its end.
-    answered: bool,
+    /// [`Host::has_whole_body`].
+    whole_body: bool,
 }
 
 /// Expressions that Envoy evaluates for the streams of one root context. Handles; none where this Envoy cannot.
@@ -96,9 +96,9 @@ impl Predicates {
 }
 
 impl Envoy {
-    /// For a stream whose root context has these; `answered`: all of its response has passed.
-    pub const fn of(predicates: Predicates, answered: bool) -> Self {
-        Self { predicates, answered }
+    /// For a stream whose root context has these; `whole_body`: [`Host::has_whole_body`].
+    pub const fn of(predicates: Predicates, whole_body: bool) -> Self {
+        Self { predicates, whole_body }
     }
 }
 
@@ -132,13 +132,11 @@ impl Host for Envoy {
         abi::remove_header(Map::Response, name);
     }
 
+    fn has_whole_body(&mut self) -> bool {
+        self.whole_body
+    }
+
     fn ended_plainly(&mut self, grpc: bool) -> bool {
-        // A response whose end was seen was not reset, and nobody left before it: only its status is left to ask for. That of
-        // gRPC is in trailers.
-        if self.answered && !grpc {
-            return abi::header(Map::Response, ":status")
-                .is_some_and(|status| matches!(status.as_slice(), [b'1'..=b'4', _, _]));
-        }
         let predicate = if grpc { self.predicates.plain_grpc } else { self.predicates.plain };
         predicate.is_some_and(|handle| abi::foreign_succeeds("expr_evaluate", &handle.to_le_bytes()))
     }

@@ -21,8 +21,8 @@ pub type Headers = Vec<(String, Vec<u8>)>;
 /// How a request ends, in Envoy's words.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ending {
-    /// Whether the response's body came to its end, without trailers.
-    pub whole: bool,
+    /// In how many pieces the response's body came to its end, without trailers; 0: it did not.
+    pub pieces: u32,
     /// `response.flags`.
     pub flags: u64,
     /// `response.code`.
@@ -221,8 +221,9 @@ impl Host {
         let count = u32::try_from(response.len())?;
         // A body of its own follows, unless it ended otherwise.
         let _: u32 = self.enter("proxy_on_response_headers", (stream, count, 0_u32))?;
-        if ending.whole {
-            let _: u32 = self.enter("proxy_on_response_body", (stream, 2_u32, 1_u32))?;
+        for piece in 1..=ending.pieces {
+            let end = u32::from(piece == ending.pieces);
+            let _: u32 = self.enter("proxy_on_response_body", (stream, 2_u32, end))?;
         }
         self.store.data_mut().ending = ending;
         self.enter::<_, ()>("proxy_on_log", stream)?;

@@ -78,7 +78,7 @@ impl Scenario {
             expressions: true,
             request: headers(&request),
             response: headers(&[(":status", "200"), ("content-type", "text/plain")]),
-            ending: Ending { whole: true, flags: 0, code: Some(200), grpc: Some(2) },
+            ending: Ending { pieces: 1, flags: 0, code: Some(200), grpc: Some(2) },
             most,
         }
     }
@@ -166,13 +166,14 @@ fn scenarios() -> Vec<Scenario> {
             .with(|it| it.request.push(("content-type".to_owned(), b"application/json".to_vec()))),
         Scenario::new("sticky on a header", Unit::Header("x-user".to_owned()), (7, 3)),
         Scenario::new("sticky on a cookie", Unit::Cookie("uid".to_owned()), (7, 3)),
-        Scenario::new("gRPC", Unit::Request, (7, 3)).with(|it| {
+        Scenario::new("gRPC", Unit::Request, (6, 2)).with(|it| {
             it.request = grpc;
-            it.ending = Ending { whole: false, flags: 0, code: Some(200), grpc: Some(0) };
+            it.ending = Ending { pieces: 0, flags: 0, code: Some(200), grpc: Some(0) };
         }),
         Scenario::new("a failure", Unit::Request, (8, 3))
-            .with(|it| it.ending = Ending { whole: false, flags: 0x40, code: Some(503), grpc: None }),
-        Scenario::new("trailers after the body", Unit::Request, (6, 1)).with(|it| it.ending.whole = false),
+            .with(|it| it.ending = Ending { pieces: 0, flags: 0x40, code: Some(503), grpc: None }),
+        Scenario::new("trailers after the body", Unit::Request, (6, 1)).with(|it| it.ending.pieces = 0),
+        Scenario::new("a body in ten pieces", Unit::Request, (6, 2)).with(|it| it.ending.pieces = 10),
         Scenario::new("a reward in the response", Unit::Request, (8, 3)).with(|it| {
             it.plan.experiments[0].reward = Some(RewardSource::ResponseHeader("x-reward".to_owned()));
             it.response.push(("x-reward".to_owned(), b"2.5".to_vec()));
@@ -206,7 +207,7 @@ fn scenarios() -> Vec<Scenario> {
         }),
         Scenario::new("an Envoy without expressions", Unit::Request, (7, 3)).with(|it| {
             it.expressions = false;
-            it.ending.whole = false;
+            it.ending.pieces = 0;
         }),
     ]
 }
@@ -232,6 +233,8 @@ fn a_request_costs_no_more_calls_and_entries_than_it_must() {
         let (_, cost) = scenario.cost();
         let (calls, bytes) = scenario.most;
         assert_eq!((cost.host_calls(), cost.returning_bytes), (calls, bytes), "{}: {cost:?}", scenario.name);
+        // Context, request headers, response headers, each piece of the body, log.
+        assert_eq!(cost.callbacks, 4 + u64::from(scenario.ending.pieces), "{}", scenario.name);
     }
 }
 

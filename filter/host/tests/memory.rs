@@ -29,8 +29,7 @@ fn plan(revision: u32, experiments: u32) -> String {
 fn serve(host: &mut Host) {
     let request = vec![(":authority".to_owned(), b"shop.example".to_vec())];
     let response = vec![(":status".to_owned(), b"200".to_vec())];
-    host.request(&request, &response, Ending { whole: true, flags: 0, code: Some(200), grpc: None }, 1_000_000)
-        .unwrap();
+    host.request(&request, &response, Ending { pieces: 1, flags: 0, code: Some(200), grpc: None }, 1_000_000).unwrap();
     host.malformed().unwrap();
 }
 

@@ -26,10 +26,11 @@ fn many(count: usize, change: impl Fn(usize, &mut crate::reward::RequestReward))
     planned
 }
 
-/// A cookie that keeps a token of an experiment.
+/// A cookie that keeps a token of Ann's of an experiment.
 fn token(number: usize) -> String {
     let nonce = number as u64;
-    let token = Token { incarnation: 7, epoch: 1, version: 1, bin: 1_000_000, nonce, bucket: Some(3) };
+    let bucket = Some(UnitBuckets::new("salt").of(Digest::of(b"ann")));
+    let token = Token { incarnation: 7, epoch: 1, version: 1, bin: 1_000_000, nonce, bucket };
     format!("token-{number}={}", token.sign(&secret()))
 }
 
