@@ -38,6 +38,15 @@ spec:
   versions: [{name: v1, baseline: true}, {name: v2}]
   objectives: [{name: errors, errorRate: {max: 2%}}]
   reward: {api: {}, direction: maximize}
+---
+apiVersion: weir.dev/v1alpha1
+kind: Experiment
+metadata: {name: other}
+spec:
+  service: shop
+  match: {hosts: [other.example]}
+  versions: [{name: v1, baseline: true}, {name: v2}]
+  objectives: [{name: errors, errorRate: {max: 2%}}]
 END
 
 # ask TOKEN SECONDS OPTIONS…: everything that these options select, with one token.
@@ -45,7 +54,7 @@ ask() {
     local token=$1 seconds=$2 report=$folder/report.json; shift 2
     (cd "$folder" && "$tool" --config-file "$ROOT/scripts/schemathesis/schemathesis.toml" run "$ROOT/docs/openapi.json" \
         --url "$url" --header "Authorization: Bearer $token" --no-color --max-time "$seconds" --request-timeout 25 \
-        --phases examples,coverage,fuzzing --max-examples "${EXAMPLES:-30}" --generation-with-security-parameters false \
+        --phases examples,coverage,fuzzing --max-examples "${EXAMPLES:-30}" --generation-with-security-parameters false --generation-deterministic \
         --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
         --report json --report-json-path "$report" "$@") || return
     # Answers that are all refusals would show nothing.
@@ -54,8 +63,10 @@ import json, sys
 report = json.load(open(sys.argv[1]))
 warnings, cases = report["warnings"], report["test_cases"]["generated"]
 for what in ("missing_auth", "missing_test_data"):
-    if warnings[what]:
-        sys.exit(f"{what}: nothing but refusals from {warnings[what]}")
+    # What is deleted is there once.
+    refusals = [operation for operation in warnings[what] if not operation.startswith("DELETE ")]
+    if refusals:
+        sys.exit(f"{what}: nothing but refusals from {refusals}")
 if cases < 20 * report["operations"]["tested"] or report["operations"]["tested"] == 0:
     sys.exit(f"too few requests to say anything: {cases}")
 ' "$report"
