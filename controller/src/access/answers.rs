@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, params};
 /// How long they are kept, in milliseconds: a day.
 const KEEP_MS: u64 = 86_400_000;
 /// Most that are kept; the oldest go first.
-const KEEP: u64 = 10_000;
+const KEEP: u64 = 2_000;
 
 /// An answer, and what it was to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) struct KeptAnswer {
     pub(crate) status: u16,
     /// Its content type.
     pub(crate) kind: String,
-    /// None of an answer that is shown once.
+    /// None of an answer that is shown once, or is long.
     pub(crate) body: Option<Vec<u8>>,
 }
 

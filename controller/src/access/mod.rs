@@ -158,10 +158,12 @@ impl Access {
 
     /// Every token that is not revoked, expired ones too, by name.
     pub(crate) fn tokens(&self) -> Result<Vec<TokenRow>, AccessError> {
+        // Before the index, never while it is held: `refresh` has the two in this order.
+        let rows = self.store().tokens()?;
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let used = |digest: &Digest| index.known.get(digest).map(|known| known.used_at.load(Ordering::Relaxed));
-        let rows = self.store().tokens()?.into_iter().filter(|(_, row)| row.revoked_at.is_none());
-        let mut rows: Vec<TokenRow> = rows
+        let live = rows.into_iter().filter(|(_, row)| row.revoked_at.is_none());
+        let mut rows: Vec<TokenRow> = live
             .map(|(digest, row)| TokenRow {
                 last_used_at: row.last_used_at.max(used(&digest).filter(|at| *at > 0)),
                 ..row

@@ -1,6 +1,6 @@
 //! The OpenAPI document: committed as it is served, and every answer that the other tests get is as it says.
 
-use super::tests::{Answer, Api};
+use super::test_api::{Answer, Api};
 use crate::testing::{START, cell, counts, report};
 use jsonschema::Validator;
 use serde_json::{Value, json};
