@@ -130,3 +130,17 @@ fn again(kept: KeptAnswer) -> Result<Response, Problem> {
     headers.insert(REPLAYED, HeaderValue::from_static("true"));
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_requests_with_one_key_the_second_waits_its_turn() {
+        let under_way = UnderWay::default();
+        let first = under_way.begin("ada", "1").unwrap();
+        assert!(under_way.begin("ada", "1").is_none() && under_way.begin("eve", "1").is_some());
+        drop(first);
+        assert!(under_way.begin("ada", "1").is_some());
+    }
+}
