@@ -18,6 +18,9 @@ export CARGO_TARGET_DIR=$ROOT/target
 WASM_TARGET_DIR=$ROOT/target/wasm-build
 WASM=wasm32-unknown-unknown
 
+# Where Schemathesis of the pinned version is, or will be.
+schemathesis_folder() { echo "$TOOLS/schemathesis-$(sed -n 's/^schemathesis==\([0-9.]*\).*/\1/p' scripts/schemathesis/requirements.txt)"; }
+
 if [ -t 1 ]; then BOLD=$'\e[1m' DIM=$'\e[2m' RED=$'\e[31m' GREEN=$'\e[32m' PLAIN=$'\e[0m'
 else BOLD='' DIM='' RED='' GREEN='' PLAIN=''; fi
 

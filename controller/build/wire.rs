@@ -127,7 +127,7 @@ fn keep(attributes: &mut Vec<Attribute>) -> Result<bool, Failure> {
     let mut kept = Vec::new();
     for attribute in attributes.drain(..) {
         if attribute.path().is_ident("doc") {
-            kept.push(attribute);
+            kept.push(plain(attribute));
         } else if attribute.path().is_ident("serde") {
             for meta in attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)? {
                 let is = |name: &&str| meta.path().is_ident(name);
@@ -140,4 +140,12 @@ fn keep(attributes: &mut Vec<Attribute>) -> Result<bool, Failure> {
     }
     *attributes = kept;
     Ok(optional)
+}
+
+/// Documentation without links: what they lead to is not here.
+fn plain(attribute: Attribute) -> Attribute {
+    let Meta::NameValue(pair) = &attribute.meta else { return attribute };
+    let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) = &pair.value else { return attribute };
+    let text = text.value().replace("[`", "`").replace("`]", "`").replace("\\[", "[").replace("\\]", "]");
+    syn::parse_quote!(#[doc = #text])
 }

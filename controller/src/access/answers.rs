@@ -7,8 +7,6 @@ use rusqlite::{OptionalExtension, params};
 
 /// How long they are kept, in milliseconds: a day.
 const KEEP_MS: u64 = 86_400_000;
-/// Most that are kept; the oldest go first.
-const KEEP: u64 = 10_000;
 
 /// An answer, and what it was to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +16,7 @@ pub(crate) struct KeptAnswer {
     pub(crate) status: u16,
     /// Its content type.
     pub(crate) kind: String,
-    /// None of an answer that is shown once.
+    /// None of an answer that is shown once, or is long.
     pub(crate) body: Option<Vec<u8>>,
 }
 
@@ -36,13 +34,14 @@ impl Store {
         Ok(Some(KeptAnswer { fingerprint, status, kind, body }))
     }
 
-    /// Keeps an answer, and forgets old ones.
+    /// Keeps an answer, and forgets old ones: at most `keep` stay, the oldest go first.
     pub(super) fn keep_answer(
         &mut self,
         who: &str,
         key: &str,
         now: u64,
         answer: &KeptAnswer,
+        keep: u64,
     ) -> Result<(), AccessError> {
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         transaction.execute(
@@ -50,7 +49,7 @@ impl Store {
             params![now.saturating_sub(KEEP_MS), who, key],
         )?;
         let kept: u64 = transaction.query_row("SELECT COUNT(*) FROM access_answer", [], |row| row.get(0))?;
-        if kept >= KEEP {
+        if kept >= keep {
             transaction.execute("DELETE FROM access_answer WHERE at <= (SELECT MIN(at) FROM access_answer)", [])?;
         }
         transaction.execute(

@@ -30,6 +30,9 @@ const MAX_TOKENS: usize = 1_000;
 /// Most entries of the audit log; the oldest go first.
 const KEEP_AUDIT: u64 = 100_000;
 
+/// Most answers that are kept for whoever sends the same again.
+const KEEP_ANSWERS: u64 = 2_000;
+
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccessError {
@@ -158,10 +161,12 @@ impl Access {
 
     /// Every token that is not revoked, expired ones too, by name.
     pub(crate) fn tokens(&self) -> Result<Vec<TokenRow>, AccessError> {
+        // Before the index, never while it is held: `refresh` has the two in this order.
+        let rows = self.store().tokens()?;
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let used = |digest: &Digest| index.known.get(digest).map(|known| known.used_at.load(Ordering::Relaxed));
-        let rows = self.store().tokens()?.into_iter().filter(|(_, row)| row.revoked_at.is_none());
-        let mut rows: Vec<TokenRow> = rows
+        let live = rows.into_iter().filter(|(_, row)| row.revoked_at.is_none());
+        let mut rows: Vec<TokenRow> = live
             .map(|(digest, row)| TokenRow {
                 last_used_at: row.last_used_at.max(used(&digest).filter(|at| *at > 0)),
                 ..row
@@ -195,7 +200,7 @@ impl Access {
 
     /// Keeps an answer for whoever sends the same again.
     pub(crate) fn keep_answer(&self, who: &str, key: &str, now: u64, answer: &KeptAnswer) -> Result<(), AccessError> {
-        self.store().keep_answer(who, key, now, answer)
+        self.store().keep_answer(who, key, now, answer, KEEP_ANSWERS)
     }
 
     /// The audit log before a number, newest first.

@@ -79,3 +79,21 @@ fn the_audit_log_has_what_began_and_how_it_ended_and_forgets_the_oldest() {
     let kept: Vec<u64> = access.audit(None, 10).unwrap().iter().map(|row| row.number).collect();
     assert_eq!(kept, [3, 2], "numbers are never used again");
 }
+
+#[test]
+fn an_answer_is_kept_for_its_sender_for_a_day_and_so_many_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = open(&folder);
+    let answer = KeptAnswer { fingerprint: [7; 32], status: 200, kind: "text".to_owned(), body: Some(vec![0, 255]) };
+    let keep = |key: &str, at: u64| access.store().keep_answer("ada", key, at, &answer, 3).unwrap();
+    let kept = |who: &str, key: &str, now: u64| access.answer(who, key, now).unwrap();
+    keep("1", DAY);
+    assert_eq!(kept("ada", "1", DAY + 1), Some(answer.clone()));
+    assert_eq!((kept("eve", "1", DAY + 1), kept("ada", "2", DAY + 1)), (None, None));
+    assert_eq!(kept("ada", "1", 2 * DAY), None, "a day is over");
+    for (at, key) in (1..).zip(["2", "3", "4", "5"]) {
+        keep(key, DAY + at);
+    }
+    let left: Vec<bool> = ["1", "2", "3", "4", "5"].map(|key| kept("ada", key, DAY + 9).is_some()).to_vec();
+    assert_eq!(left, [false, false, true, true, true]);
+}

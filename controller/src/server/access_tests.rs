@@ -1,6 +1,6 @@
 //! Tokens made over the API, and what is written down of whoever writes.
 
-use super::tests::Api;
+use super::test_api::Api;
 use serde_json::Value;
 
 #[tokio::test]

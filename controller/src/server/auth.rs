@@ -125,7 +125,8 @@ impl Auth {
         match exposed {
             Some(address) if self.is_open() && !allow_unauthenticated => bail!(
                 "{address} can be reached from other machines, and there is no token: make one with \
-                 `weir token create NAME --role operator --ledger FILE`, give some by --token ROLE=TOKEN, --token-file or WEIR_TOKENS, or say --allow-unauthenticated if everybody may do everything"
+                 `weir token create NAME --role operator --ledger FILE`, \
+                 give some by --token ROLE=TOKEN, --token-file or WEIR_TOKENS, or say --allow-unauthenticated if everybody may do everything"
             ),
             _ => Ok(()),
         }

@@ -1,7 +1,7 @@
 //! Listeners that do not read what they asked for.
 
 use super::serve;
-use super::tests::Api;
+use super::test_api::Api;
 use crate::events::{Kind, Pending};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -18,6 +18,8 @@ mod problem;
 mod repeat;
 mod routes;
 #[cfg(test)]
+mod test_api;
+#[cfg(test)]
 mod tests;
 pub(crate) mod tls;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The OpenAPI document: committed as it is served, and every answer that the other tests get is as it says.
 
-use super::tests::{Answer, Api};
+use super::test_api::{Answer, Api};
 use crate::testing::{START, cell, counts, report};
 use jsonschema::Validator;
 use serde_json::{Value, json};
@@ -155,7 +155,8 @@ async fn an_assessed_experiment_of_each_kind_is_as_described() {
     let api = Api::start(&[]);
     let spec = |name: &str, more: &str| {
         format!(
-            "apiVersion: weir.dev/v1alpha1\nkind: Experiment\nmetadata: {{name: {name}}}\nspec:\n  service: shop\n  match: {{hosts: [{name}.example]}}\n  versions: [{{name: v1, baseline: true}}, {{name: v2}}]\n  deadline: 2s\n  bin: 1s\n{more}"
+            "apiVersion: weir.dev/v1alpha1\nkind: Experiment\nmetadata: {{name: {name}}}\nspec:\n  service: shop\n\
+             \x20 match: {{hosts: [{name}.example]}}\n  versions: [{{name: v1, baseline: true}}, {{name: v2}}]\n  deadline: 2s\n  bin: 1s\n{more}"
         )
     };
     let limits = "  objectives: [{name: errors, errorRate: {max: 2%}}, {name: fast, latency: {quantile: 99%, max: 250ms}}]\n  guardrails: [{name: slower, latency: {ratio: 1.2}}, {name: worse, errorRate: {ratio: 1.5}}]\n";

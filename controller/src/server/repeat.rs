@@ -22,7 +22,7 @@ const MAX_KEY: usize = 128;
 /// Largest body of a write, in bytes: that of a route's own limit comes after.
 const MAX_BODY: usize = 1 << 18;
 /// Largest answer that is kept, in bytes.
-const MAX_ANSWER: usize = 1 << 20;
+const MAX_ANSWER: usize = 1 << 18;
 
 /// Writes with a key that are under way, by whom.
 #[derive(Debug, Clone, Default)]
@@ -97,13 +97,14 @@ async fn try_once(
         return Ok(response);
     }
     let (head, response_body) = response.into_parts();
-    let failed = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The answer is too long.");
-    let body = to_bytes(response_body, MAX_ANSWER).await.map_err(failed)?;
+    let failed = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The answer broke off.");
+    let body = to_bytes(response_body, usize::MAX).await.map_err(failed)?;
+    let keeps = body.len() <= MAX_ANSWER && !(shown_once && head.status.is_success());
     let answer = KeptAnswer {
         fingerprint,
         status: head.status.as_u16(),
         kind: head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned(),
-        body: (!(shown_once && head.status.is_success())).then(|| body.to_vec()),
+        body: keeps.then(|| body.to_vec()),
     };
     let stored = access::apart(&gate.access, move |access| access.keep_answer(&who, &key, now, &answer)).await;
     if let Err(error) = stored {
@@ -116,8 +117,7 @@ async fn try_once(
 /// An answer that was given before.
 fn again(kept: KeptAnswer) -> Result<Response, Problem> {
     let Some(body) = kept.body else {
-        let detail =
-            "This request was done before, and what it answered is shown once: revoke what it made, and make another.";
+        let detail = "This request was done before, and its answer is not kept, for it is shown once or is long: look what there is now.";
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     };
     let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -129,4 +129,18 @@ fn again(kept: KeptAnswer) -> Result<Response, Problem> {
     }
     headers.insert(REPLAYED, HeaderValue::from_static("true"));
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_requests_with_one_key_the_second_waits_its_turn() {
+        let under_way = UnderWay::default();
+        let first = under_way.begin("ada", "1").unwrap();
+        assert!(under_way.begin("ada", "1").is_none() && under_way.begin("eve", "1").is_some());
+        drop(first);
+        assert!(under_way.begin("ada", "1").is_some());
+    }
 }

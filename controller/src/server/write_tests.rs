@@ -1,6 +1,6 @@
 //! Writes that depend on what somebody saw, writes that are sent twice, lists in pages, and who asks too often.
 
-use super::tests::{Api, Sent};
+use super::test_api::{Api, Sent};
 use crate::testing::document;
 use serde_json::Value;
 

@@ -49,7 +49,10 @@ pub(crate) struct WantedOrder {
     tag = "experiments",
     params(("name" = String, Path, description = "The experiment's name."), Conditional),
     request_body(content = WantedOrder, content_type = "application/json"),
-    responses((status = 200, description = "The decision that it led to.", body = Told), BadQuery, Missing, Conflict, Unmet, TooLarge, Invalid),
+    responses(
+        (status = 200, description = "The decision that it led to.", body = Told),
+        BadQuery, Missing, Conflict, Unmet, TooLarge, Invalid
+    ),
     security(("token" = ["operator"]))
 )]
 pub(crate) async fn post(

@@ -31,7 +31,14 @@ const RETRY_MS: u32 = 2_000;
     path = "/v1/events",
     tag = "events",
     params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was heard.")),
-    responses((status = 200, description = "Events `ready`, `experiment`, `decision`, `assessment`; each with JSON.", body = String, content_type = "text/event-stream"), BadQuery),
+    responses(
+        (
+            status = 200,
+            description = "Events `ready`, `experiment`, `decision`, `assessment`; each with JSON.",
+            body = String, content_type = "text/event-stream"
+        ),
+        BadQuery
+    ),
     security(("token" = ["viewer", "operator"]))
 )]
 pub(crate) async fn all(State(app): State<App>, request: Request) -> Result<Response, Problem> {
@@ -47,7 +54,14 @@ pub(crate) async fn all(State(app): State<App>, request: Request) -> Result<Resp
         ("name" = String, Path, description = "The experiment's name."),
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was heard.")
     ),
-    responses((status = 200, description = "Events `ready`, `experiment`, `decision`, `assessment`; each with JSON.", body = String, content_type = "text/event-stream"), BadQuery, Missing),
+    responses(
+        (
+            status = 200,
+            description = "Events `ready`, `experiment`, `decision`, `assessment`; each with JSON.",
+            body = String, content_type = "text/event-stream"
+        ),
+        BadQuery, Missing
+    ),
     security(("token" = ["viewer", "operator"]))
 )]
 pub(crate) async fn one(

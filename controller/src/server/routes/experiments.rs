@@ -85,7 +85,10 @@ pub(crate) struct Deleted {
     path = "/v1/experiments",
     tag = "experiments",
     params(ApplyQuery, Conditional),
-    request_body(content((String = "application/yaml"), (serde_json::Value = "application/json")), description = "One or more documents, YAML or JSON, at most 256 KiB."),
+    request_body(
+        content((String = "application/yaml"), (serde_json::Value = "application/json")),
+        description = "One or more documents, YAML or JSON, at most 256 KiB."
+    ),
     responses(
         (status = 200, description = "Nothing was created; what was changed, or would be.", body = AppliedList),
         (status = 201, description = "At least one experiment was created.", body = AppliedList),
@@ -190,7 +193,13 @@ pub(crate) async fn list(
     tag = "experiments",
     params(("name" = String, Path, description = "The experiment's name.")),
     responses(
-        (status = 200, description = "The experiment.", body = ExperimentView, headers(("ETag" = String, description = "What `If-Match` takes: changes with the document, the phase, the weights, who is out and what waits for approval, not with what is counted."))),
+        (
+            status = 200,
+            description = "The experiment. Its `ETag` changes with the document, the phase, the weights, who is out and what \
+                           waits for approval, not with what is counted.",
+            body = ExperimentView,
+            headers(("ETag" = String, description = "What `If-Match` takes."))
+        ),
         Missing
     ),
     security(("token" = ["viewer", "operator"]))
@@ -210,7 +219,10 @@ pub(crate) async fn get(
     path = "/v1/experiments/{name}/decisions",
     tag = "experiments",
     params(("name" = String, Path, description = "The experiment's name."), PageQuery),
-    responses((status = 200, description = "Decisions, each with the assessment it was made on.", body = DecisionList), BadQuery, Missing),
+    responses(
+        (status = 200, description = "Decisions, each with the assessment it was made on.", body = DecisionList),
+        BadQuery, Missing
+    ),
     security(("token" = ["viewer", "operator"]))
 )]
 pub(crate) async fn decisions(

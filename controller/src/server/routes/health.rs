@@ -13,7 +13,13 @@ use std::time::{Duration, Instant};
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// Whether the process is up.
-#[utoipa::path(get, operation_id = "alive", path = "/healthz", tag = "operation", responses((status = 200, description = "It is.", body = str, content_type = "text/plain")), security(()))]
+#[utoipa::path(
+    get, operation_id = "alive",
+    path = "/healthz",
+    tag = "operation",
+    responses((status = 200, description = "It is.", body = str, content_type = "text/plain")),
+    security(())
+)]
 pub(crate) async fn alive() -> &'static str {
     "ok\n"
 }
@@ -21,7 +27,13 @@ pub(crate) async fn alive() -> &'static str {
 /// Whether the controller can serve.
 ///
 /// 200: a plan is published (there is one from the start) and the ledger can be written.
-#[utoipa::path(get, operation_id = "ready", path = "/readyz", tag = "operation", responses((status = 200, description = "It can.", body = str, content_type = "text/plain")), security(()))]
+#[utoipa::path(
+    get, operation_id = "ready",
+    path = "/readyz",
+    tag = "operation",
+    responses((status = 200, description = "It can.", body = str, content_type = "text/plain")),
+    security(())
+)]
 pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
     let mut probed = app.probed.lock().await;
     let writable = match *probed {

@@ -44,7 +44,10 @@ const fn one() -> f64 {
     tag = "experiments",
     params(("name" = String, Path, description = "The experiment's name.")),
     request_body(content = Vec<Reward>, content_type = "application/json", description = "At most 1,000, in at most 256 KiB."),
-    responses((status = 200, description = "What became of them.", body = Rewarded), BadQuery, Missing, Conflict, TooLarge, Invalid),
+    responses(
+        (status = 200, description = "What became of them.", body = Rewarded),
+        BadQuery, Missing, Conflict, TooLarge, Invalid
+    ),
     security(("token" = ["service", "operator"]))
 )]
 pub(crate) async fn post(

@@ -113,7 +113,10 @@ pub(crate) async fn list(
     path = "/v1/tokens",
     tag = "access",
     request_body(content = Wanted, content_type = "application/json"),
-    responses((status = 201, description = "The token, with its secret.", body = CreatedToken), BadQuery, Conflict, TooLarge, Invalid),
+    responses(
+        (status = 201, description = "The token, with its secret.", body = CreatedToken),
+        BadQuery, Conflict, TooLarge, Invalid
+    ),
     security(("token" = ["operator"]))
 )]
 pub(crate) async fn create(
