@@ -1,13 +1,18 @@
-// The one place that talks to the controller: requests, what their errors mean, the token, and what stays live.
+// The one place that talks to the controller: requests, what their errors mean, and what stays live.
 //
-// Live data is polled: one request after the other, with the revision of what is known, none while nobody looks. Whoever shows it only
-// knows `useLive`, so that events from the server can take the place of polling here alone.
+// Whoever shows something live only knows `useLive`. It asks when the controller's events say that something happened; where it has none, every so
+// often; and never while nobody looks. Nothing is kept: an `ETag` of the API says whether somebody changed an experiment, not whether it counted.
 
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
+import { isHearing, onNews } from './events'
+import { token } from './token'
 
-const TOKEN = 'weir-token'
-/** Longest wait between polls while the controller does not answer, in milliseconds. */
+export { token }
+
+/** Longest wait between polls, while the controller does not answer or events say when to ask, in milliseconds. */
 const LONGEST_WAIT = 15_000
+/** Most pages of a list that are read: more experiments than anybody looks through. */
+const MOST_PAGES = 20
 
 export interface Detail { line?: number, column?: number, path: string, message: string }
 
@@ -21,22 +26,6 @@ export class ApiError extends Error {
   ) {
     super(detail)
   }
-}
-
-const listeners = new Set<() => void>()
-
-export const token = {
-  get: (): string => sessionStorage.getItem(TOKEN) ?? '',
-  set(value: string): void {
-    if (value) sessionStorage.setItem(TOKEN, value)
-    else sessionStorage.removeItem(TOKEN)
-    listeners.forEach((listener) => listener())
-  },
-  /** Hears of every change. */
-  on(listener: () => void): () => void {
-    listeners.add(listener)
-    return () => { listeners.delete(listener) }
-  },
 }
 
 const unauthorized = new Set<() => void>()
@@ -59,7 +48,7 @@ function advice(status: number): string {
   }
 }
 
-interface Answer<T> { status: number, etag: string | null, value: T | undefined, text: string }
+interface Answer<T> { value: T | undefined, text: string }
 
 async function request<T>(path: string, init: RequestInit = {}): Promise<Answer<T>> {
   const headers = new Headers(init.headers)
@@ -72,7 +61,6 @@ async function request<T>(path: string, init: RequestInit = {}): Promise<Answer<
     if (init.signal?.aborted) throw error
     throw new ApiError(0, 'The controller does not answer.', [], advice(0))
   }
-  if (response.status === 304) return { status: 304, etag: null, value: undefined, text: '' }
   const text = await response.text()
   let body: unknown
   try {
@@ -86,12 +74,26 @@ async function request<T>(path: string, init: RequestInit = {}): Promise<Answer<
     const said = problem.detail ?? problem.title ?? `The controller answered ${response.status} without saying why.`
     throw new ApiError(response.status, said, problem.problems ?? [], advice(response.status))
   }
-  return { status: response.status, etag: response.headers.get('etag'), value: body as T, text }
+  return { value: body as T, text }
 }
 
 /** Reads something once. */
 export async function read<T>(path: string, signal?: AbortSignal): Promise<T> {
   return (await request<T>(path, signal ? { signal } : {})).value as T
+}
+
+/** Reads something, all pages of it where it is a list that comes in pages. */
+async function whole<T>(path: string, signal: AbortSignal): Promise<T> {
+  const first = await read<T & { next?: string }>(path, signal)
+  const key = Object.keys(first).find((name) => Array.isArray((first as Record<string, unknown>)[name]))
+  if (path !== paths.experiments || !key) return first
+  const all = first as unknown as Record<string, unknown[]>
+  for (let next = first.next, pages = 1; next && pages < MOST_PAGES; pages += 1) {
+    const page = await read<Record<string, unknown[]> & { next?: string }>(`${path}?cursor=${encodeURIComponent(next)}`, signal)
+    all[key] = [...(all[key] ?? []), ...(page[key] ?? [])]
+    next = page.next
+  }
+  return first
 }
 
 /** Reads something that is no JSON. */
@@ -129,24 +131,23 @@ export function useLive<T>(path: string | null, everyMs: number): Live<T> {
   useEffect(() => {
     if (path === null) return
     let timer: ReturnType<typeof setTimeout> | undefined
-    let etag: string | null = null
     let failures = 0
     let busy = false
+    let asked = 0
     const controller = new AbortController()
+    const later = (ms: number): void => {
+      clearTimeout(timer)
+      timer = setTimeout(poll, ms)
+    }
     const poll = async (): Promise<void> => {
       clearTimeout(timer)
       if (busy || document.hidden) return
       busy = true
+      asked = Date.now()
       try {
-        const headers: Record<string, string> = etag ? { 'if-none-match': etag } : {}
-        const answer = await request<T>(path, { headers, signal: controller.signal })
+        const data = await whole<T>(path, controller.signal)
         failures = 0
-        if (answer.status !== 304) {
-          etag = answer.etag
-          setState({ path, data: answer.value as T })
-        } else {
-          setState((known) => known.error ? { ...known, error: undefined } : known)
-        }
+        setState({ path, data })
       } catch (error) {
         if (controller.signal.aborted) return
         failures += 1
@@ -155,18 +156,26 @@ export function useLive<T>(path: string | null, everyMs: number): Live<T> {
       } finally {
         busy = false
       }
-      if (!controller.signal.aborted) timer = setTimeout(poll, Math.min(everyMs * 2 ** Math.min(failures, 5), Math.max(LONGEST_WAIT, everyMs)))
+      if (controller.signal.aborted) return
+      const longest = Math.max(LONGEST_WAIT, everyMs)
+      later(failures ? Math.min(everyMs * 2 ** failures, longest) : isHearing() ? longest : everyMs)
     }
     ask.current = () => { void poll() }
     const seen = (): void => { if (!document.hidden) void poll() }
     document.addEventListener('visibilitychange', seen)
-    const forget = token.on(() => { etag = null; void poll() })
+    const forget = token.on(() => { void poll() })
+    // Of a list, and of a service, everything is news.
+    const of = /^\/v1\/experiments\/([^/?]+)/.exec(path)?.[1]
+    const deaf = onNews((experiment) => {
+      if (!of || !experiment || of === encodeURIComponent(experiment)) later(Math.max(0, asked + everyMs - Date.now()))
+    })
     void poll()
     return () => {
       controller.abort()
       clearTimeout(timer)
       document.removeEventListener('visibilitychange', seen)
       forget()
+      deaf()
     }
   }, [path, everyMs])
   const current = state.path === path

@@ -66,6 +66,8 @@ test('the form writes the document as one types, and says what is wrong where it
   await page.getByLabel('Service', { exact: true }).fill('shop')
   await page.getByLabel('Hosts', { exact: true }).fill('shop.example')
   await page.getByRole('button', { name: 'Add a version' }).click()
+  // Wider than any version's errors: nobody is rolled back but by hand.
+  await page.getByLabel('At most', { exact: true }).fill('20%')
   await page.getByLabel('Reward', { exact: true }).selectOption('header')
   await page.getByLabel('A person approves every step of weights').check()
   await page.getByText('Time and error', { exact: true }).first().click()

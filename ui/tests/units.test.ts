@@ -77,3 +77,16 @@ test('numbers are told as people read them, and a belief is never certain', () =
   assert.deepEqual([eValue(0), eValue(Math.log(40)), eValue(99), eValue(-99)], ['1', '40', 'over 10,000', 'under 0.01'])
   assert.deepEqual([probability(1), probability(0), probability(null)], ['> 99.9%', '< 0.1%', '–'])
 })
+
+test('events are told whole wherever the stream is cut, and signs of life are none', async () => {
+  // What belongs to a browser, and is not asked for here.
+  Object.assign(globalThis, { document: { addEventListener: () => undefined, hidden: false }, sessionStorage: { getItem: () => null } })
+  const { events } = await import('../src/events')
+  const stream = 'retry: 2000\n\nid: 1-7\nevent: ready\ndata: {"missed":false}\n\n:\n\nid: 1-8\nevent: decision\ndata: {"name":"shop","action":"shift"}\n\n'
+  for (const size of [1, 2, 7, 1_000]) {
+    const told: string[][] = []
+    const feed = events((...event) => told.push(event))
+    for (let at = 0; at < stream.length; at += size) feed(stream.slice(at, at + size))
+    assert.deepEqual(told, [['ready', '1-7', '{"missed":false}'], ['decision', '1-8', '{"name":"shop","action":"shift"}']], `cut every ${size}`)
+  }
+})
