@@ -2,14 +2,14 @@
 //! computed anew: it is what was assessed when each was concluded. Every comparison is of versions at the same time, for traffic drifts between.
 
 use crate::ledger::PastRow;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use weir_engine::metrics::{Interval, MetricName};
 use weir_engine::spec::Direction;
 use weir_engine::state::{Outcome, Phase};
 
 /// A service's past.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Trend {
     pub(crate) service: String,
@@ -18,7 +18,7 @@ pub(crate) struct Trend {
 }
 
 /// One experiment that is over.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Past {
     pub(crate) name: String,
@@ -42,7 +42,7 @@ pub(crate) struct Past {
 }
 
 /// One of its versions.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PastVersion {
     pub(crate) name: String,
@@ -52,7 +52,7 @@ pub(crate) struct PastVersion {
 }
 
 /// What became of a version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Fate {
     /// A candidate that has had the traffic since.
@@ -68,7 +68,7 @@ pub(crate) enum Fate {
 }
 
 /// What was measured of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PastMetric {
     pub(crate) name: MetricName,

@@ -36,6 +36,23 @@ fn a_watch_prints_each_change_and_ends_when_the_experiment_is_deleted() {
     assert!(err.contains("There is no experiment `checkout`"), "{err}");
 }
 
+#[test]
+fn the_trend_of_a_service_is_told_and_printed_as_a_table_of_values() {
+    let serve = Serve::start(&[]);
+    let none = serve.run(&["trend", "shop"]);
+    assert!(none.code == Some(1) && none.err.contains("no experiment of `shop` has concluded"), "{none:?}");
+    serve.write("checkout.yaml", DOCUMENT);
+    assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
+    let why = ["--reason", "needed for the launch"];
+    assert!(serve.run(&[&["promote", "checkout", "v2"], &why[..]].concat()).ok());
+    let told = serve.run(&["trend", "shop"]);
+    assert!(told.ok() && told.out.contains("With checkout, v2 came to serve instead of v1."), "{told:?}");
+    assert!(told.out.contains("replaced") && told.out.contains("promoted"), "{told:?}");
+    assert_eq!(serve.run(&["trend", "shop", "--output", "json"]).json()["experiments"][0]["changed"], true);
+    let table = serve.run(&["trend", "shop", "--csv"]);
+    assert!(table.ok() && table.out.starts_with("experiment,id,"), "{table:?}");
+}
+
 /// Answers one request after the other on a free port with these; ends with the last, and gives the bodies that were sent.
 fn answer_in_turn(answers: Vec<(&'static str, String)>) -> (String, std::thread::JoinHandle<Vec<String>>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -15,6 +15,7 @@ mod replay;
 mod serve;
 mod show;
 mod simulate;
+mod trend;
 mod validate;
 mod watch;
 
@@ -43,6 +44,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Compute every decision of an experiment again, or ask what another document would have done.
     Replay(replay::ReplayArgs),
+    /// Say how a service has evolved over its concluded experiments.
+    Trend(trend::TrendArgs),
     /// Begin an experiment that waits to be started.
     #[command(after_help = "\
 Example: weir start checkout --reason 'all hands are here'
@@ -117,6 +120,7 @@ impl Command {
             Self::Watch(args) => args.output,
             Self::Explain(args) => args.output,
             Self::Replay(args) => args.output,
+            Self::Trend(args) => args.output,
             Self::Start(args) | Self::Pause(args) | Self::Resume(args) | Self::Stop(args) => args.common.output,
             Self::Approve(args) => args.common.output,
             Self::SetWeights(args) => args.common.output,
@@ -143,6 +147,7 @@ impl Cli {
             Command::Watch(args) => watch::run(args),
             Command::Explain(args) => explain::run(args),
             Command::Replay(args) => replay::run(args),
+            Command::Trend(args) => trend::run(args),
             Command::Start(args) => order::plain(order::Plain::Start, args),
             Command::Pause(args) => order::plain(order::Plain::Pause, args),
             Command::Resume(args) => order::plain(order::Plain::Resume, args),

@@ -69,7 +69,7 @@ export function TrendChart({ metric, past }: { metric: MetricName, past: Past[] 
   )
 }
 
-export const signed = (fraction: number | undefined): string => fraction === undefined ? '∞' : `${fraction > 0 ? '+' : ''}${(fraction * 100).toFixed(1)}%`
+export const signed = (fraction: number | undefined): string => fraction === undefined ? '∞' : `${fraction > 0 ? '+' : fraction < 0 ? '−' : ''}${(Math.abs(fraction) * 100).toFixed(1)}%`
 
 function Key(): JSX.Element {
   return (

@@ -14,7 +14,7 @@ export function WeightsChart({ names, points, until, title = 'Weights over time'
 }): JSX.Element {
   const last = points.at(-1)
   const says = last
-    ? `${end ?? 'Now'}: ${list(names.map((name, at) => `${name} ${weight(last.weights[at] ?? 0)}`))}, after ${points.length - 1} change${points.length === 2 ? '' : 's'} in ${stretch(until)}.`
+    ? `${end ?? 'Now'}: ${list(names.map((name, at) => `${name} ${weight(last.weights[at] ?? 0)}`))}, after ${points.length - 1} change${points.length === 2 ? '' : 's'}${points.length > 1 ? `, the last ${stretch(last.at)} after it began` : ''}.`
     : 'Nothing yet.'
   const rows = points.map(({ at, weights }) => [stretch(at), ...weights.map(weight)])
   return (

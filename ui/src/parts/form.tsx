@@ -77,8 +77,10 @@ export function ExperimentForm({ form, set, problems }: { form: Form, set: (form
       </fieldset>
       <fieldset>
         <legend>How weights move</legend>
-        <Select label="Strategy" value={form.strategy} set={(strategy) => put({ strategy })} problems={at(problems, 'spec.strategy')}
-          options={[['default', 'as usual: a bandit with a reward, a canary without'], ['canary', 'canary: a ladder, climbed by evidence'], ['bandit', 'bandit: traffic follows the best'], ['ab', 'A/B test: a fixed split']]} />
+        <div class="row">
+          <Select label="Strategy" value={form.strategy} set={(strategy) => put({ strategy })} problems={at(problems, 'spec.strategy')}
+            options={[['default', 'as usual: a bandit with a reward, a canary without'], ['canary', 'canary: a ladder, climbed by evidence'], ['bandit', 'bandit: traffic follows the best'], ['ab', 'A/B test: a fixed split']]} />
+        </div>
         {form.strategy === 'canary' && <Text label="Steps" value={form.steps} set={(steps) => put({ steps })} placeholder="1%, 5%, 25%, 50%" problems={[]} hint="Rising weights of the candidate" />}
       </fieldset>
       <fieldset>

@@ -83,12 +83,14 @@ function told(run: Run, brokenOff: boolean): string {
 
 function Result({ run, brokenOff, many, stale }: Rehearsal & { stale: boolean }): JSX.Element {
   const points = (run.points ?? []).map(({ atMs, versions }) => ({ at: atMs, weights: versions.map(({ weight }) => weight) }))
+    // Points are looks; what was decided at the last one comes after it.
+    .concat([{ at: run.endedAtMs, weights: run.versions.map(({ weight }) => weight) }])
     .filter((point, at, all) => at === 0 || point.weights.join() !== all[at - 1]?.weights.join())
   return (
     <div class={stale ? 'result stale' : 'result'}>
       {stale && <p class="hint">Something was changed since: rehearse again.</p>}
       <p><strong>One run.</strong> {told(run, brokenOff)}{run.metBad > 0 && ` ${count(run.metBad)} requests met a version while it broke a limit.`}</p>
-      {points.length > 0 && <WeightsChart names={run.versions.map(({ name }) => name)} points={points} until={run.endedAtMs} title="Weights in this run" end="At the end" />}
+      {points.length > 0 && <WeightsChart names={run.versions.map(({ name }) => name)} points={points} until={run.endedAtMs * 1.04} title="Weights in this run" end="At the end" />}
       <details>
         <summary>Its {run.decisions.length} decisions</summary>
         <ol class="log">{run.decisions.slice(0, 60).map((decision, at) => (
