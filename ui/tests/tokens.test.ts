@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { Browser } from 'playwright-core'
 import type { Experiment } from '../src/types'
-import { accessible, launch, open } from './browser'
+import { accessible, findings, launch, open } from './browser'
 import { World } from './world'
 
 const DOCUMENT = `apiVersion: weir.dev/v1alpha1
@@ -90,6 +90,36 @@ test('an operator starts it, and is known by the name of the token', async () =>
   await page.getByRole('link', { name: 'How is it doing?' }).click()
   await page.getByText('by ada', { exact: false }).first().waitFor()
   assert.deepEqual(complaints, [])
+  await close()
+})
+
+test('a document is changed where it was written, and what becomes of the weights is said before', async () => {
+  const { page, close } = await open(browser, `${world.controller}/#/experiments/shop/edit`)
+  await page.getByLabel('Token').fill('opener')
+  await page.keyboard.press('Enter')
+  const document = page.getByLabel('The document, YAML')
+  await page.getByText('shop is just so already').waitFor()
+  assert.ok(await page.getByRole('button', { name: 'Apply …' }).isDisabled(), 'there is nothing to apply')
+  await document.fill(DOCUMENT.replace('max: 2%', 'max: 3%'))
+  await page.getByText('spec.objectives').first().waitFor()
+  await document.fill(`${DOCUMENT}  maxDuration: 3d\n`)
+  await page.getByText('It would change shop.').waitFor()
+  await page.getByText('maxDuration 7d → 3d', { exact: false }).first().waitFor()
+  await accessible(page, 'a change')
+  await page.getByRole('button', { name: 'Apply …' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Apply', exact: true }).click()
+  await page.getByRole('heading', { name: 'shop', exact: true }).waitFor()
+  const shop = await world.ask<Experiment>('/v1/experiments/shop', undefined, { authorization: 'Bearer looker' })
+  assert.equal(shop.experiment.maxDurationMs, 3 * 86_400_000)
+  await close()
+})
+
+test('axe is really at work: what it is shown to be wrong with, it finds', async () => {
+  const { page, close } = await open(browser, `${world.controller}/`)
+  await page.getByRole('heading', { name: 'Who are you?' }).waitFor()
+  assert.deepEqual(await findings(page), [])
+  await page.evaluate(() => document.querySelector('main')?.append(document.createElement('input')))
+  assert.match((await findings(page)).join(), /label/)
   await close()
 })
 

@@ -9,6 +9,7 @@ import { Failure, Loading, Sentence } from '../parts/common'
 import { Header } from '../parts/header'
 import { Log } from '../parts/log'
 import { Missing } from '../parts/missing'
+import { Trust } from '../parts/trust'
 import { VersionTable } from '../parts/versions'
 import type { Distributions, Experiment, Explanation, MetricName } from '../types'
 
@@ -45,6 +46,7 @@ export function ExperimentPage({ name }: { name: string }): JSX.Element {
         {experiment.assessment && <p class="conclusion">{experiment.assessment.conclusion}</p>}
         <VersionTable experiment={experiment} />
       </section>
+      <Trust experiment={experiment} />
       {points.length > 0 && (
         <section aria-labelledby="weights">
           <h2 id="weights">Where traffic goes</h2>
