@@ -14,7 +14,12 @@ const LONGEST_WAIT = 15_000
 /** Most pages of a list that are read: more experiments than anybody looks through. */
 const MOST_PAGES = 20
 
-export interface Detail { line?: number, column?: number, path: string, message: string }
+export interface Detail {
+  line?: number
+  column?: number
+  path: string
+  message: string
+}
 
 /** Why something was not done: what the controller said, and what to do. */
 export class ApiError extends Error {
@@ -32,23 +37,36 @@ const unauthorized = new Set<() => void>()
 /** Hears when the controller wants a token, or another one. */
 export function onUnauthorized(listener: () => void): () => void {
   unauthorized.add(listener)
-  return () => { unauthorized.delete(listener) }
+  return () => {
+    unauthorized.delete(listener)
+  }
 }
 
 function advice(status: number): string {
   switch (status) {
-    case 0: return 'Is the controller running, and can this machine reach it? This page tries again by itself.'
-    case 401: return 'Enter a token of the role viewer or operator.'
-    case 403: return 'Reading takes the role viewer; changing anything takes the role operator. Ask whoever runs the controller for such a token.'
-    case 404: return 'It may have been deleted. The list of experiments shows what there is.'
-    case 409: return 'Look at how the experiment stands now, then decide anew.'
-    case 429: return 'Wait a little, then try again.'
-    case 503: return 'This passes: try again in a few seconds. If it does not, the controller’s log says why.'
-    default: return status >= 500 ? 'The controller’s log says more.' : ''
+    case 0:
+      return 'Is the controller running, and can this machine reach it? This page tries again by itself.'
+    case 401:
+      return 'Enter a token of the role viewer or operator.'
+    case 403:
+      return 'Reading takes the role viewer; changing anything takes the role operator. Ask whoever runs the controller for such a token.'
+    case 404:
+      return 'It may have been deleted. The list of experiments shows what there is.'
+    case 409:
+      return 'Look at how the experiment stands now, then decide anew.'
+    case 429:
+      return 'Wait a little, then try again.'
+    case 503:
+      return 'This passes: try again in a few seconds. If it does not, the controller’s log says why.'
+    default:
+      return status >= 500 ? 'The controller’s log says more.' : ''
   }
 }
 
-interface Answer<T> { value: T | undefined, text: string }
+interface Answer<T> {
+  value: T | undefined
+  text: string
+}
 
 async function request<T>(path: string, init: RequestInit = {}): Promise<Answer<T>> {
   const headers = new Headers(init.headers)
@@ -70,7 +88,7 @@ async function request<T>(path: string, init: RequestInit = {}): Promise<Answer<
   }
   if (!response.ok) {
     if (response.status === 401) unauthorized.forEach((listener) => listener())
-    const problem = (body ?? {}) as { detail?: string, title?: string, problems?: Detail[] }
+    const problem = (body ?? {}) as { detail?: string; title?: string; problems?: Detail[] }
     const said = problem.detail ?? problem.title ?? `The controller answered ${response.status} without saying why.`
     throw new ApiError(response.status, said, problem.problems ?? [], advice(response.status))
   }
@@ -89,7 +107,10 @@ async function whole<T>(path: string, signal: AbortSignal): Promise<T> {
   if (path !== paths.experiments || !key) return first
   const all = first as unknown as Record<string, unknown[]>
   for (let next = first.next, pages = 1; next && pages < MOST_PAGES; pages += 1) {
-    const page = await read<Record<string, unknown[]> & { next?: string }>(`${path}?cursor=${encodeURIComponent(next)}`, signal)
+    const page = await read<Record<string, unknown[]> & { next?: string }>(
+      `${path}?cursor=${encodeURIComponent(next)}`,
+      signal,
+    )
     all[key] = [...(all[key] ?? []), ...(page[key] ?? [])]
     next = page.next
   }
@@ -102,7 +123,12 @@ export async function text(path: string): Promise<string> {
 }
 
 /** Asks for something to be done. */
-export async function send<T>(method: 'POST' | 'DELETE', path: string, body?: object | string, signal?: AbortSignal): Promise<T> {
+export async function send<T>(
+  method: 'POST' | 'DELETE',
+  path: string,
+  body?: object | string,
+  signal?: AbortSignal,
+): Promise<T> {
   const init: RequestInit = { method, headers: { 'weir-actor': 'dashboard' } }
   if (typeof body === 'string') {
     init.body = body
@@ -126,7 +152,7 @@ export interface Live<T> {
 
 /** What the controller says at a path, again and again, at most every so many milliseconds. */
 export function useLive<T>(path: string | null, everyMs: number): Live<T> {
-  const [state, setState] = useState<{ path: string | null, data?: T, error?: ApiError | undefined }>({ path })
+  const [state, setState] = useState<{ path: string | null; data?: T; error?: ApiError | undefined }>({ path })
   const ask = useRef<() => void>(() => {})
   useEffect(() => {
     if (path === null) return
@@ -152,7 +178,7 @@ export function useLive<T>(path: string | null, everyMs: number): Live<T> {
         if (controller.signal.aborted) return
         failures += 1
         const told = error instanceof ApiError ? error : new ApiError(0, String(error))
-        setState((known) => known.path === path ? { ...known, error: told } : { path, error: told })
+        setState((known) => (known.path === path ? { ...known, error: told } : { path, error: told }))
       } finally {
         busy = false
       }
@@ -160,10 +186,16 @@ export function useLive<T>(path: string | null, everyMs: number): Live<T> {
       const longest = Math.max(LONGEST_WAIT, everyMs)
       later(failures ? Math.min(everyMs * 2 ** failures, longest) : isHearing() ? longest : everyMs)
     }
-    ask.current = () => { void poll() }
-    const seen = (): void => { if (!document.hidden) void poll() }
+    ask.current = () => {
+      void poll()
+    }
+    const seen = (): void => {
+      if (!document.hidden) void poll()
+    }
     document.addEventListener('visibilitychange', seen)
-    const forget = token.on(() => { void poll() })
+    const forget = token.on(() => {
+      void poll()
+    })
     // Of a list, and of a service, everything is news.
     const of = /^\/v1\/experiments\/([^/?]+)/.exec(path)?.[1]
     const deaf = onNews((experiment) => {
@@ -179,13 +211,18 @@ export function useLive<T>(path: string | null, everyMs: number): Live<T> {
     }
   }, [path, everyMs])
   const current = state.path === path
-  return { data: current ? state.data : undefined, error: current ? state.error : undefined, refresh: useCallback(() => ask.current(), []) }
+  return {
+    data: current ? state.data : undefined,
+    error: current ? state.error : undefined,
+    refresh: useCallback(() => ask.current(), []),
+  }
 }
 
 export const paths = {
   experiments: '/v1/experiments',
   experiment: (name: string): string => `/v1/experiments/${encodeURIComponent(name)}`,
-  decisions: (name: string, limit: number): string => `/v1/experiments/${encodeURIComponent(name)}/decisions?limit=${limit}`,
+  decisions: (name: string, limit: number): string =>
+    `/v1/experiments/${encodeURIComponent(name)}/decisions?limit=${limit}`,
   explanation: (name: string): string => `/v1/experiments/${encodeURIComponent(name)}/explanation`,
   distributions: (name: string): string => `/v1/experiments/${encodeURIComponent(name)}/distributions`,
   trend: (service: string): string => `/v1/services/${encodeURIComponent(service)}/trend`,

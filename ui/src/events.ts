@@ -65,7 +65,7 @@ async function listen(signal: AbortSignal): Promise<void> {
         const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
         const feed = events((event, id, data) => {
           if (id) last = id
-          const of = event === 'ready' ? '' : (JSON.parse(data) as { name?: string }).name ?? ''
+          const of = event === 'ready' ? '' : ((JSON.parse(data) as { name?: string }).name ?? '')
           if (!signal.aborted) listeners.forEach((listener) => listener(of))
         })
         for (let read = await reader.read(); !read.done; read = await reader.read()) feed(read.value)

@@ -13,6 +13,8 @@ export const token = {
   /** Hears of every change. */
   on(listener: () => void): () => void {
     listeners.add(listener)
-    return () => { listeners.delete(listener) }
+    return () => {
+      listeners.delete(listener)
+    }
   },
 }

@@ -40,7 +40,11 @@ test('without a token nothing is shown but where to enter one, and a wrong one i
   await page.getByLabel('Token').fill('proxy')
   await page.getByRole('button', { name: 'Continue' }).click()
   await page.getByText('role does not allow that', { exact: false }).waitFor()
-  assert.equal(await page.evaluate(() => sessionStorage.length + localStorage.length), 0, 'a token that does not work is not kept')
+  assert.equal(
+    await page.evaluate(() => sessionStorage.length + localStorage.length),
+    0,
+    'a token that does not work is not kept',
+  )
   await close()
 })
 
@@ -139,6 +143,10 @@ test('the page’s own policy lets nothing in from elsewhere, whatever is writte
     return { told, ran: 'ran' in globalThis }
   })
   assert.equal(refused.ran, false)
-  assert.ok(refused.told.includes('connect-src') && refused.told.filter((directive) => directive.startsWith('script-src')).length === 2, String(refused.told))
+  assert.ok(
+    refused.told.includes('connect-src') &&
+      refused.told.filter((directive) => directive.startsWith('script-src')).length === 2,
+    String(refused.told),
+  )
   await close()
 })
