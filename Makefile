@@ -86,4 +86,5 @@ fmt: ## Formats the code
 	@cargo fmt --all
 
 clean: ## Removes what was built, but not the tools (.weir)
-	@rm -rf target
+	@rm -rf target ui/test-dist
+	@find ui/dist -mindepth 1 ! -name .gitkeep -delete

@@ -2,7 +2,7 @@
 # The dashboard's sources are ui/; what is made of them, ui/dist, goes into the controller's binary with the next cargo build.
 #
 #   scripts/ui.sh build [--if-node]   packages by the lock file, then ui/dist (--if-node: without Node it only says what is missing)
-#   scripts/ui.sh check               types, and that two builds are the same to the byte
+#   scripts/ui.sh check               format, types, and that two builds are the same to the byte
 #   scripts/ui.sh test                units, then a browser on a real controller and a real Envoy
 #   scripts/ui.sh screenshots         pictures of each page, into docs/images
 source "$(dirname "$0")/lib.sh"
@@ -30,6 +30,7 @@ build() {
     fi
 }
 
+formatted() { (cd ui && node_modules/.bin/prettier --log-level warn --check .); }
 types() { (cd ui && node_modules/.bin/tsc --noEmit); }
 # In another folder, from another working directory, with another clock: what is made must not know.
 same_twice() {
@@ -42,7 +43,7 @@ same_twice() {
 }
 check() {
     has_node || fail 'Node 18 or newer and npm are needed: apt-get install nodejs npm'
-    packages && step 'Types of the dashboard' types && step 'Two builds of the dashboard are the same' same_twice
+    packages && step 'Format of the dashboard' formatted && step 'Types of the dashboard' types && step 'Two builds of the dashboard are the same' same_twice
 }
 
 # What tests start: built if it is not there.

@@ -124,10 +124,12 @@ async fn judge(stack: &Stack, view: &View, began: Instant) -> anyhow::Result<()>
 async fn keep(stack: &mut Stack) -> anyhow::Result<()> {
     println!(
         "\nEverything keeps running until Ctrl-C:\n  \
+         dashboard   http://{}/\n  \
          the shop    curl -i -H 'host: {HOST}' http://{}/\n  \
          controller  WEIR_SERVER=http://{} weir get {NAME}\n  \
          Envoy       http://{}/stats\n  \
          logs        {}",
+        stack.controller,
         stack.envoy,
         stack.controller,
         stack.admin,

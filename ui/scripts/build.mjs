@@ -30,7 +30,20 @@ await build({
 for (const name of ['index.html', 'icon.svg']) writeFileSync(join(into, name), readFileSync(join(root, 'src', name)))
 
 // What is passed on with the binary says whose it is.
-const named = ['preact', 'd3-array', 'd3-scale', 'd3-shape', 'd3-path', 'd3-color', 'd3-format', 'd3-interpolate', 'd3-time', 'd3-time-format', 'internmap', 'yaml']
+const named = [
+  'preact',
+  'd3-array',
+  'd3-scale',
+  'd3-shape',
+  'd3-path',
+  'd3-color',
+  'd3-format',
+  'd3-interpolate',
+  'd3-time',
+  'd3-time-format',
+  'internmap',
+  'yaml',
+]
 const licences = named.map((name) => {
   const folder = join(root, 'node_modules', name)
   const { version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))

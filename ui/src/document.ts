@@ -2,8 +2,15 @@
 
 import { Document, isMap, isSeq, parse, visit } from 'yaml'
 
-export interface VersionForm { name: string }
-export interface LimitForm { kind: 'errorMax' | 'latencyMax' | 'errorRatio' | 'latencyRatio', name: string, value: string, quantile: string }
+export interface VersionForm {
+  name: string
+}
+export interface LimitForm {
+  kind: 'errorMax' | 'latencyMax' | 'errorRatio' | 'latencyRatio'
+  name: string
+  value: string
+  quantile: string
+}
 export interface Form {
   name: string
   service: string
@@ -26,7 +33,7 @@ export interface Form {
   minExposures: string
   maxDuration: string
   onTimeout: 'rollBack' | 'pause'
-  approvals: { start: boolean, step: boolean, promotion: boolean }
+  approvals: { start: boolean; step: boolean; promotion: boolean }
 }
 
 export const EMPTY: Form = {
@@ -55,15 +62,19 @@ export const EMPTY: Form = {
 }
 
 /** A number where it is one: `0.05` and `200` are, `2%` and `15s` are not. */
-const value = (text: string): string | number => /^\d+(\.\d+)?$/.test(text.trim()) ? Number(text) : text.trim()
+const value = (text: string): string | number => (/^\d+(\.\d+)?$/.test(text.trim()) ? Number(text) : text.trim())
 const words = (text: string): string[] => text.split(/[\s,]+/).filter(Boolean)
 
 function limit({ kind, name, value: max, quantile }: LimitForm): object {
   switch (kind) {
-    case 'errorMax': return { name, errorRate: { max: value(max) } }
-    case 'latencyMax': return { name, latency: { quantile: value(quantile), max: value(max) } }
-    case 'errorRatio': return { name, errorRate: max.includes('%') ? { margin: value(max) } : { ratio: value(max) } }
-    case 'latencyRatio': return { name, latency: { ratio: value(max) } }
+    case 'errorMax':
+      return { name, errorRate: { max: value(max) } }
+    case 'latencyMax':
+      return { name, latency: { quantile: value(quantile), max: value(max) } }
+    case 'errorRatio':
+      return { name, errorRate: max.includes('%') ? { margin: value(max) } : { ratio: value(max) } }
+    case 'latencyRatio':
+      return { name, latency: { ratio: value(max) } }
   }
 }
 
@@ -76,15 +87,20 @@ export function spec(form: Form): Record<string, unknown> {
   if (form.path.trim()) match.paths = [{ prefix: form.path.trim() }]
   if (Object.keys(match).length) spec.match = match
   if (form.unit !== 'request') spec.unit = { [form.unit]: form.unitName.trim() }
-  spec.versions = form.versions.map(({ name }, at) => at === form.baseline ? { name, baseline: true } : { name })
-  if (form.strategy === 'canary') spec.strategy = words(form.steps).length ? { canary: { steps: words(form.steps).map(value) } } : 'canary'
+  spec.versions = form.versions.map(({ name }, at) => (at === form.baseline ? { name, baseline: true } : { name }))
+  if (form.strategy === 'canary')
+    spec.strategy = words(form.steps).length ? { canary: { steps: words(form.steps).map(value) } } : 'canary'
   else if (form.strategy !== 'default') spec.strategy = form.strategy
   const objectives = form.limits.filter(isObjective)
   const guardrails = form.limits.filter((one) => !isObjective(one))
   if (objectives.length) spec.objectives = objectives.map(limit)
   if (guardrails.length) spec.guardrails = guardrails.map(limit)
   if (form.reward === 'header') {
-    spec.reward = { responseHeader: form.rewardHeader.trim(), ...(form.rewardKind === 'real' ? { kind: 'real' } : {}), direction: form.rewardDirection }
+    spec.reward = {
+      responseHeader: form.rewardHeader.trim(),
+      ...(form.rewardKind === 'real' ? { kind: 'real' } : {}),
+      direction: form.rewardDirection,
+    }
   }
   for (const name of ['alpha', 'deadline', 'bin', 'minExposures', 'maxDuration'] as const) {
     if (form[name].trim()) spec[name] = value(form[name])
@@ -114,15 +130,27 @@ export function write(form: Form): string {
   return text({ apiVersion: 'weir.dev/v1alpha1', kind: 'Experiment', metadata: { name: form.name }, spec: spec(form) })
 }
 
-export interface Behaviour { errors: string, latency: string, conversion: string }
-export interface ScenarioForm { traffic: string, duration: string, behaviours: Record<string, Behaviour> }
+export interface Behaviour {
+  errors: string
+  latency: string
+  conversion: string
+}
+export interface ScenarioForm {
+  traffic: string
+  duration: string
+  behaviours: Record<string, Behaviour>
+}
 
 /** The versions that a document names, whoever wrote it; none while it cannot be read. */
 export function versionsOf(document: string): string[] {
   try {
     const read: unknown = parse(document)
     const versions = (read as { spec?: { versions?: unknown } } | null)?.spec?.versions
-    return Array.isArray(versions) ? versions.flatMap((version: unknown) => typeof (version as { name?: unknown })?.name === 'string' ? [(version as { name: string }).name] : []) : []
+    return Array.isArray(versions)
+      ? versions.flatMap((version: unknown) =>
+          typeof (version as { name?: unknown })?.name === 'string' ? [(version as { name: string }).name] : [],
+        )
+      : []
   } catch {
     return []
   }
@@ -130,9 +158,22 @@ export function versionsOf(document: string): string[] {
 
 /** The document and the scenario that it is rehearsed in. */
 export function rehearsal(document: string, scenario: ScenarioForm, rewarded: boolean): string {
-  const versions = Object.fromEntries(Object.entries(scenario.behaviours).map(([name, { errors, latency, conversion }]) => [
-    name, { errors: value(errors), latency: latency.trim(), ...(rewarded && conversion.trim() ? { conversion: value(conversion) } : {}) },
-  ]))
-  const said = { apiVersion: 'weir.dev/v1alpha1', kind: 'Scenario', traffic: scenario.traffic.trim(), duration: scenario.duration.trim(), versions }
+  const versions = Object.fromEntries(
+    Object.entries(scenario.behaviours).map(([name, { errors, latency, conversion }]) => [
+      name,
+      {
+        errors: value(errors),
+        latency: latency.trim(),
+        ...(rewarded && conversion.trim() ? { conversion: value(conversion) } : {}),
+      },
+    ]),
+  )
+  const said = {
+    apiVersion: 'weir.dev/v1alpha1',
+    kind: 'Scenario',
+    traffic: scenario.traffic.trim(),
+    duration: scenario.duration.trim(),
+    versions,
+  }
   return `${document.trimEnd()}\n---\n${text(said)}`
 }

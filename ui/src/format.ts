@@ -26,7 +26,7 @@ export function milliseconds(ms: number): string {
   return `${ms >= 100 ? ms.toFixed(0) : Number(ms.toPrecision(2))} ms`
 }
 
-export const number = (x: number): string => Math.abs(x) >= 1_000 ? count(x) : String(Number(x.toPrecision(3)))
+export const number = (x: number): string => (Math.abs(x) >= 1_000 ? count(x) : String(Number(x.toPrecision(3))))
 
 /** A stretch of time, its two largest units. */
 export function stretch(ms: number): string {
@@ -68,11 +68,12 @@ export function measured(name: MetricName, value: number): string {
 
 export function interval(name: MetricName, of: Interval | null): string {
   if (!of) return ''
-  const end = (x: number | undefined): string => x === undefined ? '∞' : measured(name, x)
+  const end = (x: number | undefined): string => (x === undefined ? '∞' : measured(name, x))
   return `${of.low === undefined ? '0' : end(of.low)} to ${end(of.high)}`
 }
 
-export const observed = (metric: Metric): string => `${metric.observedOrMore ? '≥ ' : ''}${measured(metric.name, metric.observed)}`
+export const observed = (metric: Metric): string =>
+  `${metric.observedOrMore ? '≥ ' : ''}${measured(metric.name, metric.observed)}`
 
 /** A probability: never 0 or 1, for a belief is never certain. */
 export function probability(p: number | null | undefined): string {
@@ -83,4 +84,5 @@ export function probability(p: number | null | undefined): string {
 }
 
 export const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
-export const list = (items: string[]): string => items.length < 2 ? items.join('') : `${items.slice(0, -1).join(', ')} and ${items.at(-1)}`
+export const list = (items: string[]): string =>
+  items.length < 2 ? items.join('') : `${items.slice(0, -1).join(', ')} and ${items.at(-1)}`

@@ -3,7 +3,10 @@
 import { render } from 'preact'
 import type { JSX } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import './style.css'
+import './style/base.css'
+import './style/controls.css'
+import './style/charts.css'
+import './style/pages.css'
 import { onUnauthorized, token } from './api'
 import { Create } from './pages/create'
 import { Decide } from './pages/decide'
@@ -12,11 +15,18 @@ import { List } from './pages/list'
 import { TokenForm } from './pages/token'
 import { Trend } from './pages/trend'
 
-export interface Route { page: 'list' | 'experiment' | 'decide' | 'new' | 'edit' | 'trend', name: string }
+export interface Route {
+  page: 'list' | 'experiment' | 'decide' | 'new' | 'edit' | 'trend'
+  name: string
+}
 
 export function routeOf(hash: string): Route {
-  const [first = '', second = '', third = ''] = hash.replace(/^#?\/?/, '').split('/').map(plain)
-  if (first === 'experiments' && second) return { page: third === 'decide' ? 'decide' : third === 'edit' ? 'edit' : 'experiment', name: second }
+  const [first = '', second = '', third = ''] = hash
+    .replace(/^#?\/?/, '')
+    .split('/')
+    .map(plain)
+  if (first === 'experiments' && second)
+    return { page: third === 'decide' ? 'decide' : third === 'edit' ? 'edit' : 'experiment', name: second }
   if (first === 'new') return { page: 'new', name: '' }
   if (first === 'services') return { page: 'trend', name: second }
   return { page: 'list', name: '' }
@@ -36,7 +46,7 @@ const TITLES: Record<Route['page'], (name: string) => string> = {
   decide: (name) => `Decide: ${name}`,
   new: () => 'Create an experiment',
   edit: (name) => `Change ${name}`,
-  trend: (name) => name ? `How has ${name} evolved?` : 'How have services evolved?',
+  trend: (name) => (name ? `How has ${name} evolved?` : 'How have services evolved?'),
 }
 
 function App(): JSX.Element {
@@ -67,18 +77,47 @@ function App(): JSX.Element {
     arrived.current = true
   }, [route])
 
-  const here = (page: Route['page']): { 'aria-current'?: 'page' } => route.page === page ? { 'aria-current': 'page' } : {}
+  const here = (page: Route['page']): { 'aria-current'?: 'page' } =>
+    route.page === page ? { 'aria-current': 'page' } : {}
   return (
     <>
-      <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); main.current?.focus() }}>Skip to the content</a>
+      <a
+        class="skip"
+        href="#main"
+        onClick={(event) => {
+          event.preventDefault()
+          main.current?.focus()
+        }}
+      >
+        Skip to the content
+      </a>
       <header>
-        <a class="brand" href="#/"><img src="/icon.svg" width="24" height="24" alt="" /> Weir</a>
+        <a class="brand" href="#/">
+          <img src="/icon.svg" width="24" height="24" alt="" /> Weir
+        </a>
         <nav aria-label="Pages">
-          <a href="#/" {...here('list')}>Experiments</a>
-          <a href="#/services" {...here('trend')}>Services</a>
-          <a href="#/new" {...here('new')}>Create</a>
+          <a href="#/" {...here('list')}>
+            Experiments
+          </a>
+          <a href="#/services" {...here('trend')}>
+            Services
+          </a>
+          <a href="#/new" {...here('new')}>
+            Create
+          </a>
         </nav>
-        {secret && <button type="button" class="quiet" onClick={() => { token.set(''); setWanted(true) }}>Forget token</button>}
+        {secret && (
+          <button
+            type="button"
+            class="quiet"
+            onClick={() => {
+              token.set('')
+              setWanted(true)
+            }}
+          >
+            Forget token
+          </button>
+        )}
       </header>
       <main id="main" ref={main} tabIndex={-1}>
         {wanted ? <TokenForm done={() => setWanted(false)} /> : <Page {...route} />}
@@ -89,12 +128,18 @@ function App(): JSX.Element {
 
 function Page({ page, name }: Route): JSX.Element {
   switch (page) {
-    case 'experiment': return <ExperimentPage key={name} name={name} />
-    case 'decide': return <Decide key={name} name={name} />
-    case 'new': return <Create key="new" />
-    case 'edit': return <Create key={name} name={name} />
-    case 'trend': return <Trend key={name} service={name} />
-    case 'list': return <List />
+    case 'experiment':
+      return <ExperimentPage key={name} name={name} />
+    case 'decide':
+      return <Decide key={name} name={name} />
+    case 'new':
+      return <Create key="new" />
+    case 'edit':
+      return <Create key={name} name={name} />
+    case 'trend':
+      return <Trend key={name} service={name} />
+    case 'list':
+      return <List />
   }
 }
 

@@ -11,7 +11,12 @@ export interface PastMetric {
   lift: Interval | null
   probabilityBetter: number | null
 }
-export interface PastVersion { name: string, baseline: boolean, fate: 'promoted' | 'rolledBack' | 'notPromoted' | 'kept' | 'replaced', metrics: PastMetric[] }
+export interface PastVersion {
+  name: string
+  baseline: boolean
+  fate: 'promoted' | 'rolledBack' | 'notPromoted' | 'kept' | 'replaced'
+  metrics: PastMetric[]
+}
 export interface Past {
   name: string
   id: string
@@ -26,4 +31,7 @@ export interface Past {
   settledExposures: number
   versions: PastVersion[]
 }
-export interface Trend { service: string, experiments: Past[] }
+export interface Trend {
+  service: string
+  experiments: Past[]
+}

@@ -4,7 +4,10 @@ export type Phase = 'pending' | 'running' | 'paused' | 'concluded'
 export type Verdict = 'notEnoughEvidence' | 'met' | 'violated'
 export type MetricName = 'errorRate' | 'latencyMean' | 'latencyP50' | 'latencyP99' | 'rewardRate' | 'rewardMean'
 
-export interface Interval { low?: number, high?: number }
+export interface Interval {
+  low?: number
+  high?: number
+}
 export interface Comparison {
   with: string
   probabilityBetter: number | null
@@ -31,7 +34,14 @@ export interface Gate {
   metAt: number
   why: string
 }
-export interface Tally { assigned: number, completed: number, failed: number, aborted: number, overdue: number, rewarded: number }
+export interface Tally {
+  assigned: number
+  completed: number
+  failed: number
+  aborted: number
+  overdue: number
+  rewarded: number
+}
 export interface VersionAssessment {
   name: string
   baseline: boolean
@@ -55,18 +65,22 @@ export interface Assessment {
   versions: VersionAssessment[]
   winner: string | null
   conclusion: string
-  alpha: { rollBack: number, promotion: number }
-  sampleRatio: { logEBroken: number, brokenAt: number, broken: boolean } | null
+  alpha: { rollBack: number; promotion: number }
+  sampleRatio: { logEBroken: number; brokenAt: number; broken: boolean } | null
   settledExposures: number
   coverage: number
   warnings: string[]
 }
-export interface Epoch { epoch: number, beganAt: number, weights: number[] }
-export type Step = { weights: { weights: number[], rung: number } } | { promotion: { version: number } }
+export interface Epoch {
+  epoch: number
+  beganAt: number
+  weights: number[]
+}
+export type Step = { weights: { weights: number[]; rung: number } } | { promotion: { version: number } }
 export type PhaseState =
   | { phase: 'pending' | 'running' }
-  | { phase: 'paused', since: number, cause: string }
-  | { phase: 'concluded', outcome: string, version: number, at: number }
+  | { phase: 'paused'; since: number; cause: string }
+  | { phase: 'concluded'; outcome: string; version: number; at: number }
 export interface State {
   phase: PhaseState
   startedAt: number
@@ -74,10 +88,14 @@ export interface State {
   out: boolean[]
   sampleRatioBroken: boolean
   rung: number
-  awaited?: { since: number, step: Step } | null
-  trips?: { version: number, at: number, open: boolean }[]
+  awaited?: { since: number; step: Step } | null
+  trips?: { version: number; at: number; open: boolean }[]
 }
-export interface Actor { who?: string, says?: string, from?: string }
+export interface Actor {
+  who?: string
+  says?: string
+  from?: string
+}
 export interface Decision {
   number?: number
   at: number
@@ -85,7 +103,7 @@ export interface Decision {
   reasons: string[]
   state?: State
   assessment?: Assessment | null
-  ordered?: { command: unknown, reason: string, by: Actor }
+  ordered?: { command: unknown; reason: string; by: Actor }
 }
 export interface Experiment {
   name: string
@@ -93,37 +111,44 @@ export interface Experiment {
   service: string
   phase: Phase
   createdAt: number
-  weights: { version: string, weight: number }[]
+  weights: { version: string; weight: number }[]
   experiment: {
     versions: { name: string }[]
     baseline: number
-    strategy: { canary?: { steps: number[] }, bandit?: object, ab?: { weights: number[] } }
-    reward: { kind: 'binary' | 'real', direction: 'maximize' | 'minimize' } | null
-    alpha: { rollBack: number, promotion: number }
+    strategy: { canary?: { steps: number[] }; bandit?: object; ab?: { weights: number[] } }
+    reward: { kind: 'binary' | 'real'; direction: 'maximize' | 'minimize' } | null
+    alpha: { rollBack: number; promotion: number }
     minExposures: number
     maxDurationMs: number
     matching: { hosts?: string[] }
-    approvals: { start: boolean, step: boolean, promotion: boolean }
+    approvals: { start: boolean; step: boolean; promotion: boolean }
   }
   state: State
   assessment: Assessment | null
   decision: Decision | null
   lastChange: Decision | null
-  health: { live: number, silent: number, newestReportMs: number | null }
+  health: { live: number; silent: number; newestReportMs: number | null }
   healthWarnings: string[]
   document?: string
 }
 
-export type Outlook = { kind: 'reached' | 'notGrowing' | 'unknown' } | { kind: 'within', soonestMs: number, latestMs: number | null }
+export type Outlook =
+  { kind: 'reached' | 'notGrowing' | 'unknown' } | { kind: 'within'; soonestMs: number; latestMs: number | null }
 export interface Gap {
   version: string
-  claim: { kind: string, gate?: string }
+  claim: { kind: string; gate?: string }
   have: number
   need: number
   outlook: Outlook
   sentence: string
 }
-export interface Chapter { number: number, at: number, what: string, reasons: string[], by?: Actor }
+export interface Chapter {
+  number: number
+  at: number
+  what: string
+  reasons: string[]
+  by?: Actor
+}
 export interface Explanation {
   name: string
   at: number
@@ -140,15 +165,29 @@ export interface Distributions {
   at: number
   versions: {
     version: string
-    beliefs: { metric: MetricName, points: [number, number][] }[]
-    latencies: { lowerMs: number, upperMs?: number, count: number }[]
+    beliefs: { metric: MetricName; points: [number, number][] }[]
+    latencies: { lowerMs: number; upperMs?: number; count: number }[]
   }[]
 }
 
-export interface Applied { name: string, id: string, result: 'created' | 'changed' | 'unchanged', reasons?: string[] }
+export interface Applied {
+  name: string
+  id: string
+  result: 'created' | 'changed' | 'unchanged'
+  reasons?: string[]
+}
 
-export interface Share { count: number, of: number, low: number, high: number }
-export interface Quantiles { p10: number | null, p50: number | null, p90: number | null }
+export interface Share {
+  count: number
+  of: number
+  low: number
+  high: number
+}
+export interface Quantiles {
+  p10: number | null
+  p50: number | null
+  p90: number | null
+}
 export interface Run {
   ending: 'promoted' | 'rolledBack' | 'inconclusive' | 'undecided'
   version: number
@@ -156,10 +195,18 @@ export interface Run {
   durationMs: number
   requests: number
   seed: number
-  versions: { name: string, baseline: boolean, bad: boolean, requests: number, weight: number, settled: Tally, rolledBackAtMs?: number }[]
+  versions: {
+    name: string
+    baseline: boolean
+    bad: boolean
+    requests: number
+    weight: number
+    settled: Tally
+    rolledBackAtMs?: number
+  }[]
   metBad: number
-  decisions: { atMs: number, action: string, requests: number, weights: number[], reasons: string[] }[]
-  points?: { atMs: number, requests: number, versions: { weight: number }[] }[]
+  decisions: { atMs: number; action: string; requests: number; weights: number[]; reasons: string[] }[]
+  points?: { atMs: number; requests: number; versions: { weight: number }[] }[]
   warnings?: string[]
 }
 export interface Rehearsal {
@@ -167,7 +214,7 @@ export interface Rehearsal {
   brokenOff: boolean
   many: {
     runs: number
-    endings: { ending: Run['ending'], version: string, share: Share }[]
+    endings: { ending: Run['ending']; version: string; share: Share }[]
     falseRollBack: Share | null
     badPromoted: Share | null
     missed: Share | null

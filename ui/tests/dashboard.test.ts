@@ -57,15 +57,25 @@ test('the form writes the document as one types, and says what is wrong where it
   await page.getByLabel('Name', { exact: true }).fill('Shop!')
   await until('the document has the name', async () => /name: Shop!/.test(await document.inputValue()))
   const field = page.getByLabel('Name', { exact: true })
-  await until('the field says what is wrong', async () => await field.getAttribute('aria-invalid') === 'true')
+  await until('the field says what is wrong', async () => (await field.getAttribute('aria-invalid')) === 'true')
   assert.equal(await document.getAttribute('aria-invalid'), 'true')
   await accessible(page, 'the form with a problem')
-  await page.getByRole('button', { name: /^Line \d+$/ }).first().click()
-  assert.equal(await document.evaluate((area: HTMLTextAreaElement) => area.value.slice(area.selectionStart, area.selectionEnd).includes('Shop!')), true)
+  await page
+    .getByRole('button', { name: /^Line \d+$/ })
+    .first()
+    .click()
+  assert.equal(
+    await document.evaluate((area: HTMLTextAreaElement) =>
+      area.value.slice(area.selectionStart, area.selectionEnd).includes('Shop!'),
+    ),
+    true,
+  )
   await field.fill('shop')
   await page.getByLabel('Service', { exact: true }).fill('shop')
   await page.getByLabel('Hosts', { exact: true }).fill('shop.example')
   await page.getByRole('button', { name: 'Add a version' }).click()
+  // Wider than any version's errors: nobody is rolled back but by hand.
+  await page.getByLabel('At most', { exact: true }).fill('20%')
   await page.getByLabel('Reward', { exact: true }).selectOption('header')
   await page.getByLabel('A person approves every step of weights').check()
   await page.getByText('Time and error', { exact: true }).first().click()
@@ -94,7 +104,11 @@ test('it is rehearsed by the simulator before it is applied', async () => {
   const section = page.getByRole('region', { name: 'Rehearse it' })
   assert.match(await section.innerText(), /(After|broken off at) .*/)
   await accessible(page, 'the rehearsal')
-  assert.deepEqual(await world.ask<{ experiments: [] }>('/v1/experiments').then(({ experiments }) => experiments.length), 0, 'nothing is applied by it')
+  assert.deepEqual(
+    await world.ask<{ experiments: [] }>('/v1/experiments').then(({ experiments }) => experiments.length),
+    0,
+    'nothing is applied by it',
+  )
 })
 
 test('it is created after a confirmation that names the consequence', async () => {
@@ -106,8 +120,14 @@ test('it is created after a confirmation that names the consequence', async () =
 
 test('it is watched live: counts grow and a step comes to wait, without a reload', async () => {
   let loads = 0
-  page.on('load', () => { loads += 1 })
-  await page.getByText('new weights waits for approval', { exact: false }).or(page.getByText('New weights waits for approval')).first().waitFor({ timeout: 90_000 })
+  page.on('load', () => {
+    loads += 1
+  })
+  await page
+    .getByText('new weights waits for approval', { exact: false })
+    .or(page.getByText('New weights waits for approval'))
+    .first()
+    .waitFor({ timeout: 90_000 })
   await page.getByRole('img', { name: /^Evidence against its limits/ }).waitFor()
   await page.getByRole('img', { name: /^Error rate/ }).waitFor({ timeout: 30_000 })
   await page.getByRole('img', { name: /^Latencies as counted/ }).waitFor()
@@ -121,22 +141,26 @@ test('a step is approved as it was shown', async () => {
   await page.getByRole('heading', { name: 'Decide: shop' }).waitFor()
   await accessible(page, 'the decisions')
   // What waits is proposed anew when an epoch ends; then the person is told, and looks again.
-  await until('an approval is taken', async () => {
-    const before = (await shop()).state.epochs.length
-    const button = page.getByRole('button', { name: 'Approve …' })
-    if (!await button.isVisible()) return undefined
-    await button.click()
-    const dialog = page.getByRole('dialog')
-    assert.match(await dialog.innerText(), /Weights become v1 [\d.]+%/)
-    await dialog.getByRole('textbox').fill('seen the dashboard')
-    await dialog.getByRole('button', { name: 'Approve', exact: true }).click()
-    await Promise.race([dialog.waitFor({ state: 'detached' }), dialog.getByRole('alert').waitFor()])
-    if (await dialog.isVisible()) {
-      await dialog.getByRole('button', { name: 'Leave it as it is' }).click()
-      return undefined
-    }
-    return (await shop()).state.epochs.length > before
-  }, 60_000)
+  await until(
+    'an approval is taken',
+    async () => {
+      const before = (await shop()).state.epochs.length
+      const button = page.getByRole('button', { name: 'Approve …' })
+      if (!(await button.isVisible())) return undefined
+      await button.click()
+      const dialog = page.getByRole('dialog')
+      assert.match(await dialog.innerText(), /Weights become v1 [\d.]+%/)
+      await dialog.getByRole('textbox').fill('seen the dashboard')
+      await dialog.getByRole('button', { name: 'Approve', exact: true }).click()
+      await Promise.race([dialog.waitFor({ state: 'detached' }), dialog.getByRole('alert').waitFor()])
+      if (await dialog.isVisible()) {
+        await dialog.getByRole('button', { name: 'Leave it as it is' }).click()
+        return undefined
+      }
+      return (await shop()).state.epochs.length > before
+    },
+    60_000,
+  )
   await page.getByText('Done.').waitFor()
 })
 
@@ -146,7 +170,9 @@ test('weights are set with sliders that sum to the whole, by keyboard too', asyn
   await page.keyboard.press('End')
   await page.keyboard.press('ArrowLeft')
   assert.equal(await slider.inputValue(), '9900')
-  const all = await page.getByRole('slider').evaluateAll((sliders) => sliders.map((each) => Number((each as HTMLInputElement).value)))
+  const all = await page
+    .getByRole('slider')
+    .evaluateAll((sliders) => sliders.map((each) => Number((each as HTMLInputElement).value)))
   assert.equal(await page.locator('output').innerText(), '100%')
   assert.ok(Math.abs(all.reduce((sum, each) => sum + each, 0) - 10_000) <= 100, 'sliders show steps of 1%')
   await page.getByRole('spinbutton', { name: 'Weight of v1 in percent' }).fill('42.5')
@@ -156,7 +182,10 @@ test('weights are set with sliders that sum to the whole, by keyboard too', asyn
   const { phase, weights } = await shop()
   assert.equal(phase, 'paused')
   assert.equal(weights[0]?.weight, 4_250)
-  assert.equal(weights.reduce((sum, { weight }) => sum + weight, 0), 10_000)
+  assert.equal(
+    weights.reduce((sum, { weight }) => sum + weight, 0),
+    10_000,
+  )
   await page.getByRole('heading', { name: 'Resume' }).waitFor()
 })
 
@@ -194,7 +223,10 @@ test('a promotion against the evidence says so, and the trend marks the change',
   await page.getByText('v2 serves instead of v1.').waitFor()
   await page.getByRole('img', { name: /^Error rate.*1 change of what serves/ }).waitFor()
   await accessible(page, 'the trend')
-  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download as CSV' }).click()])
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('button', { name: 'Download as CSV' }).click(),
+  ])
   const stream = await download.createReadStream()
   let text = ''
   for await (const chunk of stream) text += String(chunk)
@@ -223,7 +255,9 @@ test('a phone and the dark: nothing is wider than the screen, and contrast is ke
       const other = await open(browser, `${world.controller}/${hash}`, options)
       await other.page.locator('h1').waitFor()
       await other.page.waitForTimeout(600)
-      const wide = await other.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+      const wide = await other.page.evaluate(
+        () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+      )
       assert.ok(wide <= 0, `${hash} is ${wide} px wider than ${what}`)
       await accessible(other.page, `${hash} on ${what}`)
       assert.deepEqual([other.foreign, other.complaints], [[], []])

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { Browser } from 'playwright-core'
 import type { Experiment } from '../src/types'
-import { accessible, launch, open } from './browser'
+import { accessible, findings, launch, open } from './browser'
 import { World } from './world'
 
 const DOCUMENT = `apiVersion: weir.dev/v1alpha1
@@ -40,7 +40,11 @@ test('without a token nothing is shown but where to enter one, and a wrong one i
   await page.getByLabel('Token').fill('proxy')
   await page.getByRole('button', { name: 'Continue' }).click()
   await page.getByText('role does not allow that', { exact: false }).waitFor()
-  assert.equal(await page.evaluate(() => sessionStorage.length + localStorage.length), 0, 'a token that does not work is not kept')
+  assert.equal(
+    await page.evaluate(() => sessionStorage.length + localStorage.length),
+    0,
+    'a token that does not work is not kept',
+  )
   await close()
 })
 
@@ -93,6 +97,36 @@ test('an operator starts it, and is known by the name of the token', async () =>
   await close()
 })
 
+test('a document is changed where it was written, and what becomes of the weights is said before', async () => {
+  const { page, close } = await open(browser, `${world.controller}/#/experiments/shop/edit`)
+  await page.getByLabel('Token').fill('opener')
+  await page.keyboard.press('Enter')
+  const document = page.getByLabel('The document, YAML')
+  await page.getByText('shop is just so already').waitFor()
+  assert.ok(await page.getByRole('button', { name: 'Apply …' }).isDisabled(), 'there is nothing to apply')
+  await document.fill(DOCUMENT.replace('max: 2%', 'max: 3%'))
+  await page.getByText('spec.objectives').first().waitFor()
+  await document.fill(`${DOCUMENT}  maxDuration: 3d\n`)
+  await page.getByText('It would change shop.').waitFor()
+  await page.getByText('maxDuration 7d → 3d', { exact: false }).first().waitFor()
+  await accessible(page, 'a change')
+  await page.getByRole('button', { name: 'Apply …' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Apply', exact: true }).click()
+  await page.getByRole('heading', { name: 'shop', exact: true }).waitFor()
+  const shop = await world.ask<Experiment>('/v1/experiments/shop', undefined, { authorization: 'Bearer looker' })
+  assert.equal(shop.experiment.maxDurationMs, 3 * 86_400_000)
+  await close()
+})
+
+test('axe is really at work: what it is shown to be wrong with, it finds', async () => {
+  const { page, close } = await open(browser, `${world.controller}/`)
+  await page.getByRole('heading', { name: 'Who are you?' }).waitFor()
+  assert.deepEqual(await findings(page), [])
+  await page.evaluate(() => document.querySelector('main')?.append(document.createElement('input')))
+  assert.match((await findings(page)).join(), /label/)
+  await close()
+})
+
 test('the page’s own policy lets nothing in from elsewhere, whatever is written into it', async () => {
   const { page, close } = await open(browser, `${world.controller}/`)
   const refused = await page.evaluate(async () => {
@@ -109,6 +143,10 @@ test('the page’s own policy lets nothing in from elsewhere, whatever is writte
     return { told, ran: 'ran' in globalThis }
   })
   assert.equal(refused.ran, false)
-  assert.ok(refused.told.includes('connect-src') && refused.told.filter((directive) => directive.startsWith('script-src')).length === 2, String(refused.told))
+  assert.ok(
+    refused.told.includes('connect-src') &&
+      refused.told.filter((directive) => directive.startsWith('script-src')).length === 2,
+    String(refused.told),
+  )
   await close()
 })

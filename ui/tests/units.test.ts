@@ -16,16 +16,25 @@ test('weights sum to the whole whatever is moved where, and what is fixed stays'
   for (let round = 0; round < 2_000; round += 1) {
     const versions = 2 + below(5)
     const fixed = Array.from({ length: versions }, (_, at) => at > 0 && below(4) === 0)
-    let weights: number[] = Array.from({ length: versions }, (_, at) => at === 0 ? WHOLE : 0)
+    let weights: number[] = Array.from({ length: versions }, (_, at) => (at === 0 ? WHOLE : 0))
     for (let move = 0; move < 6; move += 1) {
       const at = below(versions)
       if (fixed[at]) continue
       const before = weights
       const value = below(12_000) - 1_000
       weights = rebalance(weights, at, value, fixed)
-      assert.equal(weights.reduce((sum, each) => sum + each, 0), WHOLE, `${before} → ${weights}`)
-      assert.ok(weights.every((each) => Number.isInteger(each) && each >= 0 && each <= WHOLE), String(weights))
-      fixed.forEach((still, other) => { if (still) assert.equal(weights[other], before[other]) })
+      assert.equal(
+        weights.reduce((sum, each) => sum + each, 0),
+        WHOLE,
+        `${before} → ${weights}`,
+      )
+      assert.ok(
+        weights.every((each) => Number.isInteger(each) && each >= 0 && each <= WHOLE),
+        String(weights),
+      )
+      fixed.forEach((still, other) => {
+        if (still) assert.equal(weights[other], before[other])
+      })
       const others = fixed.some((still, other) => !still && other !== at)
       if (others) assert.equal(weights[at], Math.min(WHOLE, Math.max(0, value)))
     }
@@ -40,20 +49,39 @@ test('the others keep their proportions when one is moved', () => {
 
 test('the document says what the form says, and nothing that is as usual anyway', () => {
   const text = write({
-    ...EMPTY, name: 'shop', hosts: 'shop.example, *.shop.example', versions: [{ name: '1.9' }, { name: 'v2' }], baseline: 1, strategy: 'canary', steps: '1%, 10%', alpha: '0.01',
-    limits: [{ kind: 'latencyMax', name: 'p99', value: '400ms', quantile: '99%' }, { kind: 'errorRatio', name: 'errors', value: '0.3%', quantile: '' }, { kind: 'latencyRatio', name: 'slow', value: '1.25', quantile: '' }],
-    reward: 'header', approvals: { start: false, step: true, promotion: false },
+    ...EMPTY,
+    name: 'shop',
+    hosts: 'shop.example, *.shop.example',
+    versions: [{ name: '1.9' }, { name: 'v2' }],
+    baseline: 1,
+    strategy: 'canary',
+    steps: '1%, 10%',
+    alpha: '0.01',
+    limits: [
+      { kind: 'latencyMax', name: 'p99', value: '400ms', quantile: '99%' },
+      { kind: 'errorRatio', name: 'errors', value: '0.3%', quantile: '' },
+      { kind: 'latencyRatio', name: 'slow', value: '1.25', quantile: '' },
+    ],
+    reward: 'header',
+    approvals: { start: false, step: true, promotion: false },
   })
   assert.deepEqual(parse(text), {
-    apiVersion: 'weir.dev/v1alpha1', kind: 'Experiment', metadata: { name: 'shop' },
+    apiVersion: 'weir.dev/v1alpha1',
+    kind: 'Experiment',
+    metadata: { name: 'shop' },
     spec: {
-      service: 'checkout', match: { hosts: ['shop.example', '*.shop.example'] },
+      service: 'checkout',
+      match: { hosts: ['shop.example', '*.shop.example'] },
       versions: [{ name: '1.9' }, { name: 'v2', baseline: true }],
       strategy: { canary: { steps: ['1%', '10%'] } },
       objectives: [{ name: 'p99', latency: { quantile: '99%', max: '400ms' } }],
-      guardrails: [{ name: 'errors', errorRate: { margin: '0.3%' } }, { name: 'slow', latency: { ratio: 1.25 } }],
+      guardrails: [
+        { name: 'errors', errorRate: { margin: '0.3%' } },
+        { name: 'slow', latency: { ratio: 1.25 } },
+      ],
       reward: { responseHeader: 'x-weir-reward', direction: 'maximize' },
-      alpha: 0.01, approvals: { step: true },
+      alpha: 0.01,
+      approvals: { step: true },
     },
   })
   assert.match(text, /name: "1\.9"/, 'a version that looks like a number is a text')
@@ -63,17 +91,57 @@ test('the document says what the form says, and nothing that is as usual anyway'
 
 test('a rehearsal is the document as it is, and a scenario after it', () => {
   const document = `${write(EMPTY)}# by hand\n`
-  const text = rehearsal(document, { traffic: '50/s', duration: '1d', behaviours: { v1: { errors: '0.5%', latency: '80ms', conversion: '10%' } } }, false)
+  const text = rehearsal(
+    document,
+    { traffic: '50/s', duration: '1d', behaviours: { v1: { errors: '0.5%', latency: '80ms', conversion: '10%' } } },
+    false,
+  )
   assert.ok(text.startsWith(document.trimEnd()))
   const [, scenario] = parseAllDocuments(text).map((each) => each.toJSON() as unknown)
-  assert.deepEqual(scenario, { apiVersion: 'weir.dev/v1alpha1', kind: 'Scenario', traffic: '50/s', duration: '1d', versions: { v1: { errors: '0.5%', latency: '80ms' } } })
+  assert.deepEqual(scenario, {
+    apiVersion: 'weir.dev/v1alpha1',
+    kind: 'Scenario',
+    traffic: '50/s',
+    duration: '1d',
+    versions: { v1: { errors: '0.5%', latency: '80ms' } },
+  })
 })
 
 test('numbers are told as people read them, and a belief is never certain', () => {
   assert.deepEqual([percent(0.1245), percent(0.0049), percent(0), percent(1)], ['12.4%', '0.49%', '0%', '100%'])
   assert.deepEqual([weight(3_334), weight(10_000), weight(1)], ['33.34%', '100%', '0.01%'])
-  assert.deepEqual([milliseconds(18.4), milliseconds(240), milliseconds(1_500), milliseconds(20_000)], ['18 ms', '240 ms', '1.5 s', '20 s'])
-  assert.deepEqual([stretch(999), stretch(61_000), stretch(3_600_000), stretch(90_000_000)], ['1 s', '1 min 1 s', '1 h', '1 d 1 h'])
+  assert.deepEqual(
+    [milliseconds(18.4), milliseconds(240), milliseconds(1_500), milliseconds(20_000)],
+    ['18 ms', '240 ms', '1.5 s', '20 s'],
+  )
+  assert.deepEqual(
+    [stretch(999), stretch(61_000), stretch(3_600_000), stretch(90_000_000)],
+    ['1 s', '1 min 1 s', '1 h', '1 d 1 h'],
+  )
   assert.deepEqual([eValue(0), eValue(Math.log(40)), eValue(99), eValue(-99)], ['1', '40', 'over 10,000', 'under 0.01'])
   assert.deepEqual([probability(1), probability(0), probability(null)], ['> 99.9%', '< 0.1%', '–'])
+})
+
+test('events are told whole wherever the stream is cut, and signs of life are none', async () => {
+  // What belongs to a browser, and is not asked for here.
+  Object.assign(globalThis, {
+    document: { addEventListener: () => undefined, hidden: false },
+    sessionStorage: { getItem: () => null },
+  })
+  const { events } = await import('../src/events')
+  const stream =
+    'retry: 2000\n\nid: 1-7\nevent: ready\ndata: {"missed":false}\n\n:\n\nid: 1-8\nevent: decision\ndata: {"name":"shop","action":"shift"}\n\n'
+  for (const size of [1, 2, 7, 1_000]) {
+    const told: string[][] = []
+    const feed = events((...event) => told.push(event))
+    for (let at = 0; at < stream.length; at += size) feed(stream.slice(at, at + size))
+    assert.deepEqual(
+      told,
+      [
+        ['ready', '1-7', '{"missed":false}'],
+        ['decision', '1-8', '{"name":"shop","action":"shift"}'],
+      ],
+      `cut every ${size}`,
+    )
+  }
 })

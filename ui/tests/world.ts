@@ -17,7 +17,11 @@ const need = (name: string): string => {
 }
 
 /** Waits until something is there, and fails saying what was not. */
-export async function until<T>(what: string, look: () => T | undefined | false | Promise<T | undefined | false>, patience = PATIENCE): Promise<T> {
+export async function until<T>(
+  what: string,
+  look: () => T | undefined | false | Promise<T | undefined | false>,
+  patience = PATIENCE,
+): Promise<T> {
   const deadline = Date.now() + patience
   for (;;) {
     const found = await look()
@@ -36,7 +40,9 @@ class Program {
   constructor(name: string, file: string, args: string[], env: Record<string, string> = {}) {
     this.name = name
     this.#child = spawn(file, args, { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
-    const keep = (data: Buffer): void => { this.output = (this.output + data.toString()).slice(-20_000) }
+    const keep = (data: Buffer): void => {
+      this.output = (this.output + data.toString()).slice(-20_000)
+    }
     this.#child.stdout?.on('data', keep)
     this.#child.stderr?.on('data', keep)
     // However this program ends, what it started does not outlive it.
@@ -45,7 +51,8 @@ class Program {
 
   async says(pattern: RegExp): Promise<string> {
     return until(`${this.name} says ${pattern}; it said:\n${this.output}`, () => {
-      if (this.#child.exitCode !== null) throw new Error(`${this.name} ended (${this.#child.exitCode}):\n${this.output}`)
+      if (this.#child.exitCode !== null)
+        throw new Error(`${this.name} ended (${this.#child.exitCode}):\n${this.output}`)
       return pattern.exec(this.output)?.[1]
     })
   }
@@ -69,7 +76,16 @@ export class World {
 
   /** A controller on a free port. */
   async serve(...args: string[]): Promise<void> {
-    const weir = this.#start('weir', need('WEIR_BIN'), ['serve', '--listen', '127.0.0.1:0', '--decision-interval', '1s', '--ledger', join(this.folder, 'weir.db'), ...args])
+    const weir = this.#start('weir', need('WEIR_BIN'), [
+      'serve',
+      '--listen',
+      '127.0.0.1:0',
+      '--decision-interval',
+      '1s',
+      '--ledger',
+      join(this.folder, 'weir.db'),
+      ...args,
+    ])
     this.controller = await weir.says(/listening on (http:\/\/\S+)/)
   }
 
@@ -92,10 +108,22 @@ export class World {
     replace('filename: target/weir-filter.wasm', `filename: '${need('WEIR_FILTER')}'`)
     writeFileSync(join(this.folder, 'envoy.yaml'), text)
     const admin = join(this.folder, 'admin')
-    this.#start('envoy', need('ENVOY'), ['-c', join(this.folder, 'envoy.yaml'), '--admin-address-path', admin, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'warning'])
+    this.#start('envoy', need('ENVOY'), [
+      '-c',
+      join(this.folder, 'envoy.yaml'),
+      '--admin-address-path',
+      admin,
+      '--concurrency',
+      '1',
+      '--disable-hot-restart',
+      '--log-level',
+      'warning',
+    ])
     this.envoy = await until('Envoy listens', async () => {
       try {
-        const listeners = await (await fetch(`http://${readFileSync(admin, 'utf8').trim()}/listeners?format=json`)).json() as { listener_statuses?: { local_address: { socket_address: { port_value: number } } }[] }
+        const listeners = (await (
+          await fetch(`http://${readFileSync(admin, 'utf8').trim()}/listeners?format=json`)
+        ).json()) as { listener_statuses?: { local_address: { socket_address: { port_value: number } } }[] }
         const found = listeners.listener_statuses?.[0]?.local_address.socket_address.port_value
         return found ? `127.0.0.1:${found}` : undefined
       } catch {
@@ -117,7 +145,10 @@ export class World {
   }
 
   async ask<T>(path: string, body?: string | object, headers: Record<string, string> = {}): Promise<T> {
-    const init: RequestInit = body === undefined ? { headers } : { method: 'POST', headers, body: typeof body === 'string' ? body : JSON.stringify(body) }
+    const init: RequestInit =
+      body === undefined
+        ? { headers }
+        : { method: 'POST', headers, body: typeof body === 'string' ? body : JSON.stringify(body) }
     const response = await fetch(`${this.controller}${path}`, init)
     const text = await response.text()
     if (!response.ok) throw new Error(`${path}: ${response.status} ${text}`)

@@ -10,16 +10,31 @@ import type { Distributions, Experiment, MetricName } from '../types'
 
 const NARROW = { ...MARGIN, left: 14 }
 
-export function BeliefChart({ metric, experiment, curves }: { metric: MetricName, experiment: Experiment, curves: Distributions }): JSX.Element | null {
+export function BeliefChart({
+  metric,
+  experiment,
+  curves,
+}: {
+  metric: MetricName
+  experiment: Experiment
+  curves: Distributions
+}): JSX.Element | null {
   const names = experiment.weights.map(({ version }) => version)
-  const lines = curves.versions.map((version) => version.beliefs.find((belief) => belief.metric === metric)?.points ?? [])
+  const lines = curves.versions.map(
+    (version) => version.beliefs.find((belief) => belief.metric === metric)?.points ?? [],
+  )
   if (!lines.some((points) => points.length)) return null
   const assessed = experiment.assessment?.versions ?? []
   const of = (version: number) => assessed[version]?.metrics.find(({ name }) => name === metric)
   const direction = assessed.flatMap((version) => version.metrics).find(({ name }) => name === metric)?.direction
   const rows = names.map((name, at) => {
     const found = of(at)
-    return [name, found ? observed(found) : 'not measured', found ? interval(metric, found.belief) : '', found ? count(found.exposures) : '0']
+    return [
+      name,
+      found ? observed(found) : 'not measured',
+      found ? interval(metric, found.belief) : '',
+      found ? count(found.exposures) : '0',
+    ]
   })
   const said = names.flatMap((name, at) => {
     const found = of(at)
@@ -27,8 +42,14 @@ export function BeliefChart({ metric, experiment, curves }: { metric: MetricName
   })
   const says = `${direction === 'maximize' ? 'More is better.' : 'Less is better.'} 95% likely within: ${list(said)}.`
   return (
-    <Figure title={METRICS[metric]} says={says} height={190} legend={<Legend names={names} shown={lines.map((points) => points.length > 0)} />}
-      columns={['Version', 'Observed', '95% likely within', 'Exposures']} rows={rows}>
+    <Figure
+      title={METRICS[metric]}
+      says={says}
+      height={190}
+      legend={<Legend names={names} shown={lines.map((points) => points.length > 0)} />}
+      columns={['Version', 'Observed', '95% likely within', 'Exposures']}
+      rows={rows}
+    >
       {(width, height) => {
         const all = lines.flat()
         const [low = 0, high = 1] = extent(all, ([x]) => x) as [number, number]
@@ -41,16 +62,30 @@ export function BeliefChart({ metric, experiment, curves }: { metric: MetricName
             {lines.map((points, at) => {
               const top = max(points, ([, density]) => density) ?? 1
               const y = scaleLinear([0, top], [base, NARROW.top])
-              const fill = area<[number, number]>().x(([value]) => x(value)).y0(base).y1(([, density]) => y(density)).curve(curveBasis)
-              const edge = line<[number, number]>().x(([value]) => x(value)).y(([, density]) => y(density)).curve(curveBasis)
-              return points.length > 0 && (
-                <g key={names[at]}>
-                  <path class={`area faint v${at % 8}`} d={fill(points) ?? ''} />
-                  <path class={`line v${at % 8}`} d={edge(points) ?? ''} />
-                </g>
+              const fill = area<[number, number]>()
+                .x(([value]) => x(value))
+                .y0(base)
+                .y1(([, density]) => y(density))
+                .curve(curveBasis)
+              const edge = line<[number, number]>()
+                .x(([value]) => x(value))
+                .y(([, density]) => y(density))
+                .curve(curveBasis)
+              return (
+                points.length > 0 && (
+                  <g key={names[at]}>
+                    <path class={`area faint v${at % 8}`} d={fill(points) ?? ''} />
+                    <path class={`line v${at % 8}`} d={edge(points) ?? ''} />
+                  </g>
+                )
               )
             })}
-            <AxisBottom width={width} y={base} title="" ticks={ticks.map((at) => ({ at: x(at), text: tick(metric, at) }))} />
+            <AxisBottom
+              width={width}
+              y={base}
+              title=""
+              ticks={ticks.map((at) => ({ at: x(at), text: tick(metric, at) }))}
+            />
           </>
         )
       }}
@@ -58,14 +93,24 @@ export function BeliefChart({ metric, experiment, curves }: { metric: MetricName
   )
 }
 
-export function LatencyChart({ experiment, curves }: { experiment: Experiment, curves: Distributions }): JSX.Element | null {
+export function LatencyChart({
+  experiment,
+  curves,
+}: {
+  experiment: Experiment
+  curves: Distributions
+}): JSX.Element | null {
   const names = experiment.weights.map(({ version }) => version)
   const binned = curves.versions.map(({ latencies }) => {
     const total = latencies.reduce((sum, bin) => sum + bin.count, 0)
     // A share per equal stretch of the logarithm: bins differ in width.
-    return latencies.filter((bin) => bin.lowerMs > 0 && bin.upperMs !== undefined).map((bin) => ({
-      from: bin.lowerMs, to: bin.upperMs ?? bin.lowerMs, height: bin.count / total / Math.log2((bin.upperMs ?? bin.lowerMs) / bin.lowerMs),
-    }))
+    return latencies
+      .filter((bin) => bin.lowerMs > 0 && bin.upperMs !== undefined)
+      .map((bin) => ({
+        from: bin.lowerMs,
+        to: bin.upperMs ?? bin.lowerMs,
+        height: bin.count / total / Math.log2((bin.upperMs ?? bin.lowerMs) / bin.lowerMs),
+      }))
   })
   const all = binned.flat()
   if (all.length === 0) return null
@@ -73,24 +118,39 @@ export function LatencyChart({ experiment, curves }: { experiment: Experiment, c
   const of = (version: number, name: MetricName) => assessed[version]?.metrics.find((metric) => metric.name === name)
   const rows = names.map((name, at) => {
     const [p50, p99, mean] = [of(at, 'latencyP50'), of(at, 'latencyP99'), of(at, 'latencyMean')]
-    return [name, mean ? observed(mean) : '–', p50 ? observed(p50) : '–', p99 ? observed(p99) : '–', count(curves.versions[at]?.latencies.reduce((sum, bin) => sum + bin.count, 0) ?? 0)]
+    return [
+      name,
+      mean ? observed(mean) : '–',
+      p50 ? observed(p50) : '–',
+      p99 ? observed(p99) : '–',
+      count(curves.versions[at]?.latencies.reduce((sum, bin) => sum + bin.count, 0) ?? 0),
+    ]
   })
   const said = names.flatMap((name, at) => {
     const [p50, p99] = [of(at, 'latencyP50'), of(at, 'latencyP99')]
     return p50 && p99 ? [`${name} half within ${observed(p50)}, 99% within ${observed(p99)}`] : []
   })
   return (
-    <Figure title="Latencies as counted" says={said.length ? `${list(said)}.` : 'Of all settled exposures that were served.'} height={210}
+    <Figure
+      title="Latencies as counted"
+      says={said.length ? `${list(said)}.` : 'Of all settled exposures that were served.'}
+      height={210}
       legend={<Legend names={names} shown={binned.map((bins) => bins.length > 0)} />}
-      columns={['Version', 'Mean', 'Median', '99th percentile', 'Latencies']} rows={rows}>
+      columns={['Version', 'Mean', 'Median', '99th percentile', 'Latencies']}
+      rows={rows}
+    >
       {(width, height) => {
         const low = Math.min(...all.map(({ from }) => from))
         const high = Math.max(...all.map(({ to }) => to))
         const x = scaleLog([low, high], [NARROW.left, width - NARROW.right])
         const base = height - NARROW.bottom
         const y = scaleLinear([0, max(all, (bin) => bin.height) ?? 1], [base, NARROW.top])
-        const nice = [1, 2, 5].flatMap((digit) => [-3, -2, -1, 0, 1, 2, 3, 4, 5, 6].map((power) => digit * 10 ** power)).sort((a, b) => a - b).filter((tick) => tick >= low && tick <= high)
-        const few = nice.length > width / 60 ? nice.filter((tick) => String(tick).replace(/[0.]/g, '').startsWith('1')) : nice
+        const nice = [1, 2, 5]
+          .flatMap((digit) => [-3, -2, -1, 0, 1, 2, 3, 4, 5, 6].map((power) => digit * 10 ** power))
+          .sort((a, b) => a - b)
+          .filter((tick) => tick >= low && tick <= high)
+        const few =
+          nice.length > width / 60 ? nice.filter((tick) => String(tick).replace(/[0.]/g, '').startsWith('1')) : nice
         return (
           <>
             {binned.map((bins, at) => {
@@ -100,8 +160,15 @@ export function LatencyChart({ experiment, curves }: { experiment: Experiment, c
                 return gap || index === bins.length - 1 ? [here, [bin.to, 0]] : [here]
               })
               const points: [number, number][] = steps[0] ? [[steps[0][0], 0], ...steps] : []
-              const edge = line<[number, number]>().x(([value]) => x(value)).y(([, share]) => y(share)).curve(curveStepAfter)
-              const fill = area<[number, number]>().x(([value]) => x(value)).y0(base).y1(([, share]) => y(share)).curve(curveStepAfter)
+              const edge = line<[number, number]>()
+                .x(([value]) => x(value))
+                .y(([, share]) => y(share))
+                .curve(curveStepAfter)
+              const fill = area<[number, number]>()
+                .x(([value]) => x(value))
+                .y0(base)
+                .y1(([, share]) => y(share))
+                .curve(curveStepAfter)
               return (
                 <g key={names[at]}>
                   <path class={`area faint v${at % 8}`} d={fill(points) ?? ''} />
@@ -109,7 +176,12 @@ export function LatencyChart({ experiment, curves }: { experiment: Experiment, c
                 </g>
               )
             })}
-            <AxisBottom width={width} y={base} title="latency, on a logarithmic scale" ticks={few.map((at) => ({ at: x(at), text: milliseconds(at) }))} />
+            <AxisBottom
+              width={width}
+              y={base}
+              title="latency, on a logarithmic scale"
+              ticks={few.map((at) => ({ at: x(at), text: milliseconds(at) }))}
+            />
           </>
         )
       }}

@@ -26,11 +26,27 @@ export function TokenForm({ done }: { done: () => void }): JSX.Element {
   return (
     <form class="card narrow" onSubmit={(event) => void submit(event)}>
       <h1 tabIndex={-1}>Who are you?</h1>
-      <p>This controller wants a token: of the role <em>viewer</em> to look, of the role <em>operator</em> to decide. It stays in this tab, and is forgotten when the tab is closed.</p>
-      <label>Token
-        <input ref={field} type="password" autocomplete="off" required value={value} onInput={(event) => setValue(event.currentTarget.value)} />
+      <p>
+        This controller wants a token: of the role <em>viewer</em> to look, of the role <em>operator</em> to decide. It
+        stays in this tab, and is forgotten when the tab is closed.
+      </p>
+      <label>
+        Token
+        <input
+          ref={field}
+          type="password"
+          autocomplete="off"
+          required
+          value={value}
+          onInput={(event) => setValue(event.currentTarget.value)}
+        />
       </label>
-      {error && <Failure error={error} what={error.status === 401 ? 'The controller does not know this token.' : 'That did not work.'} />}
+      {error && (
+        <Failure
+          error={error}
+          what={error.status === 401 ? 'The controller does not know this token.' : 'That did not work.'}
+        />
+      )}
       <button class="primary">Continue</button>
     </form>
   )

@@ -17,19 +17,32 @@ export function Trend({ service }: { service: string }): JSX.Element {
 }
 
 function Services(): JSX.Element {
-  const { data, error } = useLive<{ services: { service: string, experiments: number, concluded: number }[] }>('/v1/services', 15_000)
+  const { data, error } = useLive<{ services: { service: string; experiments: number; concluded: number }[] }>(
+    '/v1/services',
+    15_000,
+  )
   return (
     <>
       <h1 tabIndex={-1}>How have services evolved?</h1>
       {error && <Failure error={error} what="The services cannot be read." />}
       {!data && !error && <Loading what="services" />}
-      {data?.services.length === 0 && <p>There was no experiment yet. <a href="#/new">Create one</a>.</p>}
-      <ul class="cards">{data?.services.map(({ service, experiments, concluded }) => (
-        <li class="card" key={service}>
-          <h2><a href={`#/services/${encodeURIComponent(service)}`}>{service}</a></h2>
-          <p class="muted">{count(experiments)} experiment{experiments === 1 ? '' : 's'}, {count(concluded)} concluded</p>
-        </li>
-      ))}</ul>
+      {data?.services.length === 0 && (
+        <p>
+          There was no experiment yet. <a href="#/new">Create one</a>.
+        </p>
+      )}
+      <ul class="cards">
+        {data?.services.map(({ service, experiments, concluded }) => (
+          <li class="card" key={service}>
+            <h2>
+              <a href={`#/services/${encodeURIComponent(service)}`}>{service}</a>
+            </h2>
+            <p class="muted">
+              {count(experiments)} experiment{experiments === 1 ? '' : 's'}, {count(concluded)} concluded
+            </p>
+          </li>
+        ))}
+      </ul>
     </>
   )
 }
@@ -52,20 +65,39 @@ function Service({ service }: { service: string }): JSX.Element {
   const past = data?.experiments ?? []
   return (
     <>
-      <p><a href="#/services">All services</a></p>
+      <p>
+        <a href="#/services">All services</a>
+      </p>
       <h1 tabIndex={-1}>How has {service} evolved?</h1>
       {error && <Failure error={error} what="The trend cannot be read." />}
       {failed && <Failure error={failed} what="The table cannot be read." />}
       {!data && !error && <Loading what="the trend" />}
-      {data && past.length === 0 && <p>No experiment of {service} has concluded yet, or they were deleted more than 90 days ago.</p>}
+      {data && past.length === 0 && (
+        <p>No experiment of {service} has concluded yet, or they were deleted more than 90 days ago.</p>
+      )}
       {past.length > 0 && (
         <>
-          <p class="muted">Every concluded experiment, as it was assessed when it ended. Versions of one experiment had the same traffic at the same time; from experiment to experiment traffic drifts.</p>
-          <div class="buttons"><button type="button" onClick={() => void download()}>Download as CSV</button></div>
-          <div class="charts">{SHOWN.map((metric) => <TrendChart key={metric} metric={metric} past={past} />)}</div>
+          <p class="muted">
+            Every concluded experiment, as it was assessed when it ended. Versions of one experiment had the same
+            traffic at the same time; from experiment to experiment traffic drifts.
+          </p>
+          <div class="buttons">
+            <button type="button" onClick={() => void download()}>
+              Download as CSV
+            </button>
+          </div>
+          <div class="charts">
+            {SHOWN.map((metric) => (
+              <TrendChart key={metric} metric={metric} past={past} />
+            ))}
+          </div>
           <section aria-labelledby="past">
             <h2 id="past">What happened</h2>
-            <ol class="log" reversed>{[...past].reverse().map((experiment) => <Chapter key={experiment.id} experiment={experiment} />)}</ol>
+            <ol class="log" reversed>
+              {[...past].reverse().map((experiment) => (
+                <Chapter key={experiment.id} experiment={experiment} />
+              ))}
+            </ol>
           </section>
         </>
       )}
@@ -81,13 +113,32 @@ function Chapter({ experiment }: { experiment: Past }): JSX.Element {
       <p>
         <strong>{deleted ? name : <a href={`#/experiments/${encodeURIComponent(name)}`}>{name}</a>}</strong>{' '}
         <Badge kind={changed ? 'good' : 'plain'}>{outcomeWord(experiment.outcome)}</Badge>{' '}
-        <span class="muted">{clock(experiment.concludedAt)}, after {stretch(experiment.concludedAt - experiment.beganAt)}, {count(experiment.settledExposures)} exposures{deleted ? ', deleted since' : ''}</span>
+        <span class="muted">
+          {clock(experiment.concludedAt)}, after {stretch(experiment.concludedAt - experiment.beganAt)},{' '}
+          {count(experiment.settledExposures)} exposures{deleted ? ', deleted since' : ''}
+        </span>
       </p>
-      {experiment.changedElsewhere && <p class="muted">Before it, what serves was changed without Weir: its baseline was {baseline}.</p>}
-      <p>{changed ? `${version} serves instead of ${baseline}.` : `${baseline} goes on serving.`} {list(experiment.versions.filter((one) => !one.baseline).map((one) => `${one.name} was ${fateWord(one.fate)}`))}.</p>
-      {changed && winner && <ul>{winner.metrics.filter(({ name, lift }) => lift && SHOWN.includes(name)).map((metric) => (
-        <li key={metric.name}>{METRICS[metric.name]} {measured(metric.name, metric.observed)}: {signed(metric.lift?.low)} to {signed(metric.lift?.high)} against {baseline}{metric.probabilityBetter === null ? '' : `, better with ${probability(metric.probabilityBetter)}`}</li>
-      ))}</ul>}
+      {experiment.changedElsewhere && (
+        <p class="muted">Before it, what serves was changed without Weir: its baseline was {baseline}.</p>
+      )}
+      <p>
+        {changed ? `${version} serves instead of ${baseline}.` : `${baseline} goes on serving.`}{' '}
+        {list(experiment.versions.filter((one) => !one.baseline).map((one) => `${one.name} was ${fateWord(one.fate)}`))}
+        .
+      </p>
+      {changed && winner && (
+        <ul>
+          {winner.metrics
+            .filter(({ name, lift }) => lift && SHOWN.includes(name))
+            .map((metric) => (
+              <li key={metric.name}>
+                {METRICS[metric.name]} {measured(metric.name, metric.observed)}: {signed(metric.lift?.low)} to{' '}
+                {signed(metric.lift?.high)} against {baseline}
+                {metric.probabilityBetter === null ? '' : `, better with ${probability(metric.probabilityBetter)}`}
+              </li>
+            ))}
+        </ul>
+      )}
     </li>
   )
 }

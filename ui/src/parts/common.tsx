@@ -6,14 +6,24 @@ import type { Experiment } from '../types'
 import { ago, clock } from '../format'
 
 /** An error of the API: what was said, where, and what to do. */
-export function Failure({ error, what }: { error: ApiError, what?: string }): JSX.Element {
+export function Failure({ error, what }: { error: ApiError; what?: string }): JSX.Element {
   return (
     <div class="notice bad" role="alert">
-      <p><strong>{what ?? 'That did not work.'}</strong> {error.message}</p>
+      <p>
+        <strong>{what ?? 'That did not work.'}</strong> {error.message}
+      </p>
       {error.problems.filter((problem) => problem.message !== error.message).length > 0 && (
-        <ul>{error.problems.map((problem) => (
-          <li key={`${problem.path}${problem.line}${problem.message}`}><code>{problem.line ? `line ${problem.line}: ` : ''}{problem.path}</code>: {problem.message}</li>
-        ))}</ul>
+        <ul>
+          {error.problems.map((problem) => (
+            <li key={`${problem.path}${problem.line}${problem.message}`}>
+              <code>
+                {problem.line ? `line ${problem.line}: ` : ''}
+                {problem.path}
+              </code>
+              : {problem.message}
+            </li>
+          ))}
+        </ul>
       )}
       {error.advice && <p>{error.advice}</p>}
     </div>
@@ -21,16 +31,24 @@ export function Failure({ error, what }: { error: ApiError, what?: string }): JS
 }
 
 export function Loading({ what }: { what: string }): JSX.Element {
-  return <p class="muted" role="status">Reading {what} …</p>
+  return (
+    <p class="muted" role="status">
+      Reading {what} …
+    </p>
+  )
 }
 
 /** A sentence of the API, its code as code. */
 export function Sentence({ text }: { text: string }): JSX.Element {
-  return <>{text.split('`').map((part, at) => at % 2 ? <code key={at}>{part}</code> : part)}</>
+  return <>{text.split('`').map((part, at) => (at % 2 ? <code key={at}>{part}</code> : part))}</>
 }
 
 export function Time({ at }: { at: number }): JSX.Element {
-  return <time dateTime={new Date(at).toISOString()} title={clock(at)}>{ago(at)}</time>
+  return (
+    <time dateTime={new Date(at).toISOString()} title={clock(at)}>
+      {ago(at)}
+    </time>
+  )
 }
 
 /** The colour of a version is that of its place in the experiment, everywhere. */
@@ -40,7 +58,13 @@ export function Dot({ version }: { version: number }): JSX.Element {
   return <span class={`dot ${colour(version)}`} aria-hidden="true" />
 }
 
-export function Badge({ kind, children }: { kind: 'good' | 'bad' | 'wait' | 'plain' | 'run', children: ComponentChildren }): JSX.Element {
+export function Badge({
+  kind,
+  children,
+}: {
+  kind: 'good' | 'bad' | 'wait' | 'plain' | 'run'
+  children: ComponentChildren
+}): JSX.Element {
   return <span class={`badge ${kind}`}>{children}</span>
 }
 
@@ -52,18 +76,23 @@ export function PhaseBadge({ experiment }: { experiment: Experiment }): JSX.Elem
 }
 
 export function outcomeWord(outcome: string): string {
-  return { promoted: 'promoted', rolledBack: 'rolled back', inconclusive: 'inconclusive', stopped: 'stopped' }[outcome] ?? outcome
+  return (
+    { promoted: 'promoted', rolledBack: 'rolled back', inconclusive: 'inconclusive', stopped: 'stopped' }[outcome] ??
+    outcome
+  )
 }
 
-export const versionName = (experiment: Experiment, version: number): string => experiment.weights[version]?.version ?? `version ${version}`
+export const versionName = (experiment: Experiment, version: number): string =>
+  experiment.weights[version]?.version ?? `version ${version}`
 
 /** What of an experiment wants a person's eye, most urgent first. */
-export function attention(experiment: Experiment): { kind: 'wait' | 'bad', text: string }[] {
-  const found: { kind: 'wait' | 'bad', text: string }[] = []
+export function attention(experiment: Experiment): { kind: 'wait' | 'bad'; text: string }[] {
+  const found: { kind: 'wait' | 'bad'; text: string }[] = []
   const { state } = experiment
   if (state.awaited) {
     const step = state.awaited.step
-    const what = 'promotion' in step ? `the promotion of ${versionName(experiment, step.promotion.version)}` : 'new weights'
+    const what =
+      'promotion' in step ? `the promotion of ${versionName(experiment, step.promotion.version)}` : 'new weights'
     found.push({ kind: 'wait', text: `${what} waits for approval` })
   }
   if (state.phase.phase === 'pending') found.push({ kind: 'wait', text: 'waits to be started' })
@@ -77,11 +106,13 @@ export function attention(experiment: Experiment): { kind: 'wait' | 'bad', text:
 }
 
 function pauseWord(cause: string): string {
-  return {
-    asked: 'paused by a person',
-    weights: 'paused with weights set by hand',
-    timeout: 'paused: its longest duration has passed, a person decides',
-  }[cause] ?? 'paused'
+  return (
+    {
+      asked: 'paused by a person',
+      weights: 'paused with weights set by hand',
+      timeout: 'paused: its longest duration has passed, a person decides',
+    }[cause] ?? 'paused'
+  )
 }
 
 /** The weights as a bar, for the eye; the words are beside it. */
@@ -89,9 +120,17 @@ export function WeightBar({ experiment }: { experiment: Experiment }): JSX.Eleme
   const said = experiment.weights.map(({ version, weight }) => `${version} ${weight / 100}%`).join(', ')
   return (
     <div class="weight-bar" role="img" aria-label={`Weights: ${said}`}>
-      {experiment.weights.map(({ version, weight }, at) => weight > 0 && (
-        <span key={version} class={colour(at)} style={{ flexGrow: weight, flexBasis: 0 }} title={`${version} ${weight / 100}%`} />
-      ))}
+      {experiment.weights.map(
+        ({ version, weight }, at) =>
+          weight > 0 && (
+            <span
+              key={version}
+              class={colour(at)}
+              style={{ flexGrow: weight, flexBasis: 0 }}
+              title={`${version} ${weight / 100}%`}
+            />
+          ),
+      )}
     </div>
   )
 }

@@ -20,7 +20,7 @@ export interface Action {
   run: (reason: string) => Promise<void>
 }
 
-export function Confirm({ action, close }: { action: Action, close: (done: boolean) => void }): JSX.Element {
+export function Confirm({ action, close }: { action: Action; close: (done: boolean) => void }): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null)
   const [reason, setReason] = useState('')
   const [error, setError] = useState<ApiError | null>(null)
@@ -28,7 +28,9 @@ export function Confirm({ action, close }: { action: Action, close: (done: boole
   useEffect(() => {
     const before = document.activeElement
     dialog.current?.showModal()
-    return () => { if (before instanceof HTMLElement) before.focus() }
+    return () => {
+      if (before instanceof HTMLElement) before.focus()
+    }
   }, [])
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault()
@@ -43,19 +45,40 @@ export function Confirm({ action, close }: { action: Action, close: (done: boole
     }
   }
   return (
-    <dialog ref={dialog} aria-labelledby="confirm-title" aria-describedby="confirm-consequence" onClose={() => close(false)}>
+    <dialog
+      ref={dialog}
+      aria-labelledby="confirm-title"
+      aria-describedby="confirm-consequence"
+      onClose={() => close(false)}
+    >
       <form onSubmit={(event) => void submit(event)}>
         <h2 id="confirm-title">{action.title}</h2>
-        <div id="confirm-consequence" class="consequence">{action.consequence}</div>
+        <div id="confirm-consequence" class="consequence">
+          {action.consequence}
+        </div>
         {!action.reasonless && (
-          <label>Why? It is kept, for whoever asks later.
-            <textarea required maxLength={MAX_REASON} rows={3} value={reason} onInput={(event) => setReason(event.currentTarget.value)} />
+          <label>
+            Why? It is kept, for whoever asks later.
+            <textarea
+              required
+              maxLength={MAX_REASON}
+              rows={3}
+              value={reason}
+              onInput={(event) => setReason(event.currentTarget.value)}
+            />
           </label>
         )}
         {error && <Failure error={error} what="Nothing was changed." />}
         <div class="buttons">
-          <button type="button" onClick={() => close(false)}>Leave it as it is</button>
-          <button class={action.danger ? 'danger' : 'primary'} disabled={busy || (!action.reasonless && reason.trim() === '')}>{busy ? 'Working …' : action.verb}</button>
+          <button type="button" onClick={() => close(false)}>
+            Leave it as it is
+          </button>
+          <button
+            class={action.danger ? 'danger' : 'primary'}
+            disabled={busy || (!action.reasonless && reason.trim() === '')}
+          >
+            {busy ? 'Working …' : action.verb}
+          </button>
         </div>
       </form>
     </dialog>

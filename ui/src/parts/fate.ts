@@ -2,6 +2,11 @@
 
 import type { PastVersion } from '../trendtypes'
 
-export const fateWord = (fate: PastVersion['fate']): string => ({
-  promoted: 'promoted', rolledBack: 'rolled back', notPromoted: 'not promoted', kept: 'kept', replaced: 'replaced',
-})[fate]
+export const fateWord = (fate: PastVersion['fate']): string =>
+  ({
+    promoted: 'promoted',
+    rolledBack: 'rolled back',
+    notPromoted: 'not promoted',
+    kept: 'kept',
+    replaced: 'replaced',
+  })[fate]

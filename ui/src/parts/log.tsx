@@ -14,7 +14,7 @@ export function actorWord(by: Actor | undefined): string {
   return [who ? `by ${who}${says}` : '', by.from ? `from ${by.from}` : ''].filter(Boolean).join(', ')
 }
 
-export function Log({ story, name }: { story: Chapter[] | undefined, name: string }): JSX.Element {
+export function Log({ story, name }: { story: Chapter[] | undefined; name: string }): JSX.Element {
   const [all, setAll] = useState(false)
   const latest = [...(story ?? [])].reverse()
   return (
@@ -24,13 +24,30 @@ export function Log({ story, name }: { story: Chapter[] | undefined, name: strin
       <ol class="log" reversed>
         {latest.slice(0, all ? undefined : FIRST).map((chapter) => (
           <li key={chapter.number}>
-            <p><strong><Sentence text={chapter.what} /></strong> <span class="muted"><Time at={chapter.at} /> {actorWord(chapter.by)}</span></p>
-            {chapter.reasons.map((reason) => <p key={reason}><Sentence text={reason} /></p>)}
+            <p>
+              <strong>
+                <Sentence text={chapter.what} />
+              </strong>{' '}
+              <span class="muted">
+                <Time at={chapter.at} /> {actorWord(chapter.by)}
+              </span>
+            </p>
+            {chapter.reasons.map((reason) => (
+              <p key={reason}>
+                <Sentence text={reason} />
+              </p>
+            ))}
           </li>
         ))}
       </ol>
-      {latest.length > FIRST && !all && <button type="button" onClick={() => setAll(true)}>Show all {latest.length}</button>}
-      <p class="muted">Every one of these can be computed again: <code>weir replay {name}</code></p>
+      {latest.length > FIRST && !all && (
+        <button type="button" onClick={() => setAll(true)}>
+          Show all {latest.length}
+        </button>
+      )}
+      <p class="muted">
+        Every one of these can be computed again: <code>weir replay {name}</code>
+      </p>
     </section>
   )
 }
