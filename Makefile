@@ -12,7 +12,7 @@ export ENVOY_VERSION ENVOY KEEP BENCH RUNS ONLY FORCE SECONDS_OF_LOAD EXAMPLES
 help: ## Says what there is to make
 	@echo 'Weir: splits traffic over versions of a service, measures, and moves it to the best.'
 	@echo
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-17s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-19s %s\n", $$1, $$2 }'
 	@echo
 	@echo '  ENVOY_VERSION=1.37   another Envoy        ENVOY=/path/to/envoy   your own'
 

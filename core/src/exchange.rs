@@ -39,6 +39,10 @@ pub struct Exchange {
     held_claims: u64,
     /// The same of refused reports, for the next one to say.
     lost_claims: u64,
+    /// Exposures that were lost and told as such, for the next report to say.
+    told: u64,
+    /// The same in the report that was frozen last.
+    held_told: u64,
     stale: bool,
     /// Revision of the static plan, until the controller gives one.
     static_revision: String,
@@ -97,6 +101,8 @@ impl Exchange {
             warned: [None; 3],
             news: News::default(),
             held_claims: 0,
+            told: 0,
+            held_told: 0,
             lost_claims: 0,
             controller,
             next_node: node.clone(),
@@ -179,6 +185,16 @@ impl Exchange {
         if self.fetcher.on_tick(host, &self.controller, now) {
             self.announce(host);
         }
+        if self.fetcher.take_not_begun() {
+            self.news.polls_failed += 1;
+            self.warn(
+                host,
+                now,
+                0,
+                "no plan from",
+                "Envoy sends nothing there: it has no such cluster, or none that works",
+            );
+        }
         self.judge_staleness(host, now);
         if let Some(fresh) = self.fetcher.fresh() {
             let random = host.random_u64();
@@ -203,7 +219,10 @@ impl Exchange {
         } else if self.sender.awaits(token) {
             let random = host.random_u64();
             match self.sender.answered(now, status, body, random) {
-                Answered::Acknowledged => self.news.acknowledged += 1,
+                Answered::Acknowledged => {
+                    self.news.acknowledged += 1;
+                    self.held_told = 0;
+                }
                 Answered::Nothing => {}
                 Answered::Failed => {
                     let why = if status == 0 { "no answer".to_owned() } else { format!("status {status}") };
@@ -227,7 +246,9 @@ impl Exchange {
     /// Answers how many exposures are lost.
     fn start_over(&mut self, host: &mut impl Host, lost: u64) -> u64 {
         let lost = self.recorder.start_over(lost);
-        self.news.lost = self.news.lost.saturating_add(lost);
+        // What the refused report said was lost before has been told.
+        self.news.lost = self.news.lost.saturating_add(lost.saturating_sub(std::mem::take(&mut self.held_told)));
+        self.told = self.told.saturating_add(lost);
         self.lost_claims = self.lost_claims.saturating_add(std::mem::take(&mut self.held_claims));
         self.sender.restart();
         self.node.clone_from(&self.next_node);
@@ -245,6 +266,7 @@ impl Exchange {
             let lost_claims = drained.lost_claims.saturating_add(std::mem::take(&mut self.lost_claims));
             let claims = u64::try_from(drained.claims.len()).unwrap_or(u64::MAX);
             self.held_claims = lost_claims.saturating_add(claims);
+            self.held_told = std::mem::take(&mut self.told);
             let report = Report {
                 format: FORMAT,
                 node: self.node.clone(),

@@ -48,6 +48,8 @@ pub struct PlanFetcher {
     failures: u32,
     queue: Option<u32>,
     queue_refreshed: Option<u64>,
+    /// A poll that Envoy refused to send, until somebody is told.
+    not_begun: bool,
 }
 
 #[derive(Debug)]
@@ -95,6 +97,7 @@ impl PlanFetcher {
             failures: 0,
             queue: None,
             queue_refreshed: None,
+            not_begun: false,
         }
     }
 
@@ -269,8 +272,16 @@ impl PlanFetcher {
                 let held_until = now.saturating_add(wait_ms * MILLISECOND / 2);
                 self.poll = Some(Poll { token, held_until, give_up_at });
             }
-            None => self.fail(host, now),
+            None => {
+                self.not_begun = true;
+                self.fail(host, now);
+            }
         }
+    }
+
+    /// Whether a poll could not even begin since this was last asked.
+    pub const fn take_not_begun(&mut self) -> bool {
+        std::mem::replace(&mut self.not_begun, false)
     }
 
     /// Says, every few seconds, that this VM's queue is alive; forgets those that are not.

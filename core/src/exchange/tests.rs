@@ -339,3 +339,32 @@ fn reports_name_the_plan_in_use() {
     assert_eq!(plans.first().map(String::as_str), Some("static-1"));
     assert_eq!(plans.last().map(String::as_str), Some("r7"));
 }
+
+#[test]
+fn of_reports_refused_one_after_the_other_each_exposure_is_lost_once() {
+    let mut vm = Vm::new(1);
+    let compiled = Compiled::new(&plan(&[1, 1]), &[]);
+    for (arrivals, status, dropped) in [(3, 422, 0), (2, 422, 3), (1, 200, 5), (4, 422, 0), (0, 200, 4)] {
+        for _ in 0..arrivals {
+            assert!(vm.arrive(&compiled, 0));
+        }
+        let report = next_report(&mut vm, status);
+        assert_eq!(report.dropped, dropped, "{arrivals}");
+    }
+    let now = vm.host.now;
+    assert_eq!(vm.exchange.standing(now).news.lost, 9);
+}
+
+#[test]
+fn a_poll_that_envoy_does_not_send_is_a_failed_one_and_names_its_cluster() {
+    let mut vm = Vm::new(1);
+    vm.host.unreachable = true;
+    for _ in 0..50 {
+        vm.host.now += 100 * MS;
+        vm.exchange.on_tick(&mut vm.host);
+    }
+    let now = vm.host.now;
+    assert!(vm.exchange.standing(now).news.polls_failed >= 3);
+    let named: Vec<&String> = vm.host.lines.iter().filter(|line| line.contains("`ctl`")).collect();
+    assert!(named.len() == 1 && named[0].contains("no such cluster"), "{:?}", vm.host.lines);
+}
