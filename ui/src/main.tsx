@@ -8,6 +8,7 @@ import './style/controls.css'
 import './style/charts.css'
 import './style/pages.css'
 import { onUnauthorized, token } from './api'
+import { goneTo } from './parts/arrival'
 import { Create } from './pages/create'
 import { Decide } from './pages/decide'
 import { ExperimentPage } from './pages/experiment'
@@ -72,7 +73,7 @@ function App(): JSX.Element {
     // A new page begins at its heading, for the eye and for a screen reader; the first is where the browser puts it.
     if (arrived.current) {
       scrollTo(0, 0)
-      main.current?.querySelector<HTMLElement>('h1')?.focus()
+      goneTo()
     }
     arrived.current = true
   }, [route])

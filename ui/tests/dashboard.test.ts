@@ -139,6 +139,8 @@ test('it is watched live: counts grow and a step comes to wait, without a reload
 test('a step is approved as it was shown', async () => {
   await page.getByRole('link', { name: 'Let me decide' }).click()
   await page.getByRole('heading', { name: 'Decide: shop' }).waitFor()
+  const focused = () => page.evaluate(() => document.activeElement?.textContent)
+  await until('focus is on the heading of the page that was gone to', async () => (await focused()) === 'Decide: shop')
   await accessible(page, 'the decisions')
   // What waits is proposed anew when an epoch ends; then the person is told, and looks again.
   await until(
