@@ -78,8 +78,8 @@ export const observed = (metric: Metric): string =>
 /** A probability: never 0 or 1, for a belief is never certain. */
 export function probability(p: number | null | undefined): string {
   if (p === null || p === undefined) return '–'
-  if (p < 0.001) return '< 0.1%'
-  if (p > 0.999) return '> 99.9%'
+  if (p < 0.001) return '<\u00a00.1%'
+  if (p > 0.999) return '>\u00a099.9%'
   return percent(p)
 }
 

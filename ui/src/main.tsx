@@ -5,9 +5,11 @@ import type { JSX } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import './style/base.css'
 import './style/controls.css'
-import './style/charts.css'
 import './style/pages.css'
+// After the colours of versions, of which a line takes no filling.
+import './style/charts.css'
 import { onUnauthorized, token } from './api'
+import { goneTo } from './parts/arrival'
 import { Create } from './pages/create'
 import { Decide } from './pages/decide'
 import { ExperimentPage } from './pages/experiment'
@@ -72,7 +74,7 @@ function App(): JSX.Element {
     // A new page begins at its heading, for the eye and for a screen reader; the first is where the browser puts it.
     if (arrived.current) {
       scrollTo(0, 0)
-      main.current?.querySelector<HTMLElement>('h1')?.focus()
+      goneTo()
     }
     arrived.current = true
   }, [route])

@@ -131,6 +131,10 @@ test('it is watched live: counts grow and a step comes to wait, without a reload
   await page.getByRole('img', { name: /^Evidence against its limits/ }).waitFor()
   await page.getByRole('img', { name: /^Error rate/ }).waitFor({ timeout: 30_000 })
   await page.getByRole('img', { name: /^Latencies as counted/ }).waitFor()
+  // A line that took its version's filling would hide what is behind it.
+  const lines = page.locator('figure.chart path.line')
+  assert.ok((await lines.count()) > 3)
+  for (const line of await lines.all()) assert.equal(await line.evaluate((path) => getComputedStyle(path).fill), 'none')
   assert.equal(loads, 0)
   await page.locator('figure.chart summary').first().click()
   await accessible(page, 'the experiment')
@@ -139,6 +143,8 @@ test('it is watched live: counts grow and a step comes to wait, without a reload
 test('a step is approved as it was shown', async () => {
   await page.getByRole('link', { name: 'Let me decide' }).click()
   await page.getByRole('heading', { name: 'Decide: shop' }).waitFor()
+  const focused = () => page.evaluate(() => document.activeElement?.textContent)
+  await until('focus is on the heading of the page that was gone to', async () => (await focused()) === 'Decide: shop')
   await accessible(page, 'the decisions')
   // What waits is proposed anew when an epoch ends; then the person is told, and looks again.
   await until(

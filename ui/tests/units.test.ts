@@ -119,7 +119,7 @@ test('numbers are told as people read them, and a belief is never certain', () =
     ['1 s', '1 min 1 s', '1 h', '1 d 1 h'],
   )
   assert.deepEqual([eValue(0), eValue(Math.log(40)), eValue(99), eValue(-99)], ['1', '40', 'over 10,000', 'under 0.01'])
-  assert.deepEqual([probability(1), probability(0), probability(null)], ['> 99.9%', '< 0.1%', '–'])
+  assert.deepEqual([probability(1), probability(0), probability(null)], ['>\u00a099.9%', '<\u00a00.1%', '–'])
 })
 
 test('events are told whole wherever the stream is cut, and signs of life are none', async () => {

@@ -1,5 +1,6 @@
 // What is believed of a metric: a density per version. And the latencies that were counted, on a logarithmic scale.
 
+import { colour } from '../parts/common'
 import { extent, max } from 'd3-array'
 import { scaleLinear, scaleLog } from 'd3-scale'
 import { area, curveBasis, curveStepAfter, line } from 'd3-shape'
@@ -74,13 +75,14 @@ export function BeliefChart({
               return (
                 points.length > 0 && (
                   <g key={names[at]}>
-                    <path class={`area faint v${at % 8}`} d={fill(points) ?? ''} />
-                    <path class={`line v${at % 8}`} d={edge(points) ?? ''} />
+                    <path class={`area faint ${colour(at)}`} d={fill(points) ?? ''} />
+                    <path class={`line ${colour(at)}`} d={edge(points) ?? ''} />
                   </g>
                 )
               )
             })}
             <AxisBottom
+              left={NARROW.left}
               width={width}
               y={base}
               title=""
@@ -171,12 +173,13 @@ export function LatencyChart({
                 .curve(curveStepAfter)
               return (
                 <g key={names[at]}>
-                  <path class={`area faint v${at % 8}`} d={fill(points) ?? ''} />
-                  <path class={`line v${at % 8}`} d={edge(points) ?? ''} />
+                  <path class={`area faint ${colour(at)}`} d={fill(points) ?? ''} />
+                  <path class={`line ${colour(at)}`} d={edge(points) ?? ''} />
                 </g>
               )
             })}
             <AxisBottom
+              left={NARROW.left}
               width={width}
               y={base}
               title="latency, on a logarithmic scale"

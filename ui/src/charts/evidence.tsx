@@ -118,7 +118,13 @@ export function EvidenceChart({ experiment }: { experiment: Experiment }): JSX.E
               )
             })}
             <line class="one" x1={x(0)} x2={x(0)} y1={MARGIN.top} y2={base} />
-            <AxisBottom width={width} y={base} title="e-value, on a logarithmic scale; | what it needs" ticks={ticks} />
+            <AxisBottom
+              left={label}
+              width={width}
+              y={base}
+              title="e-value, on a logarithmic scale; | what it needs"
+              ticks={ticks}
+            />
           </>
         )
       }}

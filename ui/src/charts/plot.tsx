@@ -1,6 +1,7 @@
 // What all charts share: a figure with a title, a sentence that says what is to be seen, the drawing, and the same as a table.
 // Scales and shapes are d3's.
 
+import { colour } from '../parts/common'
 import type { ComponentChildren, JSX } from 'preact'
 import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 
@@ -100,15 +101,17 @@ export function AxisBottom({
   y,
   title,
   width,
+  left = MARGIN.left,
 }: {
   ticks: Tick[]
   y: number
   title: string
   width: number
+  left?: number
 }): JSX.Element {
   return (
     <g class="axis">
-      <line x1={MARGIN.left} x2={width - MARGIN.right} y1={y} y2={y} />
+      <line x1={left} x2={width - MARGIN.right} y1={y} y2={y} />
       {ticks.map(({ at, text }) => (
         <g key={`${at}${text}`}>
           <line x1={at} x2={at} y1={y} y2={y + 4} />
@@ -117,7 +120,7 @@ export function AxisBottom({
           </text>
         </g>
       ))}
-      <text class="title" x={(MARGIN.left + width - MARGIN.right) / 2} y={y + 32} text-anchor="middle">
+      <text class="title" x={(left + width - MARGIN.right) / 2} y={y + 32} text-anchor="middle">
         {title}
       </text>
     </g>
@@ -148,7 +151,7 @@ export function Legend({ names, shown }: { names: string[]; shown?: boolean[] })
           (shown?.[at] ?? true) && (
             <li key={name}>
               <svg width="26" height="10" aria-hidden="true">
-                <line class={`line v${at % 8}`} x1="1" x2="25" y1="5" y2="5" />
+                <line class={`line ${colour(at)}`} x1="1" x2="25" y1="5" y2="5" />
               </svg>
               {name}
             </li>

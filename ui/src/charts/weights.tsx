@@ -1,5 +1,6 @@
 // Weights over time: an area per version, one on the other, constant within an epoch.
 
+import { colour } from '../parts/common'
 import { scaleLinear } from 'd3-scale'
 import { area, curveStepAfter, line, stack } from 'd3-shape'
 import type { JSX } from 'preact'
@@ -58,8 +59,8 @@ export function WeightsChart({
             />
             {layers.map((layer, at) => (
               <g key={names[at]}>
-                <path class={`area v${at % 8}`} d={shape(layer) ?? ''} />
-                <path class={`line v${at % 8}`} d={edge(layer) ?? ''} />
+                <path class={`area ${colour(at)}`} d={shape(layer) ?? ''} />
+                <path class={`line ${colour(at)}`} d={edge(layer) ?? ''} />
               </g>
             ))}
             <AxisBottom

@@ -51,8 +51,8 @@ export function Time({ at }: { at: number }): JSX.Element {
   )
 }
 
-/** The colour of a version is that of its place in the experiment, everywhere. */
-export const colour = (version: number): string => `v${version % 8}`
+/** The colour of a version is that of its place in the experiment, everywhere; from the ninth on they come again, drawn otherwise. */
+export const colour = (version: number): string => `v${version % 8}${version >= 8 ? ' more' : ''}`
 
 export function Dot({ version }: { version: number }): JSX.Element {
   return <span class={`dot ${colour(version)}`} aria-hidden="true" />

@@ -1,11 +1,13 @@
 // The head of an experiment's pages: its name, how it stands, what is wrong, and the way between the pages.
 
 import type { JSX } from 'preact'
+import { useEffect } from 'preact/hooks'
 import type { Experiment, Explanation } from '../types'
+import { arrived } from './arrival'
 import { PhaseBadge, Sentence, WeightBar, attention } from './common'
 
 /** A sentence of the story without what to type in a terminal: here there are buttons. */
-const forThePage = (text: string): string => text.replace(/ \(`weir [^`]*`\)/g, '')
+const forThePage = (text: string): string => text.replace(/ \(`weir [^`]*`\)| `weir resume [^`]*` goes on\./g, '')
 
 export function Header({
   experiment,
@@ -16,6 +18,7 @@ export function Header({
   page: 'experiment' | 'decide'
   told?: Explanation | undefined
 }): JSX.Element {
+  useEffect(arrived, [])
   const address = `#/experiments/${encodeURIComponent(experiment.name)}`
   const found = attention(experiment)
   const wrong = [

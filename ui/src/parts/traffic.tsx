@@ -4,7 +4,7 @@ import type { JSX } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import { probability, weight } from '../format'
 import type { Experiment } from '../types'
-import { Dot, versionName } from './common'
+import { Dot, colour, versionName } from './common'
 import { shares } from './decision'
 import type { Part } from './decision'
 import { WHOLE, rebalance } from './sliders'
@@ -44,7 +44,7 @@ export function SetWeights({ experiment, open, order }: Part): JSX.Element {
             step={100}
             value={weights[at]}
             disabled={fixed[at]}
-            class={`v${at % 8}`}
+            class={colour(at)}
             aria-valuetext={weight(weights[at] ?? 0)}
             onInput={(event) => move(at, Number(event.currentTarget.value))}
           />
