@@ -30,12 +30,14 @@ pub(super) struct Rule {
     unmetered: bool,
     /// Its answer has what nobody may keep.
     shown_once: bool,
+    /// With `?dryRun=true` it changes nothing, and is asked as somebody types.
+    tried: bool,
 }
 
 impl Rule {
     /// For these roles alone.
     pub(super) const fn roles(roles: &'static [Role]) -> Self {
-        Self { roles, counted: false, unmetered: false, shown_once: false }
+        Self { roles, counted: false, unmetered: false, shown_once: false, tried: false }
     }
 
     /// What comes so often that it is counted, and not written down each time.
@@ -46,6 +48,11 @@ impl Rule {
     /// What may come as often as it likes.
     pub(super) const fn unmetered(self) -> Self {
         Self { unmetered: true, ..self }
+    }
+
+    /// What may be tried first: then there is nothing to write down.
+    pub(super) const fn tried(self) -> Self {
+        Self { tried: true, ..self }
     }
 
     /// What is answered once, and not again to whoever repeats it.
@@ -146,7 +153,9 @@ async fn pass(State((gate, rule)): State<(Gate, Rule)>, mut request: Request, ne
             return too_many(wait);
         }
     }
-    if !writes || rule.counted {
+    // The very query that its handler takes for a trial, and no other that might be one.
+    let tries = rule.tried && request.uri().query() == Some("dryRun=true");
+    if !writes || rule.counted || tries {
         return next.run(request).await;
     }
     let note = Note::default();

@@ -7,6 +7,8 @@ mod body;
 mod condition;
 mod connections;
 #[cfg(test)]
+mod dashboard_tests;
+#[cfg(test)]
 mod event_tests;
 mod gate;
 mod limits;
@@ -161,7 +163,7 @@ impl App {
             )
             .routes(gate.guarded(routes!(reports::post), Rule::roles(&[Role::Proxy]).counted().unmetered()))
             .routes(gate.guarded(routes!(experiments::list), READ))
-            .routes(gate.guarded(routes!(experiments::apply), CHANGE))
+            .routes(gate.guarded(routes!(experiments::apply), CHANGE.tried()))
             .routes(gate.guarded(routes!(experiments::get), READ))
             .routes(gate.guarded(routes!(experiments::delete), CHANGE))
             .routes(gate.guarded(routes!(experiments::decisions), READ))
@@ -172,7 +174,7 @@ impl App {
             .routes(gate.guarded(routes!(distributions::get), READ))
             .routes(gate.guarded(routes!(services::list), READ))
             .routes(gate.guarded(routes!(services::get_trend), READ))
-            .routes(gate.guarded(routes!(rehearsals::post), CHANGE))
+            .routes(gate.guarded(routes!(rehearsals::post), CHANGE.counted()))
             .routes(gate.guarded(routes!(commands::post), CHANGE))
             .routes(gate.guarded(routes!(rewards::post), Rule::roles(&[Role::Service, Role::Operator]).counted()))
             .routes(gate.guarded(routes!(tokens::list), CHANGE))

@@ -62,8 +62,8 @@ const COMMON: [(&str, &str); 5] = [
     ("503", "It passes: try again after `Retry-After` seconds."),
 ];
 
-/// Writes that count a thing once by what they say themselves.
-const COUNTED: [&str; 2] = ["sendReport", "reportRewards"];
+/// Writes that count a thing once by what they say themselves, and what changes nothing.
+const COUNTED: [&str; 3] = ["sendReport", "reportRewards", "rehearse"];
 
 /// The header that every other write may have.
 fn idempotency_key() -> Parameter {
