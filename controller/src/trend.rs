@@ -94,10 +94,12 @@ pub(crate) struct PastMetric {
 pub(crate) fn trend(service: &str, past: &[PastRow]) -> Trend {
     let mut experiments: Vec<Past> = past.iter().filter_map(one).collect();
     experiments.sort_by(|a, b| a.concluded_at.cmp(&b.concluded_at).then_with(|| a.id.cmp(&b.id)));
-    let mut serves: Option<String> = None;
+    // Only an experiment that was over when this one began says what served then: others ran beside it.
+    let over: Vec<(u64, String)> =
+        experiments.iter().map(|experiment| (experiment.concluded_at, experiment.version.clone())).collect();
     for experiment in &mut experiments {
-        experiment.changed_elsewhere = serves.as_ref().is_some_and(|serves| *serves != experiment.baseline);
-        serves = Some(experiment.version.clone());
+        let before = over.iter().take_while(|(at, _)| *at <= experiment.began_at).last();
+        experiment.changed_elsewhere = before.is_some_and(|(_, serves)| *serves != experiment.baseline);
     }
     Trend { service: service.to_owned(), experiments }
 }

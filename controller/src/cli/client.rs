@@ -138,7 +138,7 @@ impl ApiError {
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Refused { status, .. } => *status >= 500,
+            Self::Refused { status, .. } => *status >= 500 || [408, 429].contains(status),
             _ => false,
         }
     }
@@ -196,6 +196,14 @@ impl Server {
     /// # Errors
     /// When the configuration cannot be read, or has no such context.
     pub(crate) fn new(args: ServerArgs) -> anyhow::Result<Self> {
+        Self::patient(args, PATIENCE)
+    }
+
+    /// The same, waiting for each answer for so long at most, and never longer than for others.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn patient(args: ServerArgs, patience: Duration) -> anyhow::Result<Self> {
         let ca_file = args.ca_file.clone();
         let destination = args.resolve(&Config::read()?)?;
         let trusted = destination.server.starts_with("https://").then(|| ca_file.unwrap_or_else(trusted_here));
@@ -205,7 +213,7 @@ impl Server {
             .build();
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(PATIENCE))
+            .timeout_global(Some(patience.min(PATIENCE)))
             .max_redirects(0)
             // The server is named outright; an environment's proxy would not reach a loopback address.
             .proxy(None)

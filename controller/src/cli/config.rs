@@ -63,8 +63,11 @@ impl Config {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let config: Self = serde_saphyr::from_str(&text)
-            .with_context(|| format!("{} is not as `weir context set` writes it", path.display()))?;
+        // Where it is wrong and nothing of what stands there: that may be a token.
+        let config: Self = serde_saphyr::from_str(&text).map_err(|error| {
+            let at = error.location().map(|at| format!(", line {} column {}", at.line(), at.column()));
+            anyhow::anyhow!("{}{}: not as `weir context set` writes it", path.display(), at.unwrap_or_default())
+        })?;
         for context in &config.contexts {
             base_url(&context.server).map_err(|error| {
                 anyhow::anyhow!("{}: the server of context {}: {error}", path.display(), context.name)

@@ -88,7 +88,8 @@ fn standing(what: What, view: &View) -> Standing {
 
 /// Runs `weir wait`.
 pub(crate) fn run(args: WaitArgs) -> anyhow::Result<ExitCode> {
-    let server = Server::new(args.server)?;
+    // An answer that takes longer than there is time is none.
+    let server = Server::patient(args.server, args.timeout.unwrap_or(Duration::MAX).max(INTERVAL))?;
     let path = format!("/v1/experiments/{}", args.name);
     let begin = Instant::now();
     let mut seen = false;
@@ -114,7 +115,11 @@ pub(crate) fn run(args: WaitArgs) -> anyhow::Result<ExitCode> {
                     eprintln!("weir: {error}; still waiting");
                 }
             }
-            Err(error) => return Err(error.into()),
+            Err(error) if !error.may_pass() || args.timeout.is_none_or(|timeout| begin.elapsed() < timeout) => {
+                return Err(error.into());
+            }
+            // It did not even answer, and the time is up.
+            Err(error) => eprintln!("weir: {error}"),
         }
         let pause = match args.timeout {
             None => INTERVAL,

@@ -62,10 +62,22 @@ pub(crate) struct Ledger {
     _lock: lock::Lock,
 }
 
+/// Makes the file, if there is none, so that its owner alone reads it: it holds the secrets of reward tokens. What SQLite puts beside
+/// it has the same mode.
+fn private(path: &Path) -> Result<(), LedgerError> {
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|source| LedgerError::Open { path: path.to_owned(), source })?;
+    Ok(())
+}
+
 impl Ledger {
     /// Opens a ledger, making or migrating it as needed, and keeps others from opening it.
     pub(crate) fn open(path: &Path) -> Result<Self, LedgerError> {
         let lock = lock::Lock::take(path)?;
+        private(path)?;
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.pragma_update(None, "journal_mode", "wal")?;

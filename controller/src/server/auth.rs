@@ -78,12 +78,12 @@ impl Auth {
             if !name.is_none_or(access::is_name) {
                 bail!("the name in ROLE:NAME=TOKEN has 1 to {MAX_NAME} letters, digits, `-`, `_`, `.` and `@`");
             }
-            let word = role;
+            // Nothing of it is repeated: with the role left out, or both the wrong way round, what stands before `=` is a secret.
             let Some(role) = Role::of(role) else {
-                bail!("`{}` is not a role: proxy, service, viewer or operator", role.escape_debug());
+                bail!("what stands before the first `=` of a token is not a role: proxy, service, viewer or operator");
             };
             if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                bail!("a token for the role {word} is empty or not visible ASCII");
+                bail!("a token for the role {} is empty or not visible ASCII", role.name());
             }
             let configured = Configured { role, name: name.map(str::to_owned) };
             if tokens.insert(digest(token.as_bytes()), configured).is_some() {

@@ -130,7 +130,11 @@ async fn pass(State((gate, rule)): State<(Gate, Rule)>, mut request: Request, ne
     let caller = match admitted {
         Ok(caller) => caller,
         Err(Denied::Role) if writes => {
-            // Somebody who is known tried.
+            // Somebody who is known tried. Not so often that it is all the audit log has room for, or keeps the disk from others.
+            let address = request.extensions().get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default();
+            if let Err(wait) = gate.failures.take(&address, Instant::now()) {
+                return too_many(wait);
+            }
             if let Ok(caller) = auth.caller(request.headers()) {
                 request.extensions_mut().insert(caller);
             }

@@ -72,15 +72,19 @@ pub(crate) async fn post(
         let problem = format!("say why, in 1 to {MAX_REASON} characters: it is kept, for whoever asks later");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The command has no reason.").at("reason", problem));
     }
-    check_length(&reason)?;
+    check_reason(&reason)?;
     note.say(format!("{}: {reason}", command.name()));
     let wanted = Wanted { name: name.clone(), command, by, reason };
     let done = app.keeper.ask_if(condition, |reply| Command::Order(Box::new(wanted), reply)).await?;
     Ok(Json(done.map_err(|there| unmet(&name, there))??))
 }
 
-/// Refuses a reason that is too long.
-pub(super) fn check_length(reason: &str) -> Result<(), Problem> {
+/// Refuses a reason that is too long, or would write to a terminal what looks like more than a reason.
+pub(super) fn check_reason(reason: &str) -> Result<(), Problem> {
+    if reason.chars().any(char::is_control) {
+        let detail = "The reason has control characters: say it in one line of text.".to_owned();
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail.clone()).at("reason", detail));
+    }
     let length = reason.chars().count();
     if length <= MAX_REASON {
         return Ok(());

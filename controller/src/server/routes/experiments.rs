@@ -1,6 +1,6 @@
 //! `/v1/experiments`: applying documents, showing and deleting experiments.
 
-use super::commands::check_length;
+use super::commands::check_reason;
 use super::{actor, bad_query, named, unknown};
 use crate::apply::Conflict;
 use crate::keeper::{Applied, ApplyError, Change, Command, ExperimentView};
@@ -266,7 +266,7 @@ pub(crate) async fn delete(
         let problem = "say why, or leave it out";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The reason is empty.").at("reason", problem));
     }
-    check_length(&reason)?;
+    check_reason(&reason)?;
     let by = actor(&request);
     let condition = condition(request.headers())?.map(|wanted| (name.clone(), wanted));
     let delete = |reply| Command::Delete { name: name.clone(), by, reason, reply };

@@ -8,8 +8,8 @@ use crate::server::problem::Problem;
 use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use std::time::Duration;
@@ -48,6 +48,7 @@ pub(crate) async fn get(
     State(mut app): State<App>,
     query: Result<Query<PlanQuery>, QueryRejection>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let wait = match &query.wait {
@@ -63,6 +64,10 @@ pub(crate) async fn get(
         plan = app.plan.other_than(query.revision.as_deref(), wait.min(MAX_WAIT)) => plan,
         _ = app.stop.wait_for(|stop| *stop) => None,
     };
+    // Time has passed: whose token has been revoked meanwhile learns nothing new.
+    if plan.is_some() && !app.auth.is_open() && app.auth.caller(&headers).is_err() {
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "This token is not known any more."));
+    }
     Ok(match plan {
         Some(plan) => {
             ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], plan.json_for(proxy).to_vec())
