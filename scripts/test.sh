@@ -64,7 +64,7 @@ e2e_oldest() {
     if [ -n "${ENVOY:-}" ] || [ "$ENVOY_VERSION" = "$OLDEST_ENVOY" ]; then say 'That Envoy has been tested'; return; fi
     for name in $(integration_tests e2e); do
         case $name in --test) continue ;; esac
-        if grep -qE 'Envoy::|paths::demo' tests/tests/"$name".rs; then tests+=(--test "$name"); fi
+        if grep -qE 'Envoy|Stand|between|paths::demo' tests/tests/"$name".rs; then tests+=(--test "$name"); fi
     done
     on_envoy "$OLDEST_ENVOY" ${tests[@]+"${tests[@]}"}
 }
