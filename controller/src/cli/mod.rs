@@ -30,7 +30,18 @@ use std::process::ExitCode;
 
 /// Continuous experimentation in Envoy: the controller and its command line.
 #[derive(Debug, Parser)]
-#[command(name = "weir", version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "weir",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  weir validate -f checkout.yaml && weir apply -f checkout.yaml    begin an experiment
+  weir get; weir watch checkout                                    see how it does
+  weir explain checkout                                            why it did what it did
+  weir COMMAND --help                                              each command, with examples of its own"
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
