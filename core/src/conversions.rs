@@ -14,7 +14,7 @@ use std::rc::Rc;
 /// Most experiments that one request is a conversion of: each costs a few calls of the host. What is beyond, by the plan's order, is
 /// lost and counted as such.
 pub(crate) const MAX_CONVERSIONS: usize = 16;
-/// Most cookies of one request whose token is looked at here.
+/// Most times that a cookie of one request is considered for an experiment: one name may be several experiments'.
 const MAX_CHECKED: usize = 64;
 /// Most cookies of one name whose token is looked at, where it is one experiment's alone: the first is the browser's own.
 pub(crate) const MAX_NAMESAKES: usize = 4;

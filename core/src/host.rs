@@ -57,8 +57,8 @@ pub trait Host {
     /// take it. Only at the request's end; free.
     fn has_whole_body(&mut self) -> bool;
     /// Whether the request ended as nearly all do: no response flag, a status below 500 and, if it is `grpc`, the gRPC
-    /// status 0. `false` says nothing: it did not, or this host cannot tell cheaply. Only at the request's end. Costs as much
-    /// as one header, where [`Host::ending`] costs two or three.
+    /// status 0. `false` says nothing: it did not, or this host cannot tell cheaply. Only at the request's end. Costs more
+    /// than a header, and no more than [`Host::ending`], which says the rest (docs/performance.md).
     fn ended_plainly(&mut self, grpc: bool) -> bool;
     /// How the request ended, in Envoy's words; the gRPC status only if wanted. Only at the request's end.
     fn ending(&mut self, want_grpc: bool) -> Ending;
