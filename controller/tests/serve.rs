@@ -1,4 +1,4 @@
-//! What `weir serve` has of the machine: its files, and how many it may have open.
+//! What `weir serve` has of the machine: its files, how many it may have open, its cores; and what it says of secrets.
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests: to panic is to fail")]
 #![cfg(target_os = "linux")]
 
@@ -8,8 +8,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
-use support::Serve;
+use std::time::{Duration, Instant};
+use support::{Ran, Serve, weir};
 
 #[test]
 fn the_ledger_and_what_lies_beside_it_are_their_owners_alone() {
@@ -58,4 +58,68 @@ fn the_controller_has_as_many_files_as_it_may_whatever_the_shell_begins_with() {
     let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("the line");
     assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["512", "512"], "{files}");
     assert!((200..300).contains(&open), "{open} files: half of the room is one address's");
+}
+
+#[test]
+fn a_rehearsal_ends_when_whoever_asked_for_it_hangs_up() {
+    let serve = Serve::start(&[]);
+    let address = serve.url.strip_prefix("http://").expect("http");
+    let ask = |scenario: &str, runs: u32| {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        let (length, more) = (scenario.len(), "connection: close");
+        write!(stream, "POST /v1/rehearsals?runs={runs} HTTP/1.1\r\nhost: {address}\r\n{more}\r\ncontent-length: {length}\r\n\r\n{scenario}")
+            .expect("a request");
+        stream
+    };
+    let begin = Instant::now();
+    // Computes for the ten seconds that there are.
+    let long = ask(include_str!("../../docs/scenarios/bad-canary.yaml"), 200);
+    std::thread::sleep(Duration::from_millis(500));
+    let mut short = ask(include_str!("../../docs/scenarios/broken.yaml"), 0);
+    short.set_read_timeout(Some(Duration::from_secs(2))).expect("a limit");
+    let mut byte = [0];
+    assert!(short.read(&mut byte).is_err(), "it waits its turn");
+    drop(long);
+    short.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit");
+    let mut answer = String::new();
+    short.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(begin.elapsed() < Duration::from_secs(8), "the first went on: {:?}", begin.elapsed());
+}
+
+#[test]
+fn no_secret_is_repeated_in_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("a path").to_owned();
+    let refused = |ran: Ran| {
+        assert!(!ran.ok() && !ran.err.is_empty(), "{ran:?}");
+        assert!(!ran.err.contains("s3cret") && !ran.out.contains("s3cret"), "{ran:?}");
+    };
+    // With the role left out, both the wrong way round, of no role, twice, and not ASCII.
+    for wrong in [
+        "s3cret",
+        "s3cret=operator",
+        "s3cret:ada=operator",
+        "ada:s3cret=x",
+        "king=s3cret",
+        "operator=s3cret,viewer=s3cret",
+        "operator=s3cret\u{e9}",
+        "operator:s3cret 7=x",
+    ] {
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--ledger", &path("weir.db"), "--token", wrong];
+        refused(Ran::from(weir(&serve).output().expect("`weir` runs")));
+        std::fs::write(path("tokens"), wrong.replace(',', "\n")).expect("a file");
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--ledger", &path("weir.db"), "--token-file", &path("tokens")];
+        refused(Ran::from(weir(&serve).output().expect("`weir` runs")));
+    }
+    for wrong in [
+        "contexts: [{name: a, server: 'http://x', token: s3cret, tokn: 1}]",
+        "contexts: [{name: a, server: 'http://x', token: [s3cret]}]",
+        "contexts:\n- name: a\n  token: s3cret\n server: x",
+        "token: s3cret",
+        "s3cret",
+    ] {
+        std::fs::write(path("config"), wrong).expect("a file");
+        refused(Ran::from(weir(&["get"]).env("WEIR_CONFIG", path("config")).output().expect("`weir` runs")));
+    }
 }
