@@ -5,6 +5,8 @@ mod access_tests;
 pub(crate) mod auth;
 mod body;
 mod condition;
+#[cfg(test)]
+mod connection_tests;
 mod connections;
 #[cfg(test)]
 mod dashboard_tests;
@@ -16,9 +18,11 @@ pub(crate) mod openapi;
 #[cfg(test)]
 mod openapi_tests;
 mod page;
+mod patience;
 mod problem;
 mod repeat;
 mod routes;
+mod seats;
 #[cfg(test)]
 mod test_api;
 #[cfg(test)]
