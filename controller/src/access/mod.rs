@@ -12,7 +12,7 @@ mod token;
 
 pub(crate) use answers::KeptAnswer;
 pub(crate) use audit::{Attempt, AuditRow};
-pub(crate) use token::{MAX_NAME, Role, Secret, TokenRow, digest, hexadecimal, is_name};
+pub(crate) use token::{NAMES, Role, Secret, TokenRow, digest, hexadecimal, is_name, is_spelt};
 
 use std::collections::HashMap;
 use std::path::Path;

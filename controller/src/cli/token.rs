@@ -2,7 +2,7 @@
 
 use super::client::{Server, ServerArgs};
 use super::output::{NOTHING, OutputArgs, Table, now, print, print_value, stretch};
-use crate::access::{Access, Attempt, MAX_NAME, Role, TokenRow, is_name};
+use crate::access::{Access, Attempt, NAMES, Role, TokenRow, is_name, is_spelt};
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -70,18 +70,19 @@ struct ListArgs {
 #[derive(Debug, clap::Args)]
 struct RevokeArgs {
     /// The token's name.
-    #[arg(value_name = "NAME", value_parser = token_name)]
+    #[arg(value_name = "NAME", value_parser = old_name)]
     name: String,
     #[command(flatten)]
     common: Common,
 }
 
 fn token_name(text: &str) -> Result<String, String> {
-    if is_name(text) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("names have 1 to {MAX_NAME} letters, digits, `-`, `_`, `.` and `@`"))
-    }
+    if is_name(text) { Ok(text.to_owned()) } else { Err(format!("a name {NAMES}")) }
+}
+
+/// Of a token that is there, though it could not be made any more.
+fn old_name(text: &str) -> Result<String, String> {
+    if is_spelt(text) { Ok(text.to_owned()) } else { Err(format!("a name {NAMES}")) }
 }
 
 fn duration(text: &str) -> Result<String, String> {
@@ -192,7 +193,14 @@ fn revoke(args: RevokeArgs) -> anyhow::Result<()> {
                 local(&existing(ledger)?, &format!("revoke {name}"), |access| access.revoke(&name, &by, now()))?;
             anyhow::ensure!(revoked, "there is no token `{name}`; `weir token list` shows those there are");
         }
-        None => drop(Server::new(common.server)?.delete(&format!("/v1/tokens/{name}"), None)?),
+        None => {
+            // Not even encoded do these stay what they are in a URL.
+            anyhow::ensure!(
+                ![".", ".."].contains(&&*name),
+                "a token of this name is revoked with `--ledger FILE` alone"
+            );
+            drop(Server::new(common.server)?.delete(&format!("/v1/tokens/{name}"), None)?);
+        }
     }
     if common.output.structured() {
         return Ok(print_value(common.output, &json!({ "name": name, "result": "revoked" }))?);

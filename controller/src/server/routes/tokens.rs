@@ -1,7 +1,7 @@
 //! `/v1/tokens` and `/v1/audit`: who may come in, and who did what. Translates, decides nothing.
 
 use super::{actor, bad_query, named};
-use crate::access::{self, AuditRow, MAX_NAME, Role, TokenRow, is_name};
+use crate::access::{self, AuditRow, NAMES, Role, TokenRow, is_name};
 use crate::server::gate::Note;
 use crate::server::openapi::{BadQuery, Conflict, Invalid, Missing, TooLarge};
 use crate::server::page::{self, PageQuery};
@@ -25,7 +25,7 @@ const ENTRIES: u32 = 100;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = WantedToken)]
 pub(crate) struct Wanted {
-    /// Whose it is; unique. Letters, digits, `-`, `_`, `.` and `@`.
+    /// Whose it is; unique. Letters, digits, `-`, `_`, `.` and `@`; neither a role nor `.` or `..`.
     #[schema(min_length = 1, max_length = 63, pattern = "^[A-Za-z0-9_.@-]+$")]
     name: String,
     role: Role,
@@ -131,7 +131,7 @@ pub(crate) async fn create(
             .at(path, problem)
     };
     if !is_name(&name) {
-        return Err(invalid("name", format!("has not 1 to {MAX_NAME} letters, digits, `-`, `_`, `.` and `@`")));
+        return Err(invalid("name", format!("is none: one {NAMES}")));
     }
     if app.auth.configured().iter().any(|token| token.name.as_ref() == Some(&name)) {
         let detail = format!("The controller was started with a token of {name}: choose another name.");
