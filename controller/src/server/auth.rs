@@ -346,7 +346,7 @@ mod tests {
         // Made on the ledger while the controller ran.
         let auth = auth.with_access(Arc::clone(&access), Clock::system());
         let mut keys = vec![key(&auth, "a"), key(&auth, "o"), key(&auth, kept.reveal())];
-        access.revoke("ada", "", 2).unwrap();
+        access.revoke("ada", "", 2, false).unwrap();
         assert!(auth.check_kept(&access.tokens().unwrap()).is_ok());
         keys.push(key(&auth, make().reveal()));
         assert!(keys.iter().all(|key| !key.is_empty()));
