@@ -72,7 +72,14 @@ fn tokens_outlive_the_controller_and_the_last_one_revoked_opens_nothing() {
     let ada = serve.run(&["token", "create", "ada", "--role", "operator", "--ledger", ledger]).out;
     serve.restart(&[]);
     assert!(with(&serve, &ada, &["get"]).ok());
-    let revoked = serve.run(&["token", "revoke", "ada", "--ledger", ledger]);
+    let own = with(&serve, &ada, &["token", "revoke", "ada"]);
+    assert!(own.code == Some(1) && own.err.contains("--force"), "{own:?}");
+    let last = serve.run(&["token", "revoke", "ada", "--ledger", ledger]);
+    assert!(
+        last.code == Some(1) && last.err.contains("the last operator's") && last.err.contains("--force"),
+        "{last:?}"
+    );
+    let revoked = serve.run(&["token", "revoke", "ada", "--ledger", ledger, "--force"]);
     assert_eq!(revoked.out, "token ada revoked\n", "{revoked:?}");
     let begin = Instant::now();
     while with(&serve, &ada, &["get"]).ok() {
@@ -81,6 +88,31 @@ fn tokens_outlive_the_controller_and_the_last_one_revoked_opens_nothing() {
     assert!(serve.run(&["get"]).err.contains("(401)"));
     let none = weir(&["token", "revoke", "ada", "--ledger", "/nowhere/weir.db"]).output().expect("`weir` runs");
     assert!(Ran::from(none).err.contains("there is no ledger"));
+}
+
+#[test]
+fn nobody_is_locked_out_by_the_first_token_nor_taken_for_somebody_else_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = folder.path().join("weir.db");
+    let token = |arguments: &[&str]| {
+        let mut command = weir(&["token"]);
+        Ran::from(command.args(arguments).arg("--ledger").arg(&ledger).output().expect("`weir` runs"))
+    };
+    let locked = token(&["create", "eve", "--role", "viewer"]);
+    assert!(locked.code == Some(1) && locked.err.contains("make an operator's first"), "{locked:?}");
+    assert!(token(&["create", "eve", "--role", "viewer", "--force"]).ok(), "whoever says so has an operator elsewhere");
+    for name in ["operator", ".."] {
+        let refused = token(&["create", name, "--role", "viewer"]);
+        assert!(refused.code == Some(2) && refused.err.contains("neither a role nor"), "{refused:?}");
+    }
+    let serve = |tokens: &str| {
+        let mut command = weir(&["serve", "--listen", "127.0.0.1:0", "--token", tokens, "--ledger"]);
+        Ran::from(command.arg(&ledger).output().expect("`weir` runs"))
+    };
+    let kept = serve("operator:eve=o");
+    assert!(kept.code == Some(1) && kept.err.contains("(eve)") && kept.err.contains("weir token revoke"), "{kept:?}");
+    let twice = serve("operator:ada=o,viewer:ada=v");
+    assert!(twice.code == Some(1) && twice.err.contains("name of one before it"), "{twice:?}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod token;
 
 pub(crate) use answers::KeptAnswer;
 pub(crate) use audit::{Attempt, AuditRow};
-pub(crate) use token::{MAX_NAME, Role, Secret, TokenRow, digest, hexadecimal, is_name};
+pub(crate) use token::{NAMES, Role, Secret, TokenRow, digest, hexadecimal, is_name, is_spelt};
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -47,6 +47,16 @@ pub(crate) enum AccessError {
     Exists(String),
     #[error("there are {MAX_TOKENS} tokens, which is the most: revoke some")]
     Full,
+    #[error(
+        "no token is an operator's, so that with this one alone nobody could change anything, nor make another: make an operator's \
+         first (`weir token create NAME --role operator`)"
+    )]
+    NoOperator,
+    #[error(
+        "`{0}` is the last operator's token: without it nobody can change anything, nor make another but with `weir token create \
+         --ledger FILE`. Make another operator's first, or revoke it all the same (`weir token revoke --force`, `?force=true`)"
+    )]
+    LastOperator(String),
     #[error("the thread that writes failed")]
     Thread,
 }
@@ -173,9 +183,21 @@ impl Access {
         Ok(rows)
     }
 
+    /// Refuses a first token that would close the door on everybody.
+    ///
+    /// # Errors
+    /// When nobody could operate the controller with the tokens that are kept and one of this role.
+    pub(crate) fn check_operated(&self, role: Role, now: u64) -> Result<(), AccessError> {
+        let operated = role == Role::Operator || !self.store().operators(now)?.is_empty();
+        if operated { Ok(()) } else { Err(AccessError::NoOperator) }
+    }
+
     /// Revokes the token of a name, at once. Whether there was one.
-    pub(crate) fn revoke(&self, name: &str, by: &str, now: u64) -> Result<bool, AccessError> {
-        let revoked = self.store().revoke_token(name, by, now)?;
+    ///
+    /// # Errors
+    /// With `spare`, when it is the last of an operator's that are kept.
+    pub(crate) fn revoke(&self, name: &str, by: &str, now: u64, spare: bool) -> Result<bool, AccessError> {
+        let revoked = self.store().revoke_token(name, by, now, spare)?;
         self.refresh()?;
         Ok(revoked)
     }

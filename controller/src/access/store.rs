@@ -113,10 +113,19 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
+    /// Names of the tokens by which somebody is an operator now.
+    pub(super) fn operators(&self, now: u64) -> Result<Vec<String>, AccessError> {
+        operators(&self.connection, now)
+    }
+
     /// Whether there was one to revoke. What is revoked stays: that there ever was a token closes the door for good. Of those revoked
-    /// only the latest thousand are kept.
-    pub(super) fn revoke_token(&mut self, name: &str, by: &str, now: u64) -> Result<bool, AccessError> {
+    /// only the latest thousand are kept. With `spare` the last operator's is refused, in the same transaction: two who revoke each
+    /// other's at once do not both succeed.
+    pub(super) fn revoke_token(&mut self, name: &str, by: &str, now: u64, spare: bool) -> Result<bool, AccessError> {
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        if spare && operators(&transaction, now)? == [name] {
+            return Err(AccessError::LastOperator(name.to_owned()));
+        }
         let revoked = transaction.execute(
             "UPDATE access_token SET revoked_at = ?2, revoked_by = ?3 WHERE name = ?1 AND revoked_at IS NULL",
             params![name, now, by],
@@ -187,6 +196,15 @@ impl Store {
         let rows = statement.query_map(params![before, limit], read)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+}
+
+fn operators(connection: &Connection, now: u64) -> Result<Vec<String>, AccessError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name FROM access_token
+         WHERE role = ?1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?2)",
+    )?;
+    let names = statement.query_map(params![Role::Operator.name(), now], |row| row.get(0))?;
+    Ok(names.collect::<Result<_, _>>()?)
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), AccessError> {

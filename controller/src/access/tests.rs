@@ -20,7 +20,7 @@ fn a_token_is_known_by_its_digest_until_it_is_revoked_also_by_somebody_else() {
 
     let other = open(&folder);
     assert!(other.find(&digest).is_some(), "it is there after a restart");
-    assert!(other.revoke("ada", "eve", 3).unwrap() && !other.revoke("ada", "eve", 4).unwrap());
+    assert!(other.revoke("ada", "eve", 3, false).unwrap() && !other.revoke("ada", "eve", 4, false).unwrap());
     assert!(access.find(&digest).is_some(), "nobody has told this one yet");
     access.refresh().unwrap();
     assert!(access.find(&digest).is_none());
@@ -59,6 +59,27 @@ fn a_token_expires_and_says_when_it_was_used_last() {
     assert_eq!(open(&folder).tokens().unwrap()[0].last_used_at, None, "not on disk yet");
     access.refresh().unwrap();
     assert_eq!(open(&folder).tokens().unwrap()[0].last_used_at, Some(DAY / 2));
+}
+
+#[test]
+fn the_first_token_is_an_operators_and_the_last_operators_stays_unless_it_is_forced() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = open(&folder);
+    assert!(matches!(access.check_operated(Role::Viewer, 1), Err(AccessError::NoOperator)));
+    assert!(access.check_operated(Role::Operator, 1).is_ok());
+    for (name, role, expires_at) in
+        [("ada", Role::Operator, None), ("eve", Role::Viewer, None), ("bob", Role::Operator, Some(DAY))]
+    {
+        access.create(name, role, expires_at, "", 1).unwrap();
+    }
+    assert!(access.check_operated(Role::Viewer, 1).is_ok());
+    let last = |name: &str, now: u64| matches!(access.revoke(name, "", now, true), Err(AccessError::LastOperator(_)));
+    assert!(last("ada", DAY), "the other has expired");
+    assert!(access.revoke("eve", "", DAY, true).unwrap(), "who is none may go");
+    assert!(access.revoke("ada", "", 2, true).unwrap(), "there is another");
+    assert!(last("bob", 3));
+    assert!(access.revoke("bob", "", 3, false).unwrap());
+    assert!(matches!(access.check_operated(Role::Proxy, 4), Err(AccessError::NoOperator)));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 use utoipa::ToSchema;
 
 /// Longest name of a token.
-pub(crate) const MAX_NAME: usize = 63;
+const MAX_NAME: usize = 63;
 
 /// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
@@ -54,8 +54,18 @@ pub(crate) fn digest(secret: &[u8]) -> Digest {
     Sha256::digest(secret).into()
 }
 
-/// Whether a token may have this name.
+/// What names are like, in words.
+pub(crate) const NAMES: &str =
+    "has 1 to 63 letters, digits, `-`, `_`, `.` and `@`, and is neither a role nor `.` or `..`";
+
+/// Whether a token may have this name: not one that could be taken for that of a token without a name, which is known by its role, nor one
+/// that means something else in a path.
 pub(crate) fn is_name(name: &str) -> bool {
+    is_spelt(name) && Role::of(&name.to_ascii_lowercase()).is_none() && ![".", ".."].contains(&name)
+}
+
+/// Whether a token may ever have had this name.
+pub(crate) fn is_spelt(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte))
 }

@@ -89,7 +89,11 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         .to_socket_addrs()
         .with_context(|| format!("--listen {}: not an address to listen on", args.listen))?
         .collect();
-    let kept = args.ledger.exists() && Access::open(&args.ledger).context("the tokens cannot be read")?.had_tokens();
+    let kept = args.ledger.exists() && {
+        let access = Access::open(&args.ledger).context("the tokens cannot be read")?;
+        auth.check_kept(&access.tokens().context("the tokens cannot be read")?)?;
+        access.had_tokens()
+    };
     if !kept {
         auth.check_listen(&addresses, args.allow_unauthenticated)?;
     }

@@ -2,7 +2,7 @@
 
 use super::client::{Server, ServerArgs};
 use super::output::{NOTHING, OutputArgs, Table, now, print, print_value, stretch};
-use crate::access::{Access, Attempt, MAX_NAME, Role, TokenRow, is_name};
+use crate::access::{Access, Attempt, NAMES, Role, TokenRow, is_name, is_spelt};
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -18,7 +18,8 @@ Examples:
   weir token list
   weir token revoke ci
 
-A token is shown once, when it is made; the ledger has its SHA-256 only. Once there is one, nobody is let in without.")]
+A token is shown once, when it is made; the ledger has its SHA-256 only. Once there is one, nobody is let in without: so the first is
+an operator's, and the last of an operator's is revoked with `--force` alone.")]
 pub(crate) struct TokenArgs {
     #[command(subcommand)]
     command: TokenCommand,
@@ -57,6 +58,9 @@ struct CreateArgs {
     /// How long it is good for, as in `90d`; without it, until it is revoked.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     expires_in: Option<String>,
+    /// With --ledger: also if no operator's token is in it, for a controller that is started with one
+    #[arg(long, requires = "ledger")]
+    force: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -70,18 +74,22 @@ struct ListArgs {
 #[derive(Debug, clap::Args)]
 struct RevokeArgs {
     /// The token's name.
-    #[arg(value_name = "NAME", value_parser = token_name)]
+    #[arg(value_name = "NAME", value_parser = old_name)]
     name: String,
+    /// Also the token that this command is sent with, and the last of an operator's
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     common: Common,
 }
 
 fn token_name(text: &str) -> Result<String, String> {
-    if is_name(text) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("names have 1 to {MAX_NAME} letters, digits, `-`, `_`, `.` and `@`"))
-    }
+    if is_name(text) { Ok(text.to_owned()) } else { Err(format!("a name {NAMES}")) }
+}
+
+/// Of a token that is there, though it could not be made any more.
+fn old_name(text: &str) -> Result<String, String> {
+    if is_spelt(text) { Ok(text.to_owned()) } else { Err(format!("a name {NAMES}")) }
 }
 
 fn duration(text: &str) -> Result<String, String> {
@@ -114,12 +122,15 @@ pub(crate) fn run(args: TokenArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn create(args: CreateArgs) -> anyhow::Result<()> {
-    let CreateArgs { name, role, expires_in, common } = args;
+    let CreateArgs { name, role, expires_in, force, common } = args;
     let answer = match &common.ledger {
         Some(ledger) => {
             let expires_at = expires_in.as_deref().map(parse_milliseconds).transpose()?;
             let expires_at = expires_at.map(|milliseconds| now().saturating_add(milliseconds));
             let (secret, row) = local(ledger, &format!("create {name}, {}", role.name()), |access| {
+                if !force {
+                    access.check_operated(role, now())?;
+                }
                 access.create(&name, role, expires_at, &local_actor(), now())
             })?;
             let mut answer = serde_json::to_value(row)?;
@@ -184,15 +195,24 @@ fn list(args: ListArgs) -> anyhow::Result<()> {
 }
 
 fn revoke(args: RevokeArgs) -> anyhow::Result<()> {
-    let RevokeArgs { name, common } = args;
+    let RevokeArgs { name, force, common } = args;
     match &common.ledger {
         Some(ledger) => {
             let by = local_actor();
-            let revoked =
-                local(&existing(ledger)?, &format!("revoke {name}"), |access| access.revoke(&name, &by, now()))?;
+            let revoked = local(&existing(ledger)?, &format!("revoke {name}"), |access| {
+                access.revoke(&name, &by, now(), !force)
+            })?;
             anyhow::ensure!(revoked, "there is no token `{name}`; `weir token list` shows those there are");
         }
-        None => drop(Server::new(common.server)?.delete(&format!("/v1/tokens/{name}"), None)?),
+        None => {
+            // Not even encoded do these stay what they are in a URL.
+            anyhow::ensure!(
+                ![".", ".."].contains(&&*name),
+                "a token of this name is revoked with `--ledger FILE` alone"
+            );
+            let query = if force { "?force=true" } else { "" };
+            drop(Server::new(common.server)?.delete(&format!("/v1/tokens/{name}{query}"), None)?);
+        }
     }
     if common.output.structured() {
         return Ok(print_value(common.output, &json!({ "name": name, "result": "revoked" }))?);

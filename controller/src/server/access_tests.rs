@@ -6,6 +6,10 @@ use serde_json::Value;
 #[tokio::test]
 async fn the_first_token_closes_the_door_and_each_does_what_its_role_allows() {
     let api = Api::start(&[]);
+    let locked = api.call("POST", "/v1/tokens", "", r#"{"name": "eve", "role": "viewer"}"#).await;
+    assert_eq!(locked.checked_status(), 409, "nobody could operate it any more");
+    assert!(String::from_utf8(locked.body).unwrap().contains("make an operator's first"));
+    assert_eq!(api.call("GET", "/v1/experiments", "", "").await.status, 200, "still open");
     let made = api.call("POST", "/v1/tokens", "", r#"{"name": "ada", "role": "operator"}"#).await;
     assert_eq!(made.status, 201, "{made:?}");
     let ada = made.json()["token"].as_str().unwrap().to_owned();
@@ -27,7 +31,16 @@ async fn the_first_token_closes_the_door_and_each_does_what_its_role_allows() {
     let expired = api.call("GET", "/v1/experiments", &eve, "").await;
     assert_eq!(expired.checked_status(), 401);
     assert!(String::from_utf8(expired.body).unwrap().contains("has expired"));
-    assert_eq!(api.call("DELETE", "/v1/tokens/ada", &ada, "").await.status, 200);
+    let own = api.call("DELETE", "/v1/tokens/ada", &ada, "").await;
+    assert_eq!(own.checked_status(), 409, "the token that is used");
+    let made = api.call("POST", "/v1/tokens", &ada, r#"{"name": "bob", "role": "operator", "expiresIn": "1h"}"#).await;
+    let bob = made.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!(api.call("DELETE", "/v1/tokens/eve", &bob, "").await.status, 200);
+    api.bench.set_time(api.bench.clock().now() + 3_600_000);
+    let last = api.call("DELETE", "/v1/tokens/ada?force=false", &ada, "").await;
+    assert_eq!(last.checked_status(), 409, "nobody would be left");
+    assert_eq!(api.call("DELETE", "/v1/tokens/ada?force=perhaps", &ada, "").await.checked_status(), 400);
+    assert_eq!(api.call("DELETE", "/v1/tokens/ada?force=true", &ada, "").await.status, 200);
     assert_eq!(api.call("GET", "/v1/tokens", &ada, "").await.checked_status(), 401, "at once");
     assert_eq!(api.call("GET", "/v1/experiments", "", "").await.checked_status(), 401, "the door stays closed");
 }
@@ -39,8 +52,10 @@ async fn what_is_no_token_to_make_is_refused_with_a_reason() {
         ("{", 400, "not JSON"),
         (r#"{"name": "x"}"#, 422, "missing field `role`"),
         (r#"{"name": "x", "role": "king"}"#, 422, "unknown variant `king`"),
-        (r#"{"name": "x y", "role": "viewer"}"#, 422, "its name has not"),
-        (r#"{"name": "", "role": "viewer"}"#, 422, "its name has not"),
+        (r#"{"name": "x y", "role": "viewer"}"#, 422, "its name is none"),
+        (r#"{"name": "..", "role": "viewer"}"#, 422, "neither a role nor"),
+        (r#"{"name": "operator", "role": "viewer"}"#, 422, "neither a role nor"),
+        (r#"{"name": "", "role": "viewer"}"#, 422, "its name is none"),
         (r#"{"name": "x", "role": "viewer", "expiresIn": "soon"}"#, 422, "its expiresIn"),
         (r#"{"name": "x", "role": "viewer", "expiresIn": "0s"}"#, 422, "its expiresIn"),
         (r#"{"name": "x", "role": "viewer", "secret": "mine"}"#, 422, "unknown field"),

@@ -1,6 +1,6 @@
 //! Who may do what: bearer tokens with roles, those that the controller was started with and those that it keeps. Knows no route.
 
-use crate::access::{self, Access, MAX_NAME, digest};
+use crate::access::{self, Access, TokenRow, digest};
 use crate::clock::Clock;
 use anyhow::{Context, bail};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
@@ -39,6 +39,19 @@ pub(crate) struct Caller {
     pub(crate) who: String,
     /// None where everybody may do everything.
     pub(crate) role: Option<Role>,
+    /// What no other token is known by, whatever it is called; what has it is counted and remembered as the same. Empty where everybody
+    /// may do everything.
+    pub(crate) key: String,
+}
+
+/// How keys of tokens begin that the controller keeps.
+const KEPT: &str = "kept:";
+
+impl Caller {
+    /// Whether this is the token of a name that the controller keeps.
+    pub(crate) fn is_kept(&self, name: &str) -> bool {
+        self.key.starts_with(KEPT) && self.who == name
+    }
 }
 
 impl fmt::Debug for Auth {
@@ -76,7 +89,7 @@ impl Auth {
                 .context("a token is written ROLE=TOKEN, with role proxy, service, viewer or operator")?;
             let (role, name) = role.split_once(':').map_or((role, None), |(role, name)| (role, Some(name)));
             if !name.is_none_or(access::is_name) {
-                bail!("the name in ROLE:NAME=TOKEN has 1 to {MAX_NAME} letters, digits, `-`, `_`, `.` and `@`");
+                bail!("the name in ROLE:NAME=TOKEN {}", access::NAMES);
             }
             // Nothing of it is repeated: with the role left out, or both the wrong way round, what stands before `=` is a secret.
             let Some(role) = Role::of(role) else {
@@ -85,12 +98,44 @@ impl Auth {
             if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                 bail!("a token for the role {} is empty or not visible ASCII", role.name());
             }
+            if let Some(name) = name
+                && tokens.values().any(|other: &Configured| other.name.as_deref() == Some(name))
+            {
+                bail!(
+                    "the {} of the tokens has the name of one before it, and nobody could tell which of the two did something: \
+                     give each a name of its own",
+                    ordinal(tokens.len() + 1)
+                );
+            }
             let configured = Configured { role, name: name.map(str::to_owned) };
             if tokens.insert(digest(token.as_bytes()), configured).is_some() {
                 bail!("the same token is there twice: give each role, and each person, one of its own");
             }
         }
         Ok(Self { configured: tokens, ..Self::default() })
+    }
+
+    /// Refuses tokens of the same name as one that the ledger keeps.
+    ///
+    /// # Errors
+    /// When there are, with their names.
+    pub(crate) fn check_kept(&self, kept: &[TokenRow]) -> anyhow::Result<()> {
+        let twice: Vec<String> = self.configured().into_iter().filter_map(|token| token.name).collect();
+        let twice: Vec<&str> =
+            twice.iter().map(String::as_str).filter(|name| kept.iter().any(|row| row.name == *name)).collect();
+        if twice.is_empty() {
+            return Ok(());
+        }
+        bail!(
+            "the ledger keeps a token of the same name as one given at the start ({}): rename that one, or revoke the ledger's with \
+             `weir token revoke NAME --ledger FILE`",
+            twice.join(", ")
+        )
+    }
+
+    /// Whether somebody can operate this by a token that it was started with.
+    pub(crate) fn has_operator(&self) -> bool {
+        self.configured.values().any(|token| token.role == Role::Operator)
     }
 
     /// The same with the tokens that the controller keeps.
@@ -189,8 +234,10 @@ impl Auth {
             _ => return Err(Denied::Unknown),
         };
         if let Some(Configured { role, name }) = self.configured.get(&given) {
+            // Not by its digest: keys are written down, and this secret may be one that can be guessed.
+            let key = format!("start:{}:{}", role.name(), name.as_deref().unwrap_or_default());
             let who = name.clone().unwrap_or_else(|| role.name().to_owned());
-            return Ok(Caller { who, role: Some(*role) });
+            return Ok(Caller { who, role: Some(*role), key });
         }
         let (access, clock) = self.kept.as_ref().ok_or(Denied::Unknown)?;
         let known = access.find(&given).ok_or(Denied::Unknown)?;
@@ -199,8 +246,22 @@ impl Auth {
             return Err(Denied::Expired);
         }
         known.used(now);
-        Ok(Caller { who: known.name.clone(), role: Some(known.role) })
+        // Not by its name, which somebody else has when it is revoked and made again.
+        let key = format!("{KEPT}{}", access::hexadecimal(&given));
+        Ok(Caller { who: known.name.clone(), role: Some(known.role), key })
     }
+}
+
+/// A place in a list, in words that programs need not read.
+fn ordinal(number: usize) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
 }
 
 /// Without tokens, the loopback address is protection against everybody but the pages that a local browser shows.
@@ -256,6 +317,40 @@ mod tests {
             let message = format!("{:#}", Auth::parse([wrong]).unwrap_err());
             assert!(!message.contains("secret"), "{message}");
         }
+    }
+
+    #[test]
+    fn no_two_tokens_can_be_taken_for_each_other() {
+        for (entries, why) in [
+            (&["operator:ada=a", "viewer:ada=b"][..], "the 2nd of the tokens has the name of one before it"),
+            (&["viewer=v", "operator:viewer=o"], "is neither a role"),
+            (&["operator:Proxy=o"], "is neither a role"),
+            (&["operator:.=o"], "nor `.` or `..`"),
+            (&["operator:..=o"], "nor `.` or `..`"),
+        ] {
+            let message = format!("{:#}", Auth::parse(entries.iter().copied()).unwrap_err());
+            assert!(message.contains(why) && !message.contains("ada"), "{message}");
+        }
+        // Two of one role without names: the old one and the new, while they are changed.
+        assert!(Auth::parse(["proxy=a", "proxy=b", "operator:ada=c", "operator:ada.2=d"]).is_ok());
+
+        let folder = tempfile::tempdir().unwrap();
+        let access = Arc::new(Access::open(&folder.path().join("weir.db")).unwrap());
+        let auth = Auth::parse(["operator:ada=a", "operator=o"]).unwrap();
+        let key = |auth: &Auth, secret: &str| auth.caller(&headers(&format!("Bearer {secret}"))).unwrap().key;
+        let make = || access.create("ada", Role::Operator, None, "", 1).unwrap().0;
+        let kept = make();
+        let error = auth.check_kept(&access.tokens().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("(ada)") && error.contains("weir token revoke"), "{error}");
+        assert!(Auth::parse(["operator:eve=a"]).unwrap().check_kept(&access.tokens().unwrap()).is_ok());
+        // Made on the ledger while the controller ran.
+        let auth = auth.with_access(Arc::clone(&access), Clock::system());
+        let mut keys = vec![key(&auth, "a"), key(&auth, "o"), key(&auth, kept.reveal())];
+        access.revoke("ada", "", 2, false).unwrap();
+        assert!(auth.check_kept(&access.tokens().unwrap()).is_ok());
+        keys.push(key(&auth, make().reveal()));
+        assert!(keys.iter().all(|key| !key.is_empty()));
+        assert_eq!(keys.iter().collect::<std::collections::HashSet<_>>().len(), 4, "{keys:?}");
     }
 
     #[test]

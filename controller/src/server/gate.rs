@@ -149,10 +149,10 @@ async fn pass(State((gate, rule)): State<(Gate, Rule)>, mut request: Request, ne
             };
         }
     };
+    let key = caller.key.clone();
     request.extensions_mut().insert(caller);
-    let actor = actor(&request);
     if !rule.unmetered {
-        let of = if actor.who.is_empty() { &actor.from } else { &actor.who };
+        let of = if key.is_empty() { &actor(&request).from } else { &key };
         if let Err(wait) = gate.limits.take(of, Instant::now()) {
             return too_many(wait);
         }
@@ -168,7 +168,7 @@ async fn pass(State((gate, rule)): State<(Gate, Rule)>, mut request: Request, ne
     let done = tokio::spawn(async move {
         let attempt = gate.attempt(&request);
         gate.audited(attempt, async {
-            let mut response = repeat::once(&gate, actor.who, rule.shown_once, request, next).await;
+            let mut response = repeat::once(&gate, key, rule.shown_once, request, next).await;
             let said = std::mem::take(&mut *note.0.lock().unwrap_or_else(PoisonError::into_inner));
             if !said.is_empty() && response.status().is_success() {
                 response.extensions_mut().insert(Said(said));

@@ -83,6 +83,8 @@ impl From<AccessError> for Problem {
     fn from(error: AccessError) -> Self {
         match error {
             AccessError::Exists(_) => Self::new(StatusCode::CONFLICT, format!("{error}.").replacen('t', "T", 1)),
+            AccessError::NoOperator => Self::new(StatusCode::CONFLICT, format!("{error}.").replacen('n', "N", 1)),
+            AccessError::LastOperator(_) => Self::new(StatusCode::CONFLICT, format!("{error}.")),
             AccessError::Full => Self::new(StatusCode::CONFLICT, format!("{error}.").replacen('t', "T", 1)),
             error => {
                 tracing::error!(%error, "tokens and the audit log cannot be read or written");

@@ -131,6 +131,24 @@ async fn every_list_comes_in_pages_that_make_the_whole() {
 }
 
 #[tokio::test]
+async fn a_key_is_of_one_token_and_not_of_a_name() {
+    let api = Api::start(&["operator:boss=o"]);
+    let create = r#"{"name": "ada", "role": "operator"}"#;
+    let commands = "/v1/experiments/shop/commands";
+    assert_eq!(api.call("POST", "/v1/experiments", "o", document("shop")).await.status, 201);
+    let mut replayed = Vec::new();
+    for _ in 0..2 {
+        let made = api.call("POST", "/v1/tokens", "o", create).await.json();
+        let bearer = format!("Bearer {}", made["token"].as_str().unwrap());
+        let headers = [("authorization", bearer.as_str()), ("idempotency-key", "1")];
+        let answer = api.send("POST", commands, &headers, command("pause", "")).await;
+        replayed.push((answer.status(), answer.header("idempotency-replayed")));
+        assert_eq!(api.call("DELETE", "/v1/tokens/ada", "o", "").await.status, 200);
+    }
+    assert_eq!(replayed, [(200, String::new()), (409, String::new())], "the second `ada` is somebody else");
+}
+
+#[tokio::test]
 async fn who_asks_too_often_is_told_when_to_come_again_and_filters_are_not() {
     let api = Api::limited(&["viewer=v", "viewer:eve=e", "proxy=p"], 1);
     let get = |token: &'static str, path: &'static str| api.call("GET", path, token, "");

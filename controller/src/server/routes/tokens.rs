@@ -1,18 +1,19 @@
 //! `/v1/tokens` and `/v1/audit`: who may come in, and who did what. Translates, decides nothing.
 
-use super::{actor, bad_query, named};
-use crate::access::{self, AuditRow, MAX_NAME, Role, TokenRow, is_name};
+use super::{actor, bad_query};
+use crate::access::{self, AuditRow, NAMES, Role, TokenRow, is_name};
+use crate::server::auth::Caller;
 use crate::server::gate::Note;
 use crate::server::openapi::{BadQuery, Conflict, Invalid, Missing, TooLarge};
 use crate::server::page::{self, PageQuery};
 use crate::server::problem::Problem;
 use crate::server::{App, body};
-use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use weir_core::duration::parse_milliseconds;
 
 /// Largest body, in bytes.
@@ -25,7 +26,7 @@ const ENTRIES: u32 = 100;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = WantedToken)]
 pub(crate) struct Wanted {
-    /// Whose it is; unique. Letters, digits, `-`, `_`, `.` and `@`.
+    /// Whose it is; unique. Letters, digits, `-`, `_`, `.` and `@`; neither a role nor `.` or `..`.
     #[schema(min_length = 1, max_length = 63, pattern = "^[A-Za-z0-9_.@-]+$")]
     name: String,
     role: Role,
@@ -64,6 +65,16 @@ pub(crate) struct TokenList {
     /// The cursor of the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+}
+
+/// How a token is to be revoked.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RevokeQuery {
+    /// Also the caller's own, and the last of an operator's.
+    #[serde(default)]
+    force: bool,
 }
 
 /// What was revoked.
@@ -131,7 +142,7 @@ pub(crate) async fn create(
             .at(path, problem)
     };
     if !is_name(&name) {
-        return Err(invalid("name", format!("has not 1 to {MAX_NAME} letters, digits, `-`, `_`, `.` and `@`")));
+        return Err(invalid("name", format!("is none: one {NAMES}")));
     }
     if app.auth.configured().iter().any(|token| token.name.as_ref() == Some(&name)) {
         let detail = format!("The controller was started with a token of {name}: choose another name.");
@@ -145,28 +156,49 @@ pub(crate) async fn create(
         Some(Err(error)) => return Err(invalid("expiresIn", error.to_string())),
     };
     note.say(format!("{name}, {}", role.name()));
-    let made = access::apart(&app.access, move |access| access.create(&name, role, expires_at, &by, now)).await;
+    let operated = app.auth.has_operator();
+    let made = access::apart(&app.access, move |access| {
+        if !operated {
+            access.check_operated(role, now)?;
+        }
+        access.create(&name, role, expires_at, &by, now)
+    });
+    let made = made.await;
     let (secret, row) = made?;
     Ok((StatusCode::CREATED, Json(CreatedToken { token: secret.reveal().to_owned(), row })))
 }
 
 /// Revoke a token: from here on it opens nothing.
+///
+/// The caller's own, and the last of an operator's, are revoked with `force=true` alone (409).
 #[utoipa::path(
     delete, operation_id = "revokeToken",
     path = "/v1/tokens/{name}",
     tag = "access",
-    params(("name" = String, Path, description = "The token's name.")),
-    responses((status = 200, description = "It is revoked.", body = RevokedToken), BadQuery, Missing, Invalid),
+    params(("name" = String, Path, description = "The token's name."), RevokeQuery),
+    responses((status = 200, description = "It is revoked.", body = RevokedToken), BadQuery, Missing, Conflict, Invalid),
     security(("token" = ["operator"]))
 )]
 pub(crate) async fn revoke(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,
+    query: Result<Query<RevokeQuery>, QueryRejection>,
+    Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Json<RevokedToken>, Problem> {
-    let name = named(name)?;
+    let name = name.map(|Path(name)| name);
+    let name = name.map_err(|_| Problem::new(StatusCode::NOT_FOUND, "That is not a token's name."))?;
+    let Query(RevokeQuery { force }) = query.map_err(|rejection| bad_query(&rejection))?;
+    if !force && caller.is_kept(&name) {
+        let detail = format!(
+            "`{name}` is the token that this request came with, and would be of no more use to you: to revoke it all the same, \
+             `weir token revoke --force`, or `?force=true`."
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    }
+    let spare = !force && !app.auth.has_operator();
     let (by, now, revoked) = (actor(&request).who, app.clock.now(), name.clone());
-    let done = access::apart(&app.access, move |access| access.revoke(&revoked, &by, now)).await?;
+    let done = access::apart(&app.access, move |access| access.revoke(&revoked, &by, now, spare)).await?;
     if done {
         return Ok(Json(RevokedToken { name }));
     }
@@ -176,7 +208,7 @@ pub(crate) async fn revoke(
         if configured {
             format!("The controller was started with the token of {name}: it is taken away there.")
         } else {
-            format!("There is no token `{}`.", name.escape_debug())
+            format!("There is no token `{}`: `weir token list` shows those there are.", name.escape_debug())
         },
     ))
 }
