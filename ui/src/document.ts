@@ -61,6 +61,14 @@ export const EMPTY: Form = {
   approvals: { start: false, step: false, promotion: false },
 }
 
+/** The form as it begins, with a name and a host that nobody has: it is valid as it opens. */
+export function free(names: string[], hosts: string[]): Form {
+  let name = EMPTY.name
+  for (let at = 2; names.includes(name); at += 1) name = `${EMPTY.name}-${at}`
+  const host = hosts.includes(EMPTY.hosts) ? `${name}.example` : EMPTY.hosts
+  return { ...EMPTY, name, hosts: host }
+}
+
 /** A number where it is one: `0.05` and `200` are, `2%` and `15s` are not. */
 const value = (text: string): string | number => (/^\d+(\.\d+)?$/.test(text.trim()) ? Number(text) : text.trim())
 const words = (text: string): string[] => text.split(/[\s,]+/).filter(Boolean)

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parse, parseAllDocuments } from 'yaml'
 import { EMPTY, rehearsal, versionsOf, write } from '../src/document'
-import { eValue, milliseconds, percent, probability, stretch, weight } from '../src/format'
+import { eValue, milliseconds, percent, probability, roughly, stretch, weight } from '../src/format'
 import { WHOLE, rebalance } from '../src/parts/sliders'
 
 test('weights sum to the whole whatever is moved where, and what is fixed stays', () => {
@@ -116,8 +116,10 @@ test('numbers are told as people read them, and a belief is never certain', () =
   )
   assert.deepEqual(
     [stretch(999), stretch(61_000), stretch(3_600_000), stretch(90_000_000)],
-    ['1 s', '1 min 1 s', '1 h', '1 d 1 h'],
+    ['1 s', '1 m 1 s', '1 h', '1 d 1 h'],
   )
+  // As the API's sentence beside it says it.
+  assert.deepEqual([1, 120_001, 7_200_000, 172_800_000].map(roughly), ['a minute', '3 minutes', '2 hours', '2 days'])
   assert.deepEqual([eValue(0), eValue(Math.log(40)), eValue(99), eValue(-99)], ['1', '40', 'over 10,000', 'under 0.01'])
   assert.deepEqual([probability(1), probability(0), probability(null)], ['>\u00a099.9%', '<\u00a00.1%', '–'])
 })
