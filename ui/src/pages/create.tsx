@@ -5,8 +5,9 @@ import type { JSX } from 'preact'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { asApiError, paths, whole } from '../api'
 import type { ApiError, Detail } from '../api'
-import { EMPTY, free, versionsOf, write } from '../document'
-import type { Form } from '../document'
+import { versionsOf, write } from '../document'
+import { EMPTY, free } from '../form'
+import type { Form } from '../form'
 import { applying, dryRun, see } from '../parts/apply'
 import type { Seen } from '../parts/apply'
 import { arrived } from '../parts/arrival'
@@ -16,6 +17,7 @@ import type { Action } from '../parts/confirm'
 import { ExperimentForm } from '../parts/form'
 import { NoExperiment } from '../parts/notthere'
 import { Rehearse } from '../parts/rehearse'
+import { read } from '../reading'
 import type { Applied, Experiment } from '../types'
 
 /** After so many milliseconds without typing the server is asked. */
@@ -87,15 +89,22 @@ export function Create({ name }: { name?: string }): JSX.Element {
 }
 
 function Editor({ name, start, again }: { name?: string; start: Start; again: () => void }): JSX.Element {
-  const [form, setForm] = useState<Form>(start.form)
-  // What was typed into the document itself: then it, and no longer the form, is what counts.
+  const [form, setForm] = useState<Form>(() => (start.seen ? (read(start.seen.document) ?? start.form) : start.form))
+  // What was typed into the document itself is what counts, to the letter, and the form follows it if it can show it whole.
   const [typed, setTyped] = useState<string | null>(start.seen?.document ?? null)
+  const [before, setBefore] = useState<Form | null>(null)
   const [failed, setFailed] = useState<ApiError | null>(null)
   const [action, setAction] = useState<Action | null>(null)
   const box = useRef<HTMLTextAreaElement>(null)
   const document = typed ?? write(form)
   const [checks, setChecks] = useState(0)
   const check = useCheck(document, checks)
+  const shows = useMemo(() => typed === null || read(typed) !== null, [typed])
+  const type = (text: string): void => {
+    if (typed === null) setBefore(form)
+    setTyped(text)
+    setForm(read(text) ?? form)
+  }
   const [stands, setStands] = useState('')
   const { seen } = start
   useEffect(arrived, [])
@@ -125,7 +134,7 @@ function Editor({ name, start, again }: { name?: string; start: Start; again: ()
     setStands('')
     setAction({
       title: `${applied.some(({ result }) => result === 'created') ? 'Create' : 'Change'} ${applied.map((one) => one.name).join(', ')}?`,
-      consequence: <Consequence applied={applied} document={document} form={typed === null ? form : null} />,
+      consequence: <Consequence applied={applied} document={document} form={shows ? form : null} />,
       verb: 'Apply',
       reasonless: true,
       run: async (_, key) => {
@@ -145,18 +154,39 @@ function Editor({ name, start, again }: { name?: string; start: Start; again: ()
     <>
       <h1 tabIndex={-1}>{name ? `Change ${name}` : 'Create an experiment'}</h1>
       {failed && <Failure error={failed} what="What it changes cannot be read." />}
-      <div class={name ? 'create one-column' : 'create'}>
-        {!name && (
+      <div class={shows || !name ? 'create' : 'create one-column'}>
+        {(shows || !name) && (
           <div>
-            {typed !== null ? (
+            {before && typed !== null && (
               <div class="notice wait">
-                <p>The document was edited by hand: it is what counts now.</p>
-                <button type="button" onClick={() => setTyped(null)}>
+                <p>
+                  The document was edited by hand: it is what counts now.{' '}
+                  {shows
+                    ? 'The form follows it. What is changed in the form writes it anew, without its comments.'
+                    : 'The form cannot show it.'}
+                </p>
+                <button
+                  type="button"
+                  onClick={() => {
+                    setForm(before)
+                    setBefore(null)
+                    setTyped(null)
+                  }}
+                >
                   Back to the form, without these edits
                 </button>
               </div>
-            ) : (
-              <ExperimentForm form={form} set={setForm} problems={problems} />
+            )}
+            {shows && (
+              <ExperimentForm
+                form={form}
+                set={(next) => {
+                  setForm(next)
+                  setBefore(null)
+                  setTyped(null)
+                }}
+                problems={problems}
+              />
             )}
           </div>
         )}
@@ -174,7 +204,7 @@ function Editor({ name, start, again }: { name?: string; start: Start; again: ()
             value={document}
             aria-describedby="check"
             aria-invalid={check.is === 'invalid'}
-            onInput={(event) => setTyped(event.currentTarget.value)}
+            onInput={(event) => type(event.currentTarget.value)}
           />
           <div id="check" role="status">
             <Checked check={check} jump={jump} />
