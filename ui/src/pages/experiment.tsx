@@ -9,6 +9,7 @@ import { Failure, Loading, Sentence } from '../parts/common'
 import { Header } from '../parts/header'
 import { Log } from '../parts/log'
 import { Missing } from '../parts/missing'
+import { NoExperiment } from '../parts/notthere'
 import { Trust } from '../parts/trust'
 import { VersionTable } from '../parts/versions'
 import type { Distributions, Experiment, Explanation, MetricName } from '../types'
@@ -39,6 +40,7 @@ export function ExperimentPage({ name }: { name: string }): JSX.Element {
     over ? 30_000 : 5_000,
   )
   const { data: curves } = useLive<Distributions>(experiment ? paths.distributions(name) : null, over ? 30_000 : 5_000)
+  if (!experiment && error?.status === 404) return <NoExperiment name={name} />
   if (!experiment)
     return (
       <>
