@@ -3,6 +3,7 @@
 pub(super) mod commands;
 pub(super) mod dashboard;
 pub(super) mod distributions;
+pub(super) mod document;
 pub(super) mod events;
 pub(super) mod experiments;
 pub(super) mod health;
