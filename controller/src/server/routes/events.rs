@@ -1,6 +1,6 @@
 //! `/v1/events` and `/v1/experiments/{name}/events`: what happens, as server-sent events.
 
-use super::{actor, named, unknown};
+use super::{counted_as, named, unknown};
 use crate::events::{Full, MAX_OF_ONE, Subscription};
 use crate::keeper::Command;
 use crate::server::App;
@@ -92,9 +92,7 @@ fn listen(app: App, experiment: Option<String>, request: &Request) -> Result<Res
     let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
     let hangup = request.extensions().get::<Hangup>().map(|hangup| Arc::clone(&hangup.0)).unwrap_or_default();
     let of_one = experiment.is_some();
-    let actor = actor(request);
-    let of = if actor.who.is_empty() { &actor.from } else { &actor.who };
-    let subscription = app.events.subscribe(of, experiment, last, hangup).map_err(|full| match full {
+    let subscription = app.events.subscribe(&counted_as(request), experiment, last, hangup).map_err(|full| match full {
         Full::All => {
             Problem::passing("As many listen as there is room for: try again later, or ask for what you need.").after(10)
         }
