@@ -56,7 +56,10 @@ pub(crate) struct Conditional {
 /// What any route may answer, by status: these come before or around the handlers.
 const COMMON: [(&str, &str); 5] = [
     ("401", "No token that this controller knows."),
-    ("403", "The token's role does not allow that, or a web page of another origin asks."),
+    (
+        "403",
+        "The token's role does not allow that, or, without tokens, a web page of another origin asks, or for another host.",
+    ),
     ("408", "The body did not arrive in time."),
     ("429", "Too many requests: try again after `Retry-After` seconds."),
     ("503", "It passes: try again after `Retry-After` seconds."),
