@@ -10,6 +10,7 @@ use crate::server::tls::Certificate;
 use crate::server::{self, App, Parts};
 use crate::steward;
 use anyhow::Context;
+use axum::http::uri::Authority;
 use clap::ValueEnum;
 use std::io::{IsTerminal, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -47,10 +48,10 @@ pub(crate) struct ServeArgs {
     /// Let everybody who can reach the address do everything
     #[arg(long)]
     allow_unauthenticated: bool,
-    /// A name by which the controller is asked for, where there are no tokens. May be repeated; addresses, `localhost` and names
-    /// without a dot need none
-    #[arg(long, value_name = "NAME", env = "WEIR_HOSTS", value_delimiter = ',')]
-    host: Vec<String>,
+    /// A name by which people ask for the controller, where there are no tokens; with its port where a proxy before it has one of its own.
+    /// May be repeated; addresses and `localhost` need none
+    #[arg(long, value_name = "NAME[:PORT]", env = "WEIR_HOSTS", value_delimiter = ',', value_parser = host_name)]
+    host: Vec<Option<Authority>>,
     /// Requests a second that each token may send, or each address where there are no tokens; twice as many at once. 0: as many
     /// as they like. Filters are not limited
     #[arg(long, value_name = "NUMBER", default_value_t = 200, env = "WEIR_RATE_LIMIT")]
@@ -78,6 +79,16 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
         Ok(_) => Err("must be 100ms to 1h".to_owned()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// A name, with or without a port; `None` where nothing stands, as after a last comma.
+fn host_name(text: &str) -> Result<Option<Authority>, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = text.parse::<Authority>().ok().filter(|_| !text.contains('@'));
+    parsed.map(Some).ok_or_else(|| "write a name alone, as `weir.example` or `weir.example:8443`".to_owned())
 }
 
 /// Runs `weir serve` until SIGTERM or SIGINT.
@@ -188,7 +199,7 @@ fn read_auth(args: &ServeArgs) -> anyhow::Result<Auth> {
     };
     let lines = file.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let given = args.token.iter().map(|token| token.trim()).filter(|token| !token.is_empty());
-    let auth = Auth::parse(given.chain(lines))?.with_hosts(args.host.iter().map(|host| host.trim()));
+    let auth = Auth::parse(given.chain(lines))?.with_hosts(args.host.iter().flatten().cloned());
     if args.token_file.is_some() && auth.is_open() {
         anyhow::bail!(
             "the token file holds no token: write ROLE=TOKEN lines, with role proxy, service, viewer or operator"

@@ -108,7 +108,7 @@ async fn every_write_is_in_the_audit_log_with_who_and_how_it_ended() {
             ("ada", "/v1/experiments", 201, "shop created"),
             ("ada", path, 200, "pause: a meeting"),
             ("ada", path, 409, "shop is paused already: resume it, or set its weights."),
-            ("eve", path, 403, "This token's role does not allow that."),
+            ("eve", path, 403, "This token has the role viewer, and that asks for the role operator."),
             ("ada", "/v1/experiments/shop?reason=over", 200, ""),
         ]
     );

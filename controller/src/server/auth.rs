@@ -20,8 +20,8 @@ pub(crate) struct Auth {
     configured: HashMap<[u8; 32], Configured>,
     /// Those that it keeps; none, in tests.
     kept: Option<(Arc<Access>, Clock)>,
-    /// Names of this controller, in lower case, beside its addresses.
-    hosts: Vec<String>,
+    /// Names of this controller, beside its addresses, each with its port if it was given one.
+    hosts: Vec<Authority>,
 }
 
 /// A token that the controller was started with.
@@ -64,13 +64,15 @@ impl fmt::Debug for Auth {
 /// Why a request is not let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// No token, or none that is known.
+    /// No token.
+    Missing,
+    /// A token, and none that is known.
     Unknown,
     /// A known token whose time is over.
     Expired,
-    /// A known token without the role.
-    Role,
-    /// A web page of another origin asks, through somebody's browser.
+    /// A known token of the first role, where one of the others is asked for.
+    Role(Role, &'static [Role]),
+    /// There are no tokens, and a web page of another origin asks, through somebody's browser.
     Origin,
     /// There are no tokens, and the request is for a host name that may be anybody's.
     Host,
@@ -151,8 +153,8 @@ impl Auth {
     }
 
     /// The same for a controller that is known by these names too.
-    pub(crate) fn with_hosts<'a>(self, hosts: impl IntoIterator<Item = &'a str>) -> Self {
-        Self { hosts: hosts.into_iter().map(str::to_ascii_lowercase).collect(), ..self }
+    pub(crate) fn with_hosts(self, hosts: impl IntoIterator<Item = Authority>) -> Self {
+        Self { hosts: hosts.into_iter().collect(), ..self }
     }
 
     /// Whether everybody may do everything.
@@ -178,25 +180,32 @@ impl Auth {
     }
 
     /// Whether a host is none that an attacker could make resolve to this machine (DNS rebinding), to read through somebody's
-    /// browser: an address, a name that only this network's own resolver can know, as filters use, or one that was given.
-    fn is_own(&self, host: Option<&str>) -> bool {
+    /// browser: an address, or a name that was given.
+    ///
+    /// A name without a dot is no proof of that: whoever runs the network, or answers on it for names that nobody has, chooses what
+    /// it resolves to. Filters and services of a cluster use such names (`weir:8181`), and their requests alone may: what these read is a plan.
+    fn is_own(&self, host: Option<&str>, from_programs: bool) -> bool {
         let Some(host) = host else { return true };
         let Ok(authority) = host.parse::<Authority>() else { return false };
-        self.is_known(authority.host()) || !authority.host().contains(['.', ':'])
+        self.is_known(authority.host()) || (from_programs && !authority.host().contains(['.', ':']))
     }
 
     /// Whether a host is `localhost`, an address, or a name that was given.
     fn is_known(&self, host: &str) -> bool {
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-        host == "localhost" || host.parse::<IpAddr>().is_ok() || self.hosts.contains(&host)
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        bare.eq_ignore_ascii_case("localhost")
+            || bare.parse::<IpAddr>().is_ok()
+            || self.hosts.iter().any(|own| own.host().eq_ignore_ascii_case(host))
     }
 
-    /// Whether the origin is a host name that an attacker could make resolve to this machine.
-    fn is_from_a_name(&self, headers: &HeaderMap) -> bool {
-        let Some(origin) = headers.get(ORIGIN) else { return false };
-        let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-        let authority = authority.and_then(|(_, authority)| authority.parse::<Authority>().ok());
-        authority.is_none_or(|authority| !self.is_known(authority.host()))
+    /// Whether a write comes from no web page, or from one of this controller: that its host is asked for, or that it is known by, as it
+    /// is behind a proxy that asks by another name.
+    fn is_own_page(&self, host: Option<&str>, headers: &HeaderMap) -> bool {
+        let Some(origin) = headers.get(ORIGIN) else { return true };
+        let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        let Some(origin) = origin.and_then(|(_, origin)| origin.parse::<Authority>().ok()) else { return false };
+        let asked = host.is_some_and(|host| origin.as_str().eq_ignore_ascii_case(host));
+        (asked && self.is_known(origin.host())) || self.hosts.contains(&origin)
     }
 
     /// Whether a request may do what asks for one of these roles, and who asks.
@@ -208,19 +217,29 @@ impl Auth {
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
-        roles: &[Role],
+        roles: &'static [Role],
     ) -> Result<Caller, Denied> {
-        if self.is_open() && !self.is_own(host(uri, headers)) {
-            return Err(Denied::Host);
-        }
-        if !method.is_safe() && (is_cross_origin(headers) || (self.is_open() && self.is_from_a_name(headers))) {
-            return Err(Denied::Origin);
-        }
         if self.is_open() {
+            // Being where only this machine, or this network, reaches it is protection against everybody but the web pages that
+            // somebody's browser shows there.
+            let (host, from_programs) =
+                (host(uri, headers), roles.contains(&Role::Proxy) || roles.contains(&Role::Service));
+            if !self.is_own(host, from_programs) {
+                return Err(Denied::Host);
+            }
+            if !method.is_safe() && !self.is_own_page(host, headers) {
+                return Err(Denied::Origin);
+            }
             return Ok(Caller::default());
         }
+        // Where there are tokens it does not matter which page asks, or for which host. No browser sends one by itself, as it does
+        // cookies: a page of another origin that has one was given it, and without this controller's leave (which it never gives)
+        // it may not even send the header. So a proxy before the controller may call it as it likes.
         let caller = self.caller(headers)?;
-        if caller.role.is_some_and(|role| roles.contains(&role)) { Ok(caller) } else { Err(Denied::Role) }
+        match caller.role {
+            Some(role) if !roles.contains(&role) => Err(Denied::Role(role, roles)),
+            _ => Ok(caller),
+        }
     }
 
     /// Who asks, by the token.
@@ -231,7 +250,7 @@ impl Auth {
         let header = headers.get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
         let given = match header.split_at_checked(b"bearer ".len()) {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => digest(token),
-            _ => return Err(Denied::Unknown),
+            _ => return Err(Denied::Missing),
         };
         if let Some(Configured { role, name }) = self.configured.get(&given) {
             // Not by its digest: keys are written down, and this secret may be one that can be guessed.
@@ -264,14 +283,6 @@ fn ordinal(number: usize) -> String {
     format!("{number}{ending}")
 }
 
-/// Without tokens, the loopback address is protection against everybody but the pages that a local browser shows.
-fn is_cross_origin(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return false };
-    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    authority.is_none() || authority != host
-}
-
 /// What a request is for: none of an old client, which is no browser.
 fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     // What cannot be read is nobody's name.
@@ -290,25 +301,31 @@ mod tests {
     #[test]
     fn a_token_allows_what_its_role_allows_and_nothing_else() {
         let auth = Auth::parse(["proxy=p", "operator=o", "viewer=v"]).unwrap();
-        let admit =
-            |token: &str, roles: &[Role]| auth.admit(&Method::GET, &Uri::default(), &headers(token), roles).map(|_| ());
+        let admit = |token: &str, roles: &'static [Role]| {
+            auth.admit(&Method::GET, &Uri::default(), &headers(token), roles).map(|_| ())
+        };
         assert_eq!(admit("Bearer p", &[Role::Proxy]), Ok(()));
         assert_eq!(admit("bearer v", &[Role::Viewer, Role::Operator]), Ok(()));
-        assert_eq!(admit("Bearer p", &[Role::Viewer, Role::Operator]), Err(Denied::Role));
-        for wrong in ["Bearer pp", "Bearer ", "Bearer", "Basic p", "p", "Bearer  p"] {
+        const READ: &[Role] = &[Role::Viewer, Role::Operator];
+        assert_eq!(admit("Bearer p", READ), Err(Denied::Role(Role::Proxy, READ)));
+        for wrong in ["Bearer pp", "Bearer ", "Bearer  p"] {
             assert_eq!(admit(wrong, &[Role::Proxy]), Err(Denied::Unknown), "{wrong}");
         }
-        assert_eq!(auth.admit(&Method::GET, &Uri::default(), &HeaderMap::new(), &[Role::Proxy]), Err(Denied::Unknown));
+        for none in ["Bearer", "Basic p", "p"] {
+            assert_eq!(admit(none, &[Role::Proxy]), Err(Denied::Missing), "{none}");
+        }
+        assert_eq!(auth.admit(&Method::GET, &Uri::default(), &HeaderMap::new(), &[Role::Proxy]), Err(Denied::Missing));
     }
 
     #[test]
     fn a_caller_is_known_by_the_name_of_its_token_or_by_its_role() {
         let auth = Auth::parse(["operator:ada@ops=a", "operator=o", "viewer:eve=e"]).unwrap();
-        let caller =
-            |token: &str, role: Role| auth.admit(&Method::POST, &Uri::default(), &headers(token), &[role]).unwrap().who;
-        assert_eq!(caller("Bearer a", Role::Operator), "ada@ops");
-        assert_eq!(caller("Bearer e", Role::Viewer), "eve");
-        assert_eq!(caller("Bearer o", Role::Operator), "operator");
+        let caller = |token: &str, roles: &'static [Role]| {
+            auth.admit(&Method::POST, &Uri::default(), &headers(token), roles).unwrap().who
+        };
+        assert_eq!(caller("Bearer a", &[Role::Operator]), "ada@ops");
+        assert_eq!(caller("Bearer e", &[Role::Viewer]), "eve");
+        assert_eq!(caller("Bearer o", &[Role::Operator]), "operator");
         assert_eq!(
             Auth::parse([]).unwrap().admit(&Method::POST, &Uri::default(), &HeaderMap::new(), &[]),
             Ok(Caller::default())
@@ -379,20 +396,26 @@ mod tests {
     #[test]
     fn without_tokens_only_what_is_for_this_controller_by_name_is_answered() {
         let open = Auth::parse([]).unwrap();
-        let named = Auth::parse([]).unwrap().with_hosts(["weir.default.svc"]);
-        let get = |auth: &Auth, host: &str| {
+        let named = Auth::parse([]).unwrap().with_hosts(["weir.default.svc", "weir"].map(|host| host.parse().unwrap()));
+        let ask = |auth: &Auth, host: &str, roles: &'static [Role]| {
             let headers: HeaderMap = [(HOST, host.parse().unwrap())].into_iter().collect();
-            let by_header = auth.admit(&Method::GET, &Uri::default(), &headers, &[Role::Viewer]).map(|_| ());
+            let by_header = auth.admit(&Method::GET, &Uri::default(), &headers, roles).map(|_| ());
             let uri: Uri = format!("http://{host}/v1/plan").parse().unwrap();
-            assert_eq!(
-                auth.admit(&Method::GET, &uri, &HeaderMap::new(), &[Role::Viewer]).map(|_| ()),
-                by_header,
-                "{host}"
-            );
+            assert_eq!(auth.admit(&Method::GET, &uri, &HeaderMap::new(), roles).map(|_| ()), by_header, "{host}");
             by_header
         };
-        for own in ["127.0.0.1:8181", "[::1]:8181", "10.0.0.7", "localhost:8181", "LocalHost", "weir", "weir:8181"] {
+        let get = |auth: &Auth, host: &str| ask(auth, host, &[Role::Viewer, Role::Operator]);
+        for own in ["127.0.0.1:8181", "[::1]:8181", "10.0.0.7", "localhost:8181", "LocalHost"] {
             assert_eq!(get(&open, own), Ok(()), "{own}");
+        }
+        // Whoever runs the network says where a name without a dot is: for what people read it is not enough, unless it was given.
+        for dotless in ["weir", "weir:8181"] {
+            assert_eq!(get(&open, dotless), Err(Denied::Host), "{dotless}");
+            assert_eq!(get(&named, dotless), Ok(()), "{dotless}");
+            for programs in [&[Role::Proxy, Role::Viewer, Role::Operator][..], &[Role::Service, Role::Operator]] {
+                assert_eq!(ask(&open, dotless, programs), Ok(()), "{dotless}");
+                assert_eq!(ask(&open, "evil.example", programs), Err(Denied::Host));
+            }
         }
         for foreign in ["evil.example:8181", "weir.default.svc", "localhost.evil.example", "127.0.0.1.evil.example"] {
             assert_eq!(get(&open, foreign), Err(Denied::Host), "{foreign}");
@@ -400,7 +423,7 @@ mod tests {
         assert_eq!(get(&named, "Weir.default.svc:8181"), Ok(()));
         assert_eq!(open.admit(&Method::GET, &Uri::default(), &HeaderMap::new(), &[]).map(|_| ()), Ok(()));
         let with_tokens = Auth::parse(["viewer=v"]).unwrap();
-        assert_eq!(get(&with_tokens, "evil.example"), Err(Denied::Unknown), "a page has no token");
+        assert_eq!(get(&with_tokens, "evil.example"), Err(Denied::Missing), "a page has no token");
     }
 
     #[test]
@@ -424,5 +447,36 @@ mod tests {
             assert_eq!(post(&headers), Ok(()), "{local}");
         }
         assert!(open.admit(&Method::GET, &Uri::default(), &from("http://evil.example"), &[Role::Viewer]).is_ok());
+    }
+
+    #[test]
+    fn behind_a_proxy_that_asks_by_another_name_the_dashboard_writes_with_a_token_or_by_a_name_that_was_given() {
+        let post = |auth: &Auth, origin: &str, host: &str, token: &str| {
+            let fields = [(ORIGIN, origin), (HOST, host), (AUTHORIZATION, token)];
+            let headers: HeaderMap = fields.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect();
+            auth.admit(&Method::POST, &Uri::default(), &headers, &[Role::Operator]).map(|_| ())
+        };
+        let with_tokens = Auth::parse(["operator=o"]).unwrap();
+        for host in ["10.0.0.7:8181", "weir:8181", "weir.example"] {
+            assert_eq!(post(&with_tokens, "https://weir.example", host, "Bearer o"), Ok(()), "{host}");
+        }
+        assert_eq!(post(&with_tokens, "https://weir.example", "weir.example", ""), Err(Denied::Missing));
+
+        let open = Auth::parse([]).unwrap();
+        assert_eq!(post(&open, "https://weir.example", "127.0.0.1:8181", ""), Err(Denied::Origin));
+        let named =
+            Auth::parse([]).unwrap().with_hosts(["Weir.example", "weir.test:8443"].map(|host| host.parse().unwrap()));
+        for (origin, host, admitted) in [
+            ("https://weir.example", "127.0.0.1:8181", Ok(())),
+            ("https://weir.example", "weir.example", Ok(())),
+            ("https://weir.test:8443", "127.0.0.1:8181", Ok(())),
+            // Another service of that host.
+            ("https://weir.example:3000", "127.0.0.1:8181", Err(Denied::Origin)),
+            ("https://weir.test", "127.0.0.1:8181", Err(Denied::Origin)),
+            ("https://evil.example", "weir.example", Err(Denied::Origin)),
+            ("http://localhost:3000", "localhost:8181", Err(Denied::Origin)),
+        ] {
+            assert_eq!(post(&named, origin, host, ""), admitted, "{origin} {host}");
+        }
     }
 }

@@ -14,7 +14,7 @@ async fn a_listener_that_does_not_read_loses_its_connection_and_its_place() {
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve(listener, api.router.clone(), None, api.stop.subscribe()));
     let mut connection = TcpStream::connect(address).await.unwrap();
-    connection.write_all(b"GET /v1/events HTTP/1.1\r\nhost: weir\r\n\r\n").await.unwrap();
+    connection.write_all(b"GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut begin = [0; 64];
     assert!(connection.read(&mut begin).await.unwrap() > 0);
     while !api.events.are_heard() {

@@ -134,7 +134,7 @@ async fn pass(State((gate, rule)): State<(Gate, Rule)>, mut request: Request, ne
     let writes = !request.method().is_safe();
     let caller = match admitted {
         Ok(caller) => caller,
-        Err(Denied::Role) if writes => {
+        Err(denied @ Denied::Role(..)) if writes => {
             // Somebody who is known tried. Not so often that it is all the audit log has room for, or keeps the disk from others.
             let address = request.extensions().get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default();
             if let Err(wait) = gate.failures.take(&address, Instant::now()) {
@@ -144,7 +144,7 @@ async fn pass(State((gate, rule)): State<(Gate, Rule)>, mut request: Request, ne
                 request.extensions_mut().insert(caller);
             }
             let attempt = gate.attempt(&request);
-            return gate.audited(attempt, async { Problem::from(Denied::Role).into_response() }).await;
+            return gate.audited(attempt, async { Problem::from(denied).into_response() }).await;
         }
         Err(denied) => {
             let address = request.extensions().get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default();

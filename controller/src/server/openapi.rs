@@ -57,7 +57,10 @@ pub(crate) struct Conditional {
 const COMMON: [(&str, &str); 5] = [
     ("400", "The query, a header or the body cannot be read."),
     ("401", "No token that this controller knows."),
-    ("403", "The token's role does not allow that, or a web page of another origin asks."),
+    (
+        "403",
+        "The token's role does not allow that, or, without tokens, a web page of another origin asks, or for another host.",
+    ),
     ("429", "Too many requests: try again after `Retry-After` seconds."),
     ("503", "It passes: try again after `Retry-After` seconds."),
 ];

@@ -122,21 +122,38 @@ impl From<ReadError> for Problem {
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         match denied {
+            Denied::Missing => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "Send a token that this controller knows: `Authorization: Bearer TOKEN`. An operator makes one with `weir token create`.",
+            ),
             Denied::Unknown => Self::new(
                 StatusCode::UNAUTHORIZED,
-                "Send a token that this controller knows: `Authorization: Bearer TOKEN`.",
+                "This token is none that this controller knows: it may have been revoked, or be another controller's. An operator \
+                 makes one with `weir token create`.",
             ),
             Denied::Expired => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "This token has expired: an operator makes another with `weir token create`.",
             ),
-            Denied::Role => Self::new(StatusCode::FORBIDDEN, "This token's role does not allow that."),
+            Denied::Role(has, asked) => {
+                let asked: Vec<&str> = asked.iter().map(|role| role.name()).collect();
+                let detail = format!(
+                    "This token has the role {}, and that asks for the role {}.",
+                    has.name(),
+                    asked.join(" or ")
+                );
+                Self::new(StatusCode::FORBIDDEN, detail)
+            }
             Denied::Host => Self::new(
                 StatusCode::FORBIDDEN,
-                "Without tokens this controller answers only who asks for it by address, as `localhost`, by a name without a \
-                 dot, or by one that --host gives.",
+                "Without tokens this controller answers only who asks for it by address, as `localhost`, or by a name that it was \
+                 started with: `weir serve --host NAME`.",
             ),
-            Denied::Origin => Self::new(StatusCode::FORBIDDEN, "A web page of another origin may not do that."),
+            Denied::Origin => Self::new(
+                StatusCode::FORBIDDEN,
+                "A web page of another origin may not do that. If it is the dashboard, behind a proxy, give its name, `weir serve --host NAME`, \
+                 or have tokens.",
+            ),
         }
     }
 }
