@@ -86,6 +86,21 @@ test('a refusal is not kept for the next attempt', async () => {
   assert.equal((await shown('lost')).phase, 'running')
 })
 
+test('what a decision led to is told at once, also where no events come', async () => {
+  const other = await open(browser, 'about:blank')
+  await other.page.route('**/v1/events', (route) => route.abort())
+  await other.page.goto(`${world.controller}/#/experiments/lost/decide`)
+  await other.page.getByText('It runs,', { exact: false }).first().waitFor()
+  await other.page.getByRole('button', { name: 'Pause …' }).click()
+  await other.page.getByRole('dialog').getByRole('textbox').fill('lunch')
+  await other.page.getByRole('dialog').getByRole('button', { name: 'Pause', exact: true }).click()
+  await other.page.getByText('Done.').waitFor()
+  // Without a decision the story is read every five seconds.
+  await other.page.getByText('It runs,', { exact: false }).first().waitFor({ state: 'detached', timeout: 1_500 })
+  await world.ask('/v1/experiments/lost/commands', { command: 'resume', reason: 'lunch is over' })
+  await other.close()
+})
+
 test('what somebody else created meanwhile is not changed by who meant to create', async () => {
   await go('#/new')
   await page.getByLabel('Name', { exact: true }).fill('twice')
