@@ -1,7 +1,8 @@
 // What needs no browser: weights that sum to the whole, the document that the form writes, numbers in words.
 
 import assert from 'node:assert/strict'
-import { readFileSync, readdirSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { parse, parseAllDocuments } from 'yaml'
@@ -9,6 +10,7 @@ import { rehearsal, versionsOf, write } from '../src/document'
 import { EMPTY, placesOf, version, without } from '../src/form'
 import type { Form } from '../src/form'
 import { read } from '../src/reading'
+import { fingerprint } from '../scripts/sources.mjs'
 import { eValue, milliseconds, percent, probability, roughly, stretch, weight } from '../src/format'
 import { WHOLE, rebalance } from '../src/parts/sliders'
 
@@ -192,6 +194,21 @@ test('each field of the form is read from the document as it was written', () =>
     assert.deepEqual(read(write(form)), form, write(form))
   }
   for (const not of ['', '[', 'a: 1', '- a', `${write(EMPTY)}---\n${write(EMPTY)}`]) assert.equal(read(not), null, not)
+})
+
+test('sources have the fingerprint by which a build of the controller sees that dist is old', () => {
+  const root = mkdtempSync(join(tmpdir(), 'weir-sources-'))
+  // As in controller/src/server/routes/dashboard.rs.
+  mkdirSync(join(root, 'src/b'), { recursive: true })
+  for (const [path, text] of [
+    ['src/b/c.css', 'two\n'],
+    ['src/a.ts', 'one é\n'],
+    ['package.json', '{}'],
+    ['README.md', 'x'],
+  ] as const)
+    writeFileSync(join(root, path), text)
+  assert.equal(fingerprint(root), '14b4dbd5d3cb375a')
+  rmSync(root, { recursive: true })
 })
 
 test('a rehearsal is the document as it is, and a scenario after it', () => {

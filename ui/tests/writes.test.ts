@@ -86,6 +86,21 @@ test('a refusal is not kept for the next attempt', async () => {
   assert.equal((await shown('lost')).phase, 'running')
 })
 
+test('what a decision led to is told at once, also where no events come', async () => {
+  const other = await open(browser, 'about:blank')
+  await other.page.route('**/v1/events', (route) => route.abort())
+  await other.page.goto(`${world.controller}/#/experiments/lost/decide`)
+  await other.page.getByText('It runs,', { exact: false }).first().waitFor()
+  await other.page.getByRole('button', { name: 'Pause …' }).click()
+  await other.page.getByRole('dialog').getByRole('textbox').fill('lunch')
+  await other.page.getByRole('dialog').getByRole('button', { name: 'Pause', exact: true }).click()
+  await other.page.getByText('Done.').waitFor()
+  // Without a decision the story is read every five seconds.
+  await other.page.getByText('It runs,', { exact: false }).first().waitFor({ state: 'detached', timeout: 1_500 })
+  await world.ask('/v1/experiments/lost/commands', { command: 'resume', reason: 'lunch is over' })
+  await other.close()
+})
+
 test('what somebody else created meanwhile is not changed by who meant to create', async () => {
   await go('#/new')
   await page.getByLabel('Name', { exact: true }).fill('twice')
@@ -172,6 +187,61 @@ test('the form opens with a name and a host that nobody has', async () => {
   await go('#/new')
   await page.getByText('It would create checkout-2.').waitFor()
   assert.equal(await page.getByLabel('Name', { exact: true }).getAttribute('aria-invalid'), null)
+})
+
+test('what the form has fields for is what the controller reads: given cookies, a conversion, bounds and the rest', async () => {
+  await go('#/')
+  await go('#/new')
+  await page.getByLabel('Name', { exact: true }).fill('landing')
+  await page.getByLabel('Hosts', { exact: true }).fill('landing.example')
+  await page.getByLabel('What is randomised').selectOption('cookie')
+  await page.getByLabel('Whoever has no such cookie is given one').check()
+  await page.getByLabel('Strategy').selectOption('ab')
+  await page.getByLabel('Weight of v1').fill('80%')
+  await page.getByLabel('Weight of v2').fill('20%')
+  await page.getByRole('button', { name: 'Remove the limit errors' }).click()
+  await page.getByLabel('Reward', { exact: true }).selectOption('request')
+  await page.getByLabel('Path of the conversion').fill('/pay')
+  await page.getByLabel('Browsers come over plain HTTP').check()
+  await page.getByText('Which requests, and which are failures', { exact: true }).first().click()
+  await page.getByLabel('Priority').fill('7')
+  await page.getByLabel('Override header').fill('x-tester')
+  await page.getByLabel('Status codes that are failures').fill('500-599, 429')
+  await page.getByText('It would create landing.').waitFor()
+  await accessible(page, 'the whole form')
+  await page.getByRole('button', { name: 'Apply …' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Apply', exact: true }).click()
+  await page.getByRole('heading', { name: 'landing', exact: true }).waitFor()
+  const read = (await shown('landing')).experiment as unknown as Record<string, unknown>
+  const told = JSON.stringify(read)
+  for (const part of ['"priority":7', 'x-tester', '429', '/pay', '[8000,2000]', 'weir-uid'])
+    assert.ok(told.includes(part), `${part} in ${told}`)
+  assert.ok(!told.includes('Secure'), 'cookies that plain HTTP keeps')
+})
+
+test('the form follows a document that is typed, and keeps what it has no field for when one of its own is changed', async () => {
+  const labelled = DOCUMENT('labelled').replace('labelled}', 'labelled, labels: {team: web}}  # ours')
+  await world.ask('/v1/experiments', labelled)
+  await go('#/experiments/labelled/edit')
+  await page.getByText('labelled is just so already').waitFor()
+  await page.getByText('metadata.labels.team').waitFor()
+  await page.getByText('Time and error', { exact: true }).first().click()
+  await page.getByLabel('Longest duration').fill('3d')
+  await page.getByText('It would change labelled.').waitFor()
+  await page.getByRole('button', { name: 'Apply …' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Apply', exact: true }).click()
+  await page.getByRole('heading', { name: 'labelled', exact: true }).waitFor()
+  assert.match((await shown('labelled')).document ?? '', /team: web/)
+  assert.equal((await shown('labelled')).experiment.maxDurationMs, 3 * 86_400_000)
+  await go('#/new')
+  const document = page.getByLabel('The document, YAML')
+  await document.fill(DOCUMENT('followed'))
+  await until(
+    'the form has it',
+    async () => (await page.getByLabel('Name', { exact: true }).inputValue()) === 'followed',
+  )
+  await document.fill('not: a document')
+  await page.getByText('The form cannot show it.').waitFor()
 })
 
 test('where nothing is, that is said, with a way back', async () => {

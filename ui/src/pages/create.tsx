@@ -1,5 +1,5 @@
 // Create one: a form that writes the document beside it, checked as the server checks it, rehearsed before it is applied. The same page changes
-// an experiment that there is: then the document is edited itself.
+// an experiment that there is. What is typed into the document is what counts, and the form follows it.
 
 import type { JSX } from 'preact'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'

@@ -4,6 +4,7 @@ import type { JSX } from 'preact'
 import { paths, useLive } from '../api'
 import { BeliefChart, LatencyChart } from '../charts/beliefs'
 import { EvidenceChart } from '../charts/evidence'
+import { Growth } from '../charts/growth'
 import { WeightsChart } from '../charts/weights'
 import { Failure, Loading, Sentence } from '../parts/common'
 import { Header } from '../parts/header'
@@ -82,6 +83,7 @@ export function ExperimentPage({ name }: { name: string }): JSX.Element {
           <p class="muted">Nothing yet: evidence needs settled exposures.</p>
         )}
         <EvidenceChart experiment={experiment} />
+        <Growth experiment={experiment} />
       </section>
       {told && told.missing.length > 0 && <Missing gaps={told.missing} />}
       <section aria-labelledby="beliefs">
