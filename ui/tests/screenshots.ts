@@ -71,6 +71,11 @@ try {
   await shoot('list', '#/', {})
   await shoot('experiment', '#/experiments/shop', {}, async (page) => {
     await page.waitForSelector('text=Latencies as counted')
+    await page.getByRole('button', { name: 'Show how it grew' }).click()
+    await page
+      .getByRole('img', { name: /over time\./ })
+      .last()
+      .waitFor()
   })
   await shoot(
     'experiment-dark',
