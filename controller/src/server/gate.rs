@@ -23,6 +23,9 @@ const MAX_TEXT: usize = 1_000;
 /// Most bytes that are read of what somebody asks for who may not.
 const MAX_ASKED: usize = 1 << 14;
 
+/// What a request asks for, in words, by its target and its body.
+type Asked = fn(&Uri, &[u8]) -> Option<String>;
+
 /// What a route asks of whoever calls it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rule {
@@ -36,7 +39,7 @@ pub(super) struct Rule {
     /// With `?dryRun=true` it changes nothing, and is asked as somebody types.
     tried: bool,
     /// What a request asks for, in words, if it can be told: for the audit log, where its handler never saw it.
-    asked: Option<fn(&Uri, &[u8]) -> Option<String>>,
+    asked: Option<Asked>,
 }
 
 impl Rule {
@@ -61,7 +64,7 @@ impl Rule {
     }
 
     /// What says in the audit log what was asked for, also of whoever may not.
-    pub(super) const fn asked(self, asked: fn(&Uri, &[u8]) -> Option<String>) -> Self {
+    pub(super) const fn asked(self, asked: Asked) -> Self {
         Self { asked: Some(asked), ..self }
     }
 
