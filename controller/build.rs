@@ -2,6 +2,8 @@
 
 #[path = "build/dashboard.rs"]
 mod dashboard;
+#[path = "build/sources.rs"]
+mod sources;
 #[path = "build/wire.rs"]
 mod wire;
 

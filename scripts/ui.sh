@@ -18,12 +18,17 @@ packages() {
 }
 bundle() { (cd ui && node scripts/build.mjs "$@"); }
 
+# Whether dist was made of what is there now.
+fresh() { [ -f ui/dist/.sources ] && [ "$(node -e 'import("./ui/scripts/sources.mjs").then(it => console.log(it.fingerprint("ui")))')" = "$(cat ui/dist/.sources)" ]; }
+
 build() {
     if ! has_node; then
         [ "${1:-}" = --if-node ] || fail 'the dashboard is built with Node 18 or newer and npm; on Debian: apt-get install nodejs npm'
         say 'Without Node and npm the dashboard is not built: the controller'"'"'s page will say so. `make ui` builds it later.'
         return
     fi
+    # Of a build that is as its sources are nothing would change.
+    if [ "${1:-}" = --if-node ] && fresh; then return; fi
     if ! step "The dashboard's packages" packages || ! step 'The dashboard' bundle; then
         [ "${1:-}" = --if-node ] || exit 1
         say 'The dashboard is not built: the controller'"'"'s page will say so. `make ui` says why.'

@@ -1,12 +1,15 @@
 //! What happens, told as it happens: to a bounded number of listeners, each of which keeps up or is cut off. Owns no experiment.
 
+use axum::body::Bytes;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc};
 
 /// Most listeners at a time.
-pub(crate) const MAX_LISTENERS: usize = 128;
+const MAX_LISTENERS: usize = 128;
+/// … and of one of them: a token's, or an address's where there are none.
+pub(crate) const MAX_OF_ONE: usize = 32;
 /// Events that wait for one listener; with one more it is cut off.
 const QUEUE: usize = 256;
 /// Events that are remembered for whoever comes back, and most bytes of them.
@@ -18,11 +21,10 @@ const REMEMBERED_BYTES: usize = 4 << 20;
 pub(crate) struct Happened {
     /// Counts up from 1 within one life of the controller.
     pub(crate) number: u64,
-    pub(crate) kind: Kind,
     /// The name of the experiment that it happened to.
     pub(crate) experiment: String,
-    /// JSON, on one line.
-    pub(crate) data: String,
+    /// As every listener is sent it: the same bytes for all, and for whoever comes back.
+    pub(crate) text: Bytes,
     /// Whether it is the last of its experiment: that was deleted.
     pub(crate) is_last: bool,
 }
@@ -98,6 +100,8 @@ struct Inner {
 #[derive(Debug)]
 struct Listener {
     number: u64,
+    /// Whose it is.
+    of: String,
     /// Of this experiment alone.
     experiment: Option<String>,
     events: mpsc::Sender<Arc<Happened>>,
@@ -117,13 +121,22 @@ pub(crate) struct Events {
 #[derive(Debug)]
 pub(crate) struct Subscription {
     /// What happened since they left.
-    pub(crate) missed: Vec<Arc<Happened>>,
+    pub(crate) missed: VecDeque<Arc<Happened>>,
     /// Whether that is all of it.
     pub(crate) complete: bool,
     /// The number of the last event so far.
     pub(crate) last: u64,
     pub(crate) events: mpsc::Receiver<Arc<Happened>>,
     _place: Place,
+}
+
+/// Why somebody may not listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// As many do as there is room for.
+    All,
+    /// As many of theirs do as may.
+    Own,
 }
 
 /// A listener's place, until it is dropped.
@@ -161,7 +174,8 @@ impl Events {
         let mut inner = self.inner();
         for Pending { kind, experiment, data, is_last } in pending {
             inner.last += 1;
-            let event = Arc::new(Happened { number: inner.last, kind, experiment, data, is_last });
+            let text = format!("id: {}\nevent: {}\ndata: {data}\n\n", self.id(inner.last), kind.name()).into();
+            let event = Arc::new(Happened { number: inner.last, experiment, text, is_last });
             inner.listeners.retain(|listener| {
                 if listener.experiment.as_ref().is_some_and(|of| *of != event.experiment) {
                     return true;
@@ -173,27 +187,34 @@ impl Events {
                 told
             });
             if kind != Kind::Assessment {
-                inner.bytes += event.data.len();
+                inner.bytes += event.text.len();
                 inner.remembered.push_back(event);
             }
             while inner.remembered.len() > REMEMBERED || inner.bytes > REMEMBERED_BYTES {
                 let Some(oldest) = inner.remembered.pop_front() else { break };
-                inner.bytes = inner.bytes.saturating_sub(oldest.data.len());
+                inner.bytes = inner.bytes.saturating_sub(oldest.text.len());
                 inner.forgotten = oldest.number;
             }
         }
     }
 
-    /// Lets somebody listen: to one experiment or to all, from the event of an id on; `None` if there are too many already.
+    /// Lets somebody listen: to one experiment or to all, from the event of an id on.
+    ///
+    /// # Errors
+    /// When too many do already, of all or `of` the same.
     pub(crate) fn subscribe(
         &self,
+        of: &str,
         experiment: Option<String>,
         last_id: Option<&str>,
         hangup: Arc<Notify>,
-    ) -> Option<Subscription> {
+    ) -> Result<Subscription, Full> {
         let mut inner = self.inner();
+        if inner.listeners.iter().filter(|listener| listener.of == of).count() >= MAX_OF_ONE {
+            return Err(Full::Own);
+        }
         if inner.listeners.len() >= MAX_LISTENERS {
-            return None;
+            return Err(Full::All);
         }
         let had = last_id.and_then(|id| id.strip_prefix(&*self.life)?.strip_prefix('-')?.parse::<u64>().ok());
         let had = had.filter(|had| *had <= inner.last);
@@ -205,9 +226,9 @@ impl Events {
         let (sender, events) = mpsc::channel(QUEUE);
         inner.next_listener += 1;
         let number = inner.next_listener;
-        inner.listeners.push(Listener { number, experiment, events: sender, hangup });
+        inner.listeners.push(Listener { number, of: of.to_owned(), experiment, events: sender, hangup });
         let last = inner.last;
-        Some(Subscription { missed, complete, last, events, _place: Place(self.clone(), number) })
+        Ok(Subscription { missed, complete, last, events, _place: Place(self.clone(), number) })
     }
 }
 
@@ -220,7 +241,7 @@ mod tests {
     }
 
     fn listen(events: &Events, experiment: Option<&str>, last: Option<&str>) -> Subscription {
-        events.subscribe(experiment.map(str::to_owned), last, Arc::default()).unwrap()
+        events.subscribe("ada", experiment.map(str::to_owned), last, Arc::default()).unwrap()
     }
 
     #[test]
@@ -249,7 +270,7 @@ mod tests {
     async fn a_listener_that_does_not_keep_up_is_cut_off_and_the_others_are_not() {
         let events = Events::new("life");
         let hangup = Arc::new(Notify::new());
-        let slow = events.subscribe(None, None, Arc::clone(&hangup)).unwrap();
+        let slow = events.subscribe("eve", None, None, Arc::clone(&hangup)).unwrap();
         let mut quick = listen(&events, None, None);
         for _ in 0..=QUEUE {
             events.publish([event(Kind::Assessment, "a")]);
@@ -262,11 +283,25 @@ mod tests {
     }
 
     #[test]
-    fn there_is_room_for_so_many_listeners_and_no_more() {
+    fn there_is_room_for_so_many_listeners_and_nobody_takes_it_all() {
         let events = Events::new("life");
-        let mut all: Vec<_> = (0..MAX_LISTENERS).map(|_| listen(&events, None, None)).collect();
-        assert!(events.subscribe(None, None, Arc::default()).is_none());
-        all.pop();
-        assert!(events.subscribe(None, None, Arc::default()).is_some());
+        let sit = |of: &str| events.subscribe(of, None, None, Arc::default());
+        let mut all: Vec<_> = (0..MAX_OF_ONE).map(|_| sit("ada").unwrap()).collect();
+        assert_eq!(sit("ada").unwrap_err(), Full::Own);
+        all.extend((MAX_OF_ONE..MAX_LISTENERS).map(|number| sit(&number.to_string()).unwrap()));
+        assert_eq!(sit("eve").unwrap_err(), Full::All);
+        all.swap_remove(0);
+        assert!(sit("eve").is_ok() && sit("ada").is_ok());
+    }
+
+    #[test]
+    fn whoever_comes_back_is_given_what_is_remembered_and_no_copy_of_it() {
+        let events = Events::new("life");
+        let heard = listen(&events, None, None);
+        events.publish([event(Kind::Decision, "a"), event(Kind::Decision, "b")]);
+        let [one, other] = [(); 2].map(|()| listen(&events, None, Some("life-1")));
+        assert_eq!(one.missed[0].text.as_ptr(), other.missed[0].text.as_ptr());
+        assert_eq!(&one.missed[0].text[..], b"id: life-2\nevent: decision\ndata: {\"name\":\"b\",\"id\":\"id\"}\n\n");
+        drop(heard);
     }
 }

@@ -229,7 +229,7 @@ mod tests {
         }
         bench.delete("first", "the routes send everything to v2 by now").unwrap();
         bench.apply(experiment("runs"));
-        let past = Ledger::read_only(&bench.ledger_file()).unwrap().past("shop", 10).unwrap();
+        let past = Ledger::read_only(&bench.ledger_file()).unwrap().past("shop", None, 10).unwrap();
         (bench, past)
     }
 
@@ -246,9 +246,8 @@ mod tests {
         assert_eq!(fates(second), [Fate::Kept, Fate::RolledBack]);
         assert!(!first.changed_elsewhere && second.changed_elsewhere, "v2 was promoted, and v1 is the baseline again");
         let ledger = Ledger::read_only(&bench.ledger_file()).unwrap();
-        assert!(ledger.past("other", 10).unwrap().is_empty());
-        assert_eq!(ledger.past("shop", 1).unwrap().len(), 1);
-        assert_eq!(ledger.services().unwrap(), [("shop".to_owned(), 3, 2)]);
+        assert!(ledger.past("other", None, 10).unwrap().is_empty());
+        assert_eq!(ledger.past("shop", None, 1).unwrap().len(), 1);
     }
 
     #[test]

@@ -123,16 +123,22 @@ fn who_may_not_read_hears_nothing_and_a_token_that_is_revoked_hears_no_more() {
 
 #[test]
 fn so_many_may_listen_and_a_controller_that_ends_does_not_wait_for_them() {
-    let mut serve = Serve::start(&[]);
-    let mut listeners: Vec<Listener> = (0..128).map(|_| Listener::new(&serve, "/v1/events", "")).collect();
+    let people = ["ada", "eve", "kim", "lee", "zoe"];
+    let tokens: Vec<String> = people.iter().map(|name| format!("viewer:{name}={name}")).collect();
+    let mut serve = Serve::start(&["--token", &tokens.join(",")]);
+    let listen = |serve: &Serve, name: &str, more: &str| {
+        Listener::new(serve, "/v1/events", &format!("authorization: Bearer {name}\r\n{more}"))
+    };
+    let mut listeners: Vec<Listener> =
+        people.iter().take(4).flat_map(|name| [name; 32]).map(|name| listen(&serve, name, "")).collect();
     assert!(listeners.iter().all(|listener| listener.status.contains("200")));
-    let mut refused = Listener::new(&serve, "/v1/events", "connection: close\r\n");
+    let mut refused = listen(&serve, "zoe", "connection: close\r\n");
     let mut said = String::new();
     refused.stream.read_to_string(&mut said).expect("an answer");
     assert!(refused.status.contains("503") && said.contains("retry-after: 10") && said.contains("room"), "{said}");
     listeners.pop();
     let begin = Instant::now();
-    while Listener::new(&serve, "/v1/events", "").status.contains("503") {
+    while listen(&serve, "zoe", "").status.contains("503") {
         assert!(begin.elapsed() < Duration::from_secs(20), "a place was not given back");
     }
     let begin = Instant::now();

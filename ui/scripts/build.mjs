@@ -6,12 +6,14 @@ import { build } from 'esbuild'
 import { readFileSync, writeFileSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { fingerprint } from './sources.mjs'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const into = process.argv[2] ?? join(root, 'dist')
 mkdirSync(into, { recursive: true })
 // .gitkeep stays: the folder is in the repository, what is in it is not.
 for (const name of readdirSync(into)) if (!name.startsWith('.')) rmSync(join(into, name), { recursive: true })
+rmSync(join(into, '.sources'), { force: true })
 
 await build({
   absWorkingDir: root,
@@ -51,3 +53,5 @@ const licences = named.map((name) => {
   return `${name} ${version} (${license})\n\n${text ? readFileSync(join(folder, text), 'utf8').trim() : ''}\n`
 })
 writeFileSync(join(into, 'licences.txt'), licences.join(`\n${'-'.repeat(80)}\n\n`))
+// Last, when all of it is there: of which sources it was made, by which `cargo build` sees that it is old.
+writeFileSync(join(into, '.sources'), `${fingerprint(root)}\n`)

@@ -13,6 +13,10 @@ export { token }
 const LONGEST_WAIT = 15_000
 /** Most pages of a list that are read: more experiments than anybody looks through. */
 const MOST_PAGES = 20
+/** Longest wait for an answer, in milliseconds: then it counts as lost. */
+const PATIENCE = 20_000
+/** … and for one that takes computing: the controller gives itself ten seconds, after those of whoever came before. */
+const PATIENCE_TO_COMPUTE = 60_000
 
 export interface Detail {
   line?: number
@@ -31,7 +35,16 @@ export class ApiError extends Error {
   ) {
     super(detail)
   }
+
+  /** Whether a write may have been done although this is what became of it: no answer came, or the controller failed at it. */
+  get unknown(): boolean {
+    return this.status === 0 || this.status >= 500 || this.status === 408
+  }
 }
+
+/** Whatever was thrown, as what is told of it. */
+export const asApiError = (error: unknown): ApiError =>
+  error instanceof ApiError ? error : new ApiError(0, String(error))
 
 const unauthorized = new Set<() => void>()
 /** Hears when the controller wants a token, or another one. */
@@ -53,6 +66,7 @@ function advice(status: number): string {
     case 404:
       return 'It may have been deleted. The list of experiments shows what there is.'
     case 409:
+    case 412:
       return 'Look at how the experiment stands now, then decide anew.'
     case 429:
       return 'Wait a little, then try again.'
@@ -66,20 +80,33 @@ function advice(status: number): string {
 interface Answer<T> {
   value: T | undefined
   text: string
+  /** Of an experiment: what `ifMatch` takes. */
+  tag: string
 }
 
-async function request<T>(path: string, init: RequestInit = {}): Promise<Answer<T>> {
+async function request<T>(path: string, init: RequestInit = {}, patience = PATIENCE): Promise<Answer<T>> {
   const headers = new Headers(init.headers)
   const secret = token.get()
   if (secret) headers.set('authorization', `Bearer ${secret}`)
+  // Not `AbortSignal.timeout`: that and the caller's own signal can be joined only in newer browsers.
+  const ended = new AbortController()
+  const timer = setTimeout(() => ended.abort(), patience)
+  const given = (): void => ended.abort()
+  init.signal?.addEventListener('abort', given)
   let response: Response
+  let text: string
   try {
-    response = await fetch(path, { ...init, headers, cache: 'no-store', credentials: 'omit', redirect: 'error' })
+    init.signal?.throwIfAborted()
+    const how = { cache: 'no-store', credentials: 'omit', redirect: 'error', signal: ended.signal } as const
+    response = await fetch(path, { ...init, headers, ...how })
+    text = await response.text()
   } catch (error) {
     if (init.signal?.aborted) throw error
     throw new ApiError(0, 'The controller does not answer.', [], advice(0))
+  } finally {
+    clearTimeout(timer)
+    init.signal?.removeEventListener('abort', given)
   }
-  const text = await response.text()
   let body: unknown
   try {
     body = text ? JSON.parse(text) : undefined
@@ -92,7 +119,7 @@ async function request<T>(path: string, init: RequestInit = {}): Promise<Answer<
     const said = problem.detail ?? problem.title ?? `The controller answered ${response.status} without saying why.`
     throw new ApiError(response.status, said, problem.problems ?? [], advice(response.status))
   }
-  return { value: body as T, text }
+  return { value: body as T, text, tag: response.headers.get('etag') ?? '' }
 }
 
 /** Reads something once. */
@@ -100,8 +127,14 @@ export async function read<T>(path: string, signal?: AbortSignal): Promise<T> {
   return (await request<T>(path, signal ? { signal } : {})).value as T
 }
 
+/** Reads something once, with its tag. */
+export async function readTagged<T>(path: string): Promise<{ value: T; tag: string }> {
+  const { value, tag } = await request<T>(path)
+  return { value: value as T, tag }
+}
+
 /** Reads something, all pages of it where it is a list that comes in pages. */
-async function whole<T>(path: string, signal: AbortSignal): Promise<T> {
+export async function whole<T>(path: string, signal?: AbortSignal): Promise<T> {
   const first = await read<T & { next?: string }>(path, signal)
   const key = Object.keys(first).find((name) => Array.isArray((first as Record<string, unknown>)[name]))
   if (path !== paths.experiments || !key) return first
@@ -122,23 +155,41 @@ export async function text(path: string): Promise<string> {
   return (await request<unknown>(path)).text
 }
 
+/** How something is asked to be done. */
+export interface How {
+  signal?: AbortSignal
+  /** The same for each attempt at one act, so that it is done once however often it is sent: `newKey`. */
+  key?: string
+  /** Only if the experiment of the document has this tag … */
+  ifMatch?: string
+  /** … or if there is none of its name. */
+  ifNone?: boolean
+  /** It is computed, and not looked up. */
+  computes?: boolean
+}
+
+/** A key for one act. Not `randomUUID`, which browsers lack on pages without TLS. */
+export const newKey = (): string =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
+
 /** Asks for something to be done. */
 export async function send<T>(
   method: 'POST' | 'DELETE',
   path: string,
   body?: object | string,
-  signal?: AbortSignal,
+  { signal, key, ifMatch, ifNone, computes }: How = {},
 ): Promise<T> {
-  const init: RequestInit = { method, headers: { 'weir-actor': 'dashboard' } }
-  if (typeof body === 'string') {
-    init.body = body
-    init.headers = { ...init.headers, 'content-type': 'application/yaml' }
-  } else if (body) {
-    init.body = JSON.stringify(body)
-    init.headers = { ...init.headers, 'content-type': 'application/json' }
+  const headers: Record<string, string> = { 'weir-actor': 'dashboard' }
+  if (key) headers['idempotency-key'] = key
+  if (ifMatch) headers['if-match'] = ifMatch
+  if (ifNone) headers['if-none-match'] = '*'
+  const init: RequestInit = { method, headers }
+  if (body) {
+    init.body = typeof body === 'string' ? body : JSON.stringify(body)
+    headers['content-type'] = typeof body === 'string' ? 'application/yaml' : 'application/json'
   }
   if (signal) init.signal = signal
-  return (await request<T>(path, init)).value as T
+  return (await request<T>(path, init, computes ? PATIENCE_TO_COMPUTE : PATIENCE)).value as T
 }
 
 export interface Live<T> {
@@ -159,7 +210,10 @@ export function useLive<T>(path: string | null, everyMs: number): Live<T> {
     let timer: ReturnType<typeof setTimeout> | undefined
     let failures = 0
     let busy = false
+    // Somebody asked, or something happened, while an answer was on its way, which may be older than that.
+    let again: 'no' | 'now' | 'soon' = 'no'
     let asked = 0
+    const soon = (): void => later(Math.max(0, asked + everyMs - Date.now()))
     const controller = new AbortController()
     const later = (ms: number): void => {
       clearTimeout(timer)
@@ -167,7 +221,11 @@ export function useLive<T>(path: string | null, everyMs: number): Live<T> {
     }
     const poll = async (): Promise<void> => {
       clearTimeout(timer)
-      if (busy || document.hidden) return
+      if (document.hidden) return
+      if (busy) {
+        again = 'now'
+        return
+      }
       busy = true
       asked = Date.now()
       try {
@@ -177,12 +235,16 @@ export function useLive<T>(path: string | null, everyMs: number): Live<T> {
       } catch (error) {
         if (controller.signal.aborted) return
         failures += 1
-        const told = error instanceof ApiError ? error : new ApiError(0, String(error))
+        const told = asApiError(error)
         setState((known) => (known.path === path ? { ...known, error: told } : { path, error: told }))
       } finally {
         busy = false
       }
       if (controller.signal.aborted) return
+      const next = again
+      again = 'no'
+      if (next === 'now') return void poll()
+      if (next === 'soon') return soon()
       const longest = Math.max(LONGEST_WAIT, everyMs)
       later(failures ? Math.min(everyMs * 2 ** failures, longest) : isHearing() ? longest : everyMs)
     }
@@ -199,7 +261,9 @@ export function useLive<T>(path: string | null, everyMs: number): Live<T> {
     // Of a list, and of a service, everything is news.
     const of = /^\/v1\/experiments\/([^/?]+)/.exec(path)?.[1]
     const deaf = onNews((experiment) => {
-      if (!of || !experiment || of === encodeURIComponent(experiment)) later(Math.max(0, asked + everyMs - Date.now()))
+      if (of && experiment && of !== encodeURIComponent(experiment)) return
+      if (!busy) soon()
+      else if (again === 'no') again = 'soon'
     })
     void poll()
     return () => {

@@ -1,71 +1,10 @@
 // The document that the form writes. What is left as it is by default is left out, so that it reads as a person would write it.
 
 import { Document, isMap, isSeq, parse, visit } from 'yaml'
+import { isObjective, merged, value, words } from './form'
+import type { Form, LimitForm, PathKind, Rest } from './form'
 
-export interface VersionForm {
-  name: string
-}
-export interface LimitForm {
-  kind: 'errorMax' | 'latencyMax' | 'errorRatio' | 'latencyRatio'
-  name: string
-  value: string
-  quantile: string
-}
-export interface Form {
-  name: string
-  service: string
-  hosts: string
-  path: string
-  unit: 'request' | 'header' | 'cookie'
-  unitName: string
-  versions: VersionForm[]
-  baseline: number
-  strategy: 'default' | 'canary' | 'bandit' | 'ab'
-  steps: string
-  limits: LimitForm[]
-  reward: 'none' | 'header'
-  rewardHeader: string
-  rewardKind: 'binary' | 'real'
-  rewardDirection: 'maximize' | 'minimize'
-  alpha: string
-  deadline: string
-  bin: string
-  minExposures: string
-  maxDuration: string
-  onTimeout: 'rollBack' | 'pause'
-  approvals: { start: boolean; step: boolean; promotion: boolean }
-}
-
-export const EMPTY: Form = {
-  name: 'checkout',
-  service: 'checkout',
-  hosts: 'shop.example',
-  path: '',
-  unit: 'request',
-  unitName: '',
-  versions: [{ name: 'v1' }, { name: 'v2' }],
-  baseline: 0,
-  strategy: 'default',
-  steps: '',
-  limits: [{ kind: 'errorMax', name: 'errors', value: '2%', quantile: '99%' }],
-  reward: 'none',
-  rewardHeader: 'x-weir-reward',
-  rewardKind: 'binary',
-  rewardDirection: 'maximize',
-  alpha: '',
-  deadline: '',
-  bin: '',
-  minExposures: '',
-  maxDuration: '',
-  onTimeout: 'rollBack',
-  approvals: { start: false, step: false, promotion: false },
-}
-
-/** A number where it is one: `0.05` and `200` are, `2%` and `15s` are not. */
-const value = (text: string): string | number => (/^\d+(\.\d+)?$/.test(text.trim()) ? Number(text) : text.trim())
-const words = (text: string): string[] => text.split(/[\s,]+/).filter(Boolean)
-
-function limit({ kind, name, value: max, quantile }: LimitForm): object {
+function limit({ kind, name, value: max, quantile }: LimitForm): Rest {
   switch (kind) {
     case 'errorMax':
       return { name, errorRate: { max: value(max) } }
@@ -78,36 +17,97 @@ function limit({ kind, name, value: max, quantile }: LimitForm): object {
   }
 }
 
-const isObjective = ({ kind }: LimitForm): boolean => kind === 'errorMax' || kind === 'latencyMax'
+const path = (kind: PathKind, text: string): Rest => ({ [kind]: text.trim() })
+/** What was typed, by the field that it is for. */
+const typed = (fields: Record<string, string>): Rest =>
+  Object.fromEntries(Object.entries(fields).flatMap(([name, text]) => (text.trim() ? [[name, value(text)]] : [])))
+const pairs = (text: string): [string, string | undefined][] =>
+  words(text).map((word) => {
+    const at = word.indexOf('=')
+    return at < 0 ? [word, undefined] : [word.slice(0, at), word.slice(at + 1)]
+  })
 
-export function spec(form: Form): Record<string, unknown> {
-  const spec: Record<string, unknown> = { service: form.service }
-  const match: Record<string, unknown> = {}
+function matching(form: Form): Rest {
+  const match: Rest = {}
   if (words(form.hosts).length) match.hosts = words(form.hosts)
-  if (form.path.trim()) match.paths = [{ prefix: form.path.trim() }]
+  if (form.path.trim()) match.paths = [path(form.pathKind, form.path)]
+  if (words(form.headers).length)
+    match.headers = pairs(form.headers).map(([name, exact]) => (exact === undefined ? { name } : { name, exact }))
+  return { ...match, ...typed({ share: form.share }) }
+}
+
+function unit(form: Form): Rest {
+  const name = form.unitName.trim()
+  if (form.unit !== 'cookie' || !form.generate) return { [form.unit]: name }
+  const generate = { ...typed({ lifetime: form.lifetime }), ...(form.plainHttp ? { secure: false } : {}) }
+  return { cookie: { name, generate } }
+}
+
+function strategy(form: Form): string | Rest {
+  const details: Rest = {}
+  if (form.strategy === 'canary' && words(form.steps).length) details.steps = words(form.steps).map(value)
+  if (form.strategy === 'bandit') {
+    if (form.rule !== 'thompson') details.rule = form.rule
+    Object.assign(details, typed({ floor: form.floor, maxStep: form.maxStep, halfLife: form.halfLife }))
+  }
+  if (form.strategy === 'ab' && form.versions.some(({ weight }) => weight.trim()))
+    details.weights = Object.fromEntries(form.versions.map(({ name, weight }) => [name, value(weight)]))
+  return Object.keys(details).length ? { [form.strategy]: details } : form.strategy
+}
+
+function source(form: Form): Rest {
+  switch (form.reward) {
+    case 'api':
+      return { api: form.apiHeader.trim() ? { header: form.apiHeader.trim() } : {} }
+    case 'request': {
+      const request: Rest = { method: form.rewardMethod.trim(), path: path(form.rewardPathKind, form.rewardPath) }
+      if (words(form.rewardStatus).length) request.status = words(form.rewardStatus).map(value)
+      if (form.rewardValue.trim()) request.responseHeader = form.rewardValue.trim()
+      if (form.plainHttp) request.cookie = { secure: false }
+      return { request }
+    }
+    default:
+      return { responseHeader: form.rewardHeader.trim() }
+  }
+}
+
+export function spec(form: Form): Rest {
+  const spec: Rest = { service: form.service }
+  const match = matching(form)
   if (Object.keys(match).length) spec.match = match
-  if (form.unit !== 'request') spec.unit = { [form.unit]: form.unitName.trim() }
-  spec.versions = form.versions.map(({ name }, at) => (at === form.baseline ? { name, baseline: true } : { name }))
-  if (form.strategy === 'canary')
-    spec.strategy = words(form.steps).length ? { canary: { steps: words(form.steps).map(value) } } : 'canary'
-  else if (form.strategy !== 'default') spec.strategy = form.strategy
+  if (form.unit !== 'request') spec.unit = unit(form)
+  if (form.versions.length)
+    spec.versions = form.versions.map(({ name, headers, rest }, at) => {
+      const routed = words(headers).length ? { headers: Object.fromEntries(pairs(headers)) } : {}
+      return merged({ name, ...(at === form.baseline ? { baseline: true } : {}), ...routed }, rest)
+    })
+  if (form.strategy !== 'default') spec.strategy = strategy(form)
+  const written = (one: LimitForm): Rest => merged(limit(one), one.rest)
   const objectives = form.limits.filter(isObjective)
   const guardrails = form.limits.filter((one) => !isObjective(one))
-  if (objectives.length) spec.objectives = objectives.map(limit)
-  if (guardrails.length) spec.guardrails = guardrails.map(limit)
-  if (form.reward === 'header') {
+  if (objectives.length) spec.objectives = objectives.map(written)
+  if (guardrails.length) spec.guardrails = guardrails.map(written)
+  if (form.reward !== 'none') {
     spec.reward = {
-      responseHeader: form.rewardHeader.trim(),
+      ...source(form),
       ...(form.rewardKind === 'real' ? { kind: 'real' } : {}),
       direction: form.rewardDirection,
     }
   }
-  for (const name of ['alpha', 'deadline', 'bin', 'minExposures', 'maxDuration'] as const) {
-    if (form[name].trim()) spec[name] = value(form[name])
-  }
+  if (form.alphaPromotion.trim()) spec.alpha = typed({ rollBack: form.alpha, promotion: form.alphaPromotion })
+  else Object.assign(spec, typed({ alpha: form.alpha }))
+  Object.assign(spec, typed({ deadline: form.deadline, bin: form.bin }))
+  if (form.measure === 'headers') spec.measure = 'headers'
+  Object.assign(spec, typed({ minExposures: form.minExposures, maxDuration: form.maxDuration }))
   if (form.onTimeout === 'pause') spec.onTimeout = 'pause'
   const approvals = Object.fromEntries(Object.entries(form.approvals).filter(([, wanted]) => wanted))
   if (Object.keys(approvals).length) spec.approvals = approvals
+  Object.assign(spec, typed({ priority: form.priority }))
+  const failure: Rest = {}
+  if (words(form.failureCodes).length) failure.codes = words(form.failureCodes).map(value)
+  if (words(form.failureGrpc).length) failure.grpc = words(form.failureGrpc).map(value)
+  if (Object.keys(failure).length) spec.failure = failure
+  if (form.override.trim()) spec.override = { header: form.override.trim() }
   return spec
 }
 
@@ -127,7 +127,13 @@ function text(of: object): string {
 }
 
 export function write(form: Form): string {
-  return text({ apiVersion: 'weir.dev/v1alpha1', kind: 'Experiment', metadata: { name: form.name }, spec: spec(form) })
+  const said = {
+    apiVersion: 'weir.dev/v1alpha1',
+    kind: 'Experiment',
+    metadata: { name: form.name },
+    spec: spec(form),
+  }
+  return text(merged(said, form.rest))
 }
 
 export interface Behaviour {

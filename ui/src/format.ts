@@ -28,14 +28,23 @@ export function milliseconds(ms: number): string {
 
 export const number = (x: number): string => (Math.abs(x) >= 1_000 ? count(x) : String(Number(x.toPrecision(3))))
 
-/** A stretch of time, its two largest units. */
+/** A stretch of time, its two largest units, named as the API's sentences name them. */
 export function stretch(ms: number): string {
   const s = Math.max(0, Math.round(ms / 1_000))
   const [d, h, m] = [Math.floor(s / 86_400), Math.floor(s / 3_600) % 24, Math.floor(s / 60) % 60]
   if (d) return h ? `${d} d ${h} h` : `${d} d`
-  if (h) return m ? `${h} h ${m} min` : `${h} h`
-  if (m) return m < 10 && s % 60 ? `${m} min ${s % 60} s` : `${m} min`
+  if (h) return m ? `${h} h ${m} m` : `${h} h`
+  if (m) return s % 60 ? `${m} m ${s % 60} s` : `${m} m`
   return `${s} s`
+}
+
+/** A stretch of time that is foreseen: roughly, as the API's sentence beside it says it. */
+export function roughly(ms: number): string {
+  const minutes = Math.ceil(ms / 60_000)
+  if (minutes <= 1) return 'a minute'
+  if (minutes < 120) return `${minutes} minutes`
+  if (minutes < 2_880) return `${Math.floor((minutes + 30) / 60)} hours`
+  return `${Math.floor((minutes + 720) / 1_440)} days`
 }
 
 export const ago = (at: number): string => `${stretch(Date.now() - at)} ago`

@@ -10,6 +10,7 @@ import './style/pages.css'
 import './style/charts.css'
 import { onUnauthorized, token } from './api'
 import { goneTo } from './parts/arrival'
+import { NoPage } from './parts/notthere'
 import { Create } from './pages/create'
 import { Decide } from './pages/decide'
 import { ExperimentPage } from './pages/experiment'
@@ -18,20 +19,27 @@ import { TokenForm } from './pages/token'
 import { Trend } from './pages/trend'
 
 export interface Route {
-  page: 'list' | 'experiment' | 'decide' | 'new' | 'edit' | 'trend'
+  page: 'list' | 'experiment' | 'decide' | 'new' | 'edit' | 'trend' | 'nowhere'
   name: string
 }
 
 export function routeOf(hash: string): Route {
-  const [first = '', second = '', third = ''] = hash
+  const [first = '', second = '', third = '', ...more] = hash
     .replace(/^#?\/?/, '')
+    .replace(/\/$/, '')
     .split('/')
     .map(plain)
-  if (first === 'experiments' && second)
-    return { page: third === 'decide' ? 'decide' : third === 'edit' ? 'edit' : 'experiment', name: second }
-  if (first === 'new') return { page: 'new', name: '' }
+  const nowhere: Route = { page: 'nowhere', name: hash }
+  if (more.length > 0) return nowhere
+  if (first === 'experiments' && second) {
+    if (third === '') return { page: 'experiment', name: second }
+    return third === 'decide' || third === 'edit' ? { page: third, name: second } : nowhere
+  }
+  if (third) return nowhere
   if (first === 'services') return { page: 'trend', name: second }
-  return { page: 'list', name: '' }
+  if (second) return nowhere
+  if (first === 'new') return { page: 'new', name: '' }
+  return first === '' || first === 'experiments' ? { page: 'list', name: '' } : nowhere
 }
 
 function plain(part: string): string {
@@ -48,6 +56,7 @@ const TITLES: Record<Route['page'], (name: string) => string> = {
   decide: (name) => `Decide: ${name}`,
   new: () => 'Create an experiment',
   edit: (name) => `Change ${name}`,
+  nowhere: () => 'There is no such page',
   trend: (name) => (name ? `How has ${name} evolved?` : 'How have services evolved?'),
 }
 
@@ -140,6 +149,8 @@ function Page({ page, name }: Route): JSX.Element {
       return <Create key={name} name={name} />
     case 'trend':
       return <Trend key={name} service={name} />
+    case 'nowhere':
+      return <NoPage address={name} />
     case 'list':
       return <List />
   }

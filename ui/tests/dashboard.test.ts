@@ -135,6 +135,17 @@ test('it is watched live: counts grow and a step comes to wait, without a reload
   const lines = page.locator('figure.chart path.line')
   assert.ok((await lines.count()) > 3)
   for (const line of await lines.all()) assert.equal(await line.evaluate((path) => getComputedStyle(path).fill), 'none')
+  await page.getByRole('button', { name: 'Show how it grew' }).click()
+  const grew = page.getByRole('img', { name: /^Evidence that .*, over time\. .* is acted on/ })
+  await grew.waitFor()
+  assert.ok((await grew.locator('line.limit').count()) > 0, 'what it needs is a line')
+  assert.ok(
+    (
+      await grew
+        .locator('path.line')
+        .evaluateAll((all) => all.filter((each) => /L|H|V/.test(each.getAttribute('d') ?? '')))
+    ).length > 0,
+  )
   assert.equal(loads, 0)
   await page.locator('figure.chart summary').first().click()
   await accessible(page, 'the experiment')
@@ -252,12 +263,64 @@ test('the list finds it by search and filter', async () => {
   await accessible(page, 'the list')
 })
 
+const PAGES = [
+  '#/',
+  '#/experiments/shop',
+  '#/experiments/shop/decide',
+  '#/experiments/shop/edit',
+  '#/experiments/none',
+  '#/new',
+  '#/services',
+  '#/services/shop',
+  '#/bogus',
+]
+
+/** For whoever hears a page: one heading of the first level and none left out below it, and each chart as a table, too. */
+async function readable(page: Page, what: string): Promise<void> {
+  const levels = await page
+    .locator(':is(h1, h2, h3, h4, h5, h6)')
+    .evaluateAll((all) => all.map(({ tagName }) => Number(tagName[1])))
+  assert.equal(levels.filter((level) => level === 1).length, 1, `${what}: ${levels}`)
+  levels.forEach((level, at) => assert.ok(level <= (levels[at - 1] ?? 0) + 1, `${what}: ${levels}`))
+  const mute = await page
+    .locator('figure.chart')
+    .evaluateAll(
+      (all) =>
+        all.filter((each) => !each.querySelector('svg[aria-label], div') || !each.querySelector('details table tbody'))
+          .length,
+    )
+  assert.equal(mute, 0, `${what} has charts without a table`)
+}
+
+test('focus goes into a dialog, stays there, and comes back; and the skip link leads to the content', async () => {
+  await page.goto(`${world.controller}/#/experiments/shop/decide`)
+  const button = page.getByRole('button', { name: 'Delete …' })
+  await button.focus()
+  await page.keyboard.press('Enter')
+  const dialog = page.getByRole('dialog')
+  await dialog.waitFor()
+  const inside = (): Promise<boolean> => page.evaluate(() => !!document.activeElement?.closest('dialog'))
+  for (let tab = 0; tab < 6; tab += 1) {
+    assert.ok((await inside()) || (await page.evaluate(() => document.activeElement === document.body)), `after ${tab}`)
+    await page.keyboard.press('Tab')
+  }
+  await page.keyboard.press('Escape')
+  await dialog.waitFor({ state: 'detached' })
+  assert.ok(await button.evaluate((each) => each === document.activeElement), 'focus is back where it was')
+  await page.reload()
+  await page.getByRole('heading', { name: 'Decide: shop' }).waitFor()
+  await page.keyboard.press('Tab')
+  await page.keyboard.press('Enter')
+  assert.equal(await page.evaluate(() => document.activeElement?.id), 'main')
+  await page.goto(`${world.controller}/#/`)
+})
+
 test('a phone and the dark: nothing is wider than the screen, and contrast is kept', async () => {
   for (const [what, options] of [
     ['a phone', { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true }],
     ['the dark', { colorScheme: 'dark' as const }],
   ] as const) {
-    for (const hash of ['#/', '#/experiments/shop', '#/experiments/shop/decide', '#/new', '#/services/shop']) {
+    for (const hash of PAGES) {
       const other = await open(browser, `${world.controller}/${hash}`, options)
       await other.page.locator('h1').waitFor()
       await other.page.waitForTimeout(600)
@@ -266,6 +329,7 @@ test('a phone and the dark: nothing is wider than the screen, and contrast is ke
       )
       assert.ok(wide <= 0, `${hash} is ${wide} px wider than ${what}`)
       await accessible(other.page, `${hash} on ${what}`)
+      await readable(other.page, hash)
       assert.deepEqual([other.foreign, other.complaints], [[], []])
       await other.close()
     }

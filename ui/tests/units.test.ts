@@ -1,10 +1,17 @@
 // What needs no browser: weights that sum to the whole, the document that the form writes, numbers in words.
 
 import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { parse, parseAllDocuments } from 'yaml'
-import { EMPTY, rehearsal, versionsOf, write } from '../src/document'
-import { eValue, milliseconds, percent, probability, stretch, weight } from '../src/format'
+import { rehearsal, versionsOf, write } from '../src/document'
+import { EMPTY, placesOf, version, without } from '../src/form'
+import type { Form } from '../src/form'
+import { read } from '../src/reading'
+import { fingerprint } from '../scripts/sources.mjs'
+import { eValue, milliseconds, percent, probability, roughly, stretch, weight } from '../src/format'
 import { WHOLE, rebalance } from '../src/parts/sliders'
 
 test('weights sum to the whole whatever is moved where, and what is fixed stays', () => {
@@ -52,15 +59,15 @@ test('the document says what the form says, and nothing that is as usual anyway'
     ...EMPTY,
     name: 'shop',
     hosts: 'shop.example, *.shop.example',
-    versions: [{ name: '1.9' }, { name: 'v2' }],
+    versions: [version('1.9'), version('v2')],
     baseline: 1,
     strategy: 'canary',
     steps: '1%, 10%',
     alpha: '0.01',
     limits: [
-      { kind: 'latencyMax', name: 'p99', value: '400ms', quantile: '99%' },
-      { kind: 'errorRatio', name: 'errors', value: '0.3%', quantile: '' },
-      { kind: 'latencyRatio', name: 'slow', value: '1.25', quantile: '' },
+      { kind: 'latencyMax', name: 'p99', value: '400ms', quantile: '99%', rest: {} },
+      { kind: 'errorRatio', name: 'errors', value: '0.3%', quantile: '', rest: {} },
+      { kind: 'latencyRatio', name: 'slow', value: '1.25', quantile: '', rest: {} },
     ],
     reward: 'header',
     approvals: { start: false, step: true, promotion: false },
@@ -87,6 +94,121 @@ test('the document says what the form says, and nothing that is as usual anyway'
   assert.match(text, /name: "1\.9"/, 'a version that looks like a number is a text')
   assert.deepEqual(versionsOf(text), ['1.9', 'v2'])
   assert.deepEqual(versionsOf('spec: ['), [])
+})
+
+/** Every experiment that the documentation shows: the examples, and those of the scenarios. */
+function examples(): string[] {
+  const root = process.env['WEIR_ROOT'] ?? join(process.cwd(), '..')
+  const page = readFileSync(join(root, 'docs/experiment.md'), 'utf8')
+  const shown = [...page.matchAll(/```yaml\n(apiVersion.*?)```/gs)].map(([, text]) => text ?? '')
+  const scenarios = readdirSync(join(root, 'docs/scenarios'))
+    .filter((name) => name.endsWith('.yaml'))
+    .map((name) => readFileSync(join(root, 'docs/scenarios', name), 'utf8').split(/^---$/m)[0] ?? '')
+  return [...shown, ...scenarios]
+}
+const plain = (text: string): Record<string, Record<string, unknown>> => parse(text) as never
+/** As the reader of documents takes it: a strategy is a word, or has details. */
+const meant = (text: string): unknown => {
+  const said = plain(text)
+  const strategy = said['spec']?.['strategy']
+  if (typeof strategy === 'string' && said['spec']) said['spec']['strategy'] = { [strategy]: {} }
+  return said
+}
+
+test('the form shows every experiment of the documentation, and drops nothing of any', () => {
+  const all = examples()
+  assert.ok(all.length >= 20, String(all.length))
+  for (const text of all) {
+    const form = read(text)
+    assert.ok(form, `the form cannot show\n${text}`)
+    assert.deepEqual(meant(write(form)), meant(text))
+    assert.deepEqual(read(write(form)), form)
+    // Nor when something else is changed in it.
+    const changed = meant(write({ ...form, maxDuration: '3d' })) as Record<string, object>
+    const wanted = meant(text) as Record<string, object>
+    assert.deepEqual(changed, { ...wanted, spec: { ...wanted['spec'], maxDuration: '3d' } })
+  }
+})
+
+test('what the form has no field for is kept, and goes only when it is removed', () => {
+  const text = `apiVersion: weir.dev/v1alpha1
+kind: Experiment
+metadata: {name: landing, labels: {team: web}}
+spec:
+  service: web
+  match: {hosts: [shop.example], paths: [{prefix: /a}, {exact: /b}], headers: [{name: x-t, exact: a b}]}
+  unit: {cookie: {name: weir-uid, generate: {lifetime: 30d, path: /a, sameSite: Strict, secure: false}}}
+  versions: [{name: old, baseline: true, headers: {}}, {name: new, headers: {x-a: b}}]
+  strategy: {ab: {weights: {old: 80%, new: 20%}}}
+  guardrails: [{name: errors, errorRate: {ratio: 1.5, margin: 0.3%}}]
+  reward: {request: {method: POST, path: {exact: /order}, hosts: [pay.example], cookie: {name: c, secure: false}}, direction: maximize}
+  alpha: {rollBack: 0.05}
+  failure: {codes: [500-599, 429], grpc: []}
+  approvals: {start: true, step: false}
+  onTimeout: rollBack
+  future: {field: [1, {a: b}]}
+`
+  const form = read(text)
+  assert.ok(form)
+  assert.deepEqual(meant(write(form)), meant(text))
+  assert.deepEqual(
+    [form.unit, form.unitName, form.generate, form.lifetime, form.plainHttp, form.reward, form.failureCodes],
+    ['cookie', 'weir-uid', true, '30d', true, 'request', '500-599, 429'],
+  )
+  assert.deepEqual(form.versions.map(({ headers, weight }) => [headers, weight]), [['', '80%'], ['x-a=b', '20%']]) // prettier-ignore
+  assert.deepEqual(placesOf(form.rest).sort(), [
+    'metadata.labels.team',
+    'spec.alpha.rollBack',
+    'spec.approvals.step',
+    'spec.failure.grpc',
+    'spec.future.field',
+    'spec.match.headers',
+    'spec.match.paths',
+    'spec.onTimeout',
+    'spec.reward.request.cookie.name',
+    'spec.reward.request.hosts',
+    'spec.unit.cookie.generate.path',
+    'spec.unit.cookie.generate.sameSite',
+  ])
+  // A field of the form counts more than what was kept.
+  assert.equal(plain(write({ ...form, onTimeout: 'pause' }))['spec']?.['onTimeout'], 'pause')
+  const less = plain(write({ ...form, rest: without(form.rest, 'spec.future.field') }))
+  assert.ok(!('future' in (less['spec'] ?? {})) && 'onTimeout' in (less['spec'] ?? {}))
+})
+
+test('each field of the form is read from the document as it was written', () => {
+  const forms: Partial<Form>[] = [
+    { unit: 'cookie', unitName: 'weir-uid', generate: true, plainHttp: true, lifetime: '7d', strategy: 'ab' },
+    { reward: 'request', rewardStatus: '200, 201', rewardValue: 'x-order', rewardKind: 'real', plainHttp: true },
+    { reward: 'api', apiHeader: 'x-token' },
+    { reward: 'header', rewardHeader: 'x-clicked', rewardDirection: 'minimize' },
+    { strategy: 'bandit', rule: 'topTwo', floor: '2%', maxStep: '10%', halfLife: 'never' },
+    { strategy: 'canary', steps: '1%, 0.5' },
+    { path: '/cart', pathKind: 'exact', share: '10%', headers: 'x-tenant=acme, x-beta', priority: '-5' },
+    { override: 'x-tester', failureCodes: '500-599, 429', failureGrpc: '2, 14', measure: 'headers' },
+    { alpha: '0.01', alphaPromotion: '0.05', deadline: '2s', bin: '1s', minExposures: '50', onTimeout: 'pause' },
+    { versions: [version('a'), { ...version('b'), headers: 'x-a=b x-c=d' }], baseline: 1 },
+  ]
+  for (const part of forms) {
+    const form = { ...EMPTY, ...part }
+    assert.deepEqual(read(write(form)), form, write(form))
+  }
+  for (const not of ['', '[', 'a: 1', '- a', `${write(EMPTY)}---\n${write(EMPTY)}`]) assert.equal(read(not), null, not)
+})
+
+test('sources have the fingerprint by which a build of the controller sees that dist is old', () => {
+  const root = mkdtempSync(join(tmpdir(), 'weir-sources-'))
+  // As in controller/src/server/routes/dashboard.rs.
+  mkdirSync(join(root, 'src/b'), { recursive: true })
+  for (const [path, text] of [
+    ['src/b/c.css', 'two\n'],
+    ['src/a.ts', 'one é\n'],
+    ['package.json', '{}'],
+    ['README.md', 'x'],
+  ] as const)
+    writeFileSync(join(root, path), text)
+  assert.equal(fingerprint(root), '14b4dbd5d3cb375a')
+  rmSync(root, { recursive: true })
 })
 
 test('a rehearsal is the document as it is, and a scenario after it', () => {
@@ -116,8 +238,10 @@ test('numbers are told as people read them, and a belief is never certain', () =
   )
   assert.deepEqual(
     [stretch(999), stretch(61_000), stretch(3_600_000), stretch(90_000_000)],
-    ['1 s', '1 min 1 s', '1 h', '1 d 1 h'],
+    ['1 s', '1 m 1 s', '1 h', '1 d 1 h'],
   )
+  // As the API's sentence beside it says it.
+  assert.deepEqual([1, 120_001, 7_200_000, 172_800_000].map(roughly), ['a minute', '3 minutes', '2 hours', '2 days'])
   assert.deepEqual([eValue(0), eValue(Math.log(40)), eValue(99), eValue(-99)], ['1', '40', 'over 10,000', 'under 0.01'])
   assert.deepEqual([probability(1), probability(0), probability(null)], ['>\u00a099.9%', '<\u00a00.1%', '–'])
 })

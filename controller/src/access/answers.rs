@@ -3,10 +3,13 @@
 use super::AccessError;
 use super::store::Store;
 use super::token::{Digest, hexadecimal};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 /// How long they are kept, in milliseconds: a day.
 const KEEP_MS: u64 = 86_400_000;
+
+/// How many of them, and how much in all.
+pub(super) const KEEP: Keep = Keep { answers: 2_000, bytes: 16 << 20 };
 
 /// An answer, and what it was to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,28 +37,45 @@ impl Store {
         Ok(Some(KeptAnswer { fingerprint, status, kind, body }))
     }
 
-    /// Keeps an answer, and forgets old ones: at most `keep` stay, the oldest go first.
+    /// Keeps an answer, and forgets old ones: at most `keep` of them and as many bytes stay, the oldest go first.
     pub(super) fn keep_answer(
         &mut self,
         who: &str,
         key: &str,
         now: u64,
         answer: &KeptAnswer,
-        keep: u64,
+        keep: Keep,
     ) -> Result<(), AccessError> {
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        transaction.execute("DELETE FROM access_answer WHERE at <= ?1", params![now.saturating_sub(KEEP_MS)])?;
+        transaction.execute("DELETE FROM access_answer WHERE who = ?1 AND key = ?2", params![who, key])?;
+        let new = answer.body.as_ref().map_or(0, |body| u64::try_from(body.len()).unwrap_or(u64::MAX));
+        forget(&transaction, keep.answers.saturating_sub(1), keep.bytes.saturating_sub(new))?;
         transaction.execute(
-            "DELETE FROM access_answer WHERE at <= ?1 OR (who = ?2 AND key = ?3)",
-            params![now.saturating_sub(KEEP_MS), who, key],
-        )?;
-        let kept: u64 = transaction.query_row("SELECT COUNT(*) FROM access_answer", [], |row| row.get(0))?;
-        if kept >= keep {
-            transaction.execute("DELETE FROM access_answer WHERE at <= (SELECT MIN(at) FROM access_answer)", [])?;
-        }
-        transaction.execute(
-            "INSERT INTO access_answer (who, key, at, fingerprint, status, kind, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![who, key, now, hexadecimal(&answer.fingerprint), answer.status, answer.kind, answer.body],
+            "INSERT INTO access_answer (who, key, at, fingerprint, status, kind, body, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![who, key, now, hexadecimal(&answer.fingerprint), answer.status, answer.kind, answer.body, new],
         )?;
         Ok(transaction.commit()?)
     }
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keep {
+    pub(super) answers: u64,
+    pub(super) bytes: u64,
+}
+
+/// Forgets the oldest until there are no more than so many, of so many bytes.
+fn forget(transaction: &Transaction<'_>, answers: u64, bytes: u64) -> Result<(), AccessError> {
+    let sums = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM access_answer";
+    let (mut count, mut sum): (u64, u64) = transaction.query_row(sums, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    while count > answers || sum > bytes {
+        let oldest = "SELECT who, key, bytes FROM access_answer ORDER BY at, who, key LIMIT 1";
+        let oldest = transaction.query_row(oldest, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        let Some((who, key, length)): Option<(String, String, u64)> = oldest.optional()? else { break };
+        transaction.execute("DELETE FROM access_answer WHERE who = ?1 AND key = ?2", params![who, key])?;
+        (count, sum) = (count.saturating_sub(1), sum.saturating_sub(length));
+    }
+    Ok(())
 }

@@ -30,9 +30,6 @@ const MAX_TOKENS: usize = 1_000;
 /// Most entries of the audit log; the oldest go first.
 const KEEP_AUDIT: u64 = 100_000;
 
-/// Most answers that are kept for whoever sends the same again.
-const KEEP_ANSWERS: u64 = 2_000;
-
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccessError {
@@ -222,7 +219,7 @@ impl Access {
 
     /// Keeps an answer for whoever sends the same again.
     pub(crate) fn keep_answer(&self, who: &str, key: &str, now: u64, answer: &KeptAnswer) -> Result<(), AccessError> {
-        self.store().keep_answer(who, key, now, answer, KEEP_ANSWERS)
+        self.store().keep_answer(who, key, now, answer, answers::KEEP)
     }
 
     /// The audit log before a number, newest first.

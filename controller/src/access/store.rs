@@ -8,7 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 /// One entry per version, the first being version 1.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE access_token (
         digest TEXT NOT NULL PRIMARY KEY,
         name TEXT NOT NULL,
@@ -44,7 +45,14 @@ const MIGRATIONS: [&str; 1] = ["
         body BLOB,
         PRIMARY KEY (who, key)
     );
-"];
+",
+    "
+    -- How much there is, and what is oldest, without a look at any body.
+    ALTER TABLE access_answer ADD COLUMN bytes BIGINT NOT NULL DEFAULT 0;
+    UPDATE access_answer SET bytes = COALESCE(LENGTH(body), 0);
+    CREATE INDEX access_answer_at ON access_answer (at, who, key, bytes);
+",
+];
 
 /// An open file.
 #[derive(Debug)]
@@ -200,6 +208,11 @@ fn operators(connection: &Connection, now: u64) -> Result<Vec<String>, AccessErr
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), AccessError> {
+    migrate_to(connection, MIGRATIONS.len())
+}
+
+/// The same to an earlier version.
+pub(super) fn migrate_to(connection: &mut Connection, to: usize) -> Result<(), AccessError> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     transaction.execute_batch("CREATE TABLE IF NOT EXISTS access_migration (version BIGINT NOT NULL PRIMARY KEY)")?;
     let done: i64 =
@@ -208,7 +221,7 @@ fn migrate(connection: &mut Connection) -> Result<(), AccessError> {
     if done > known {
         return Err(AccessError::TooNew { found: done, known });
     }
-    for (version, sql) in (1_i64..).zip(MIGRATIONS).filter(|(version, _)| *version > done) {
+    for (version, sql) in (1_i64..).zip(MIGRATIONS).take(to).filter(|(version, _)| *version > done) {
         transaction.execute_batch(sql)?;
         transaction.execute("INSERT INTO access_migration (version) VALUES (?1)", params![version])?;
     }

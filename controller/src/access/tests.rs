@@ -106,7 +106,8 @@ fn an_answer_is_kept_for_its_sender_for_a_day_and_so_many_of_them() {
     let folder = tempfile::tempdir().unwrap();
     let access = open(&folder);
     let answer = KeptAnswer { fingerprint: [7; 32], status: 200, kind: "text".to_owned(), body: Some(vec![0, 255]) };
-    let keep = |key: &str, at: u64| access.store().keep_answer("ada", key, at, &answer, 3).unwrap();
+    let most = answers::Keep { answers: 3, bytes: 100 };
+    let keep = |key: &str, at: u64| access.store().keep_answer("ada", key, at, &answer, most).unwrap();
     let kept = |who: &str, key: &str, now: u64| access.answer(who, key, now).unwrap();
     keep("1", DAY);
     assert_eq!(kept("ada", "1", DAY + 1), Some(answer.clone()));
@@ -117,4 +118,41 @@ fn an_answer_is_kept_for_its_sender_for_a_day_and_so_many_of_them() {
     }
     let left: Vec<bool> = ["1", "2", "3", "4", "5"].map(|key| kept("ada", key, DAY + 9).is_some()).to_vec();
     assert_eq!(left, [false, false, true, true, true]);
+}
+
+#[test]
+fn of_answers_no_more_bytes_are_kept_than_may_be_those_of_an_earlier_release_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weir.db");
+    let mut old = rusqlite::Connection::open(&path).unwrap();
+    store::migrate_to(&mut old, 1).unwrap();
+    let insert = "INSERT INTO access_answer VALUES ('ada', ?1, ?2, ?3, 200, 'text', ?4)";
+    for (at, key, body) in [(1, "old", Some(vec![0_u8; 40])), (2, "shown once", None)] {
+        old.execute(insert, rusqlite::params![key, at, "07".repeat(32), body]).unwrap();
+    }
+    drop(old);
+    let access = open(&folder);
+    let left = || ["old", "shown once", "1", "2"].map(|key| access.answer("ada", key, 9).unwrap().is_some());
+    let keep = |key: &str, at: u64, length: usize| {
+        let body = Some(vec![0; length]);
+        let answer = KeptAnswer { fingerprint: [7; 32], status: 200, kind: "text".to_owned(), body };
+        let most = answers::Keep { answers: 9, bytes: 100 };
+        access.store().keep_answer("ada", key, at, &answer, most).unwrap();
+    };
+    keep("1", 3, 60);
+    assert_eq!(left(), [true, true, true, false], "a hundred");
+    keep("1", 3, 60);
+    assert_eq!(left(), [true, true, true, false], "what is kept again is not there twice");
+    keep("2", 4, 1);
+    assert_eq!(left(), [false, true, true, true], "the oldest, and no more than must");
+    keep("2", 4, 99);
+    assert_eq!(left(), [false, false, false, true]);
+    let plan = |sql: &str| -> String {
+        access.store().connection.query_row(&format!("EXPLAIN QUERY PLAN {sql}"), [], |row| row.get(3)).unwrap()
+    };
+    for sql in
+        ["DELETE FROM access_answer WHERE at <= 7", "SELECT who FROM access_answer ORDER BY at, who, key LIMIT 1"]
+    {
+        assert!(plan(sql).contains("access_answer_at"), "{sql}");
+    }
 }

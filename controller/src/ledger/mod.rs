@@ -14,7 +14,7 @@ mod tests;
 
 pub(crate) use claims::{ClaimRow, ClaimWrite};
 pub(crate) use journal::JournalRow;
-pub(crate) use past::PastRow;
+pub(crate) use past::{PastRow, ServiceRow};
 pub(crate) use rows::{
     DecisionRow, ExperimentRow, OpenExperiment, SettledRow, Told, WorkerBody, WorkerRow, action_name,
 };
@@ -22,7 +22,7 @@ pub(crate) use rows::{
 use rusqlite::{Connection, params};
 use std::path::{Path, PathBuf};
 use weir_core::report::Counts;
-use weir_engine::state::State;
+use weir_engine::state::{Phase, State};
 
 /// What can go wrong with the ledger.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +71,12 @@ fn private(path: &Path) -> Result<(), LedgerError> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map_err(|source| LedgerError::Open { path: path.to_owned(), source })?;
     Ok(())
+}
+
+/// When an experiment was over, if it is.
+fn concluded_at(state: &State) -> Result<Option<i64>, LedgerError> {
+    let Phase::Concluded { at, .. } = state.phase else { return Ok(None) };
+    Ok(Some(i64::try_from(at)?))
 }
 
 impl Ledger {
@@ -136,7 +142,8 @@ impl Ledger {
     /// Adds an experiment.
     pub(crate) fn insert_experiment(&self, row: &ExperimentRow) -> Result<(), LedgerError> {
         self.run(
-            "INSERT INTO experiment (id, name, document, spec, state, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO experiment (id, name, document, spec, state, created_at, service, concluded_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 row.id,
                 row.spec.name,
@@ -144,6 +151,8 @@ impl Ledger {
                 serde_json::to_string(&row.spec)?,
                 serde_json::to_string(&row.state)?,
                 i64::try_from(row.created_at)?,
+                row.spec.service,
+                concluded_at(&row.state)?,
             ],
         )
     }
@@ -151,15 +160,18 @@ impl Ledger {
     /// Replaces an experiment's document and specification.
     pub(crate) fn update_experiment(&self, row: &ExperimentRow) -> Result<(), LedgerError> {
         self.run(
-            "UPDATE experiment SET document = ?2, spec = ?3 WHERE id = ?1",
-            params![row.id, row.document, serde_json::to_string(&row.spec)?],
+            "UPDATE experiment SET document = ?2, spec = ?3, service = ?4 WHERE id = ?1",
+            params![row.id, row.document, serde_json::to_string(&row.spec)?, row.spec.service],
         )?;
         self.update_state(&row.id, &row.state)
     }
 
     /// Replaces an experiment's state.
     pub(crate) fn update_state(&self, id: &str, state: &State) -> Result<(), LedgerError> {
-        self.run("UPDATE experiment SET state = ?2 WHERE id = ?1", params![id, serde_json::to_string(state)?])
+        self.run(
+            "UPDATE experiment SET state = ?2, concluded_at = ?3 WHERE id = ?1",
+            params![id, serde_json::to_string(state)?, concluded_at(state)?],
+        )
     }
 
     /// Marks an experiment as deleted. Its counts and decisions stay until [`Self::prune_deleted`].

@@ -6,6 +6,14 @@ use weir_engine::assess::Assessment;
 use weir_engine::spec::Experiment;
 use weir_engine::state::State;
 
+/// Reads no more than it finds: all that it asks for stands in an index.
+pub(super) const PAST: &str = "SELECT id, spec, state, deleted_at FROM experiment
+     WHERE service = ?1 AND concluded_at IS NOT NULL AND (concluded_at, id) < (?2, ?3)
+     ORDER BY concluded_at DESC, id DESC LIMIT ?4";
+/// The same.
+pub(super) const SERVICES: &str = "SELECT service, COUNT(*), COUNT(concluded_at) FROM experiment WHERE service > ?1
+     GROUP BY service ORDER BY service LIMIT ?2";
+
 /// An experiment that is over.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PastRow {
@@ -18,49 +26,49 @@ pub(crate) struct PastRow {
     pub(crate) assessment: Option<Assessment>,
 }
 
+/// A service that experiments were about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServiceRow {
+    pub(crate) service: String,
+    /// Experiments, the deleted too.
+    pub(crate) experiments: u64,
+    /// Of these, over.
+    pub(crate) concluded: u64,
+}
+
 impl Ledger {
-    /// The experiments of a service, and whether each is over, that began last; the latest `limit` that are over, oldest first.
-    pub(crate) fn past(&self, service: &str, limit: usize) -> Result<Vec<PastRow>, LedgerError> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT id, spec, state, deleted_at FROM experiment ORDER BY created_at DESC, id DESC")?;
+    /// The experiments of a service that are over, in the order in which they ended: the latest `limit` of them, or of those before one,
+    /// by when it ended and its id.
+    pub(crate) fn past(
+        &self,
+        service: &str,
+        before: Option<&(u64, String)>,
+        limit: u32,
+    ) -> Result<Vec<PastRow>, LedgerError> {
+        let mut statement = self.connection.prepare_cached(PAST)?;
+        let (at, id) = before.map_or((i64::MAX, ""), |(at, id)| (i64::try_from(*at).unwrap_or(i64::MAX), id.as_str()));
         let mut found = Vec::new();
-        let mut rows = statement.query([])?;
+        let mut rows = statement.query(params![service, at, id, limit])?;
         while let Some(row) = rows.next()? {
             let id: String = row.get(0)?;
             let spec: Experiment = rows::read("experiment", &id, &row.get::<_, String>(1)?)?;
-            if spec.service != service {
-                continue;
-            }
             let state: State = rows::read("experiment", &id, &row.get::<_, String>(2)?)?;
-            if !state.is_concluded() {
-                continue;
-            }
             let deleted_at = row.get::<_, Option<i64>>(3)?.map(u64::try_from).transpose()?;
             let assessment = self.last_assessment(&id)?;
             found.push(PastRow { id, spec, state, deleted_at, assessment });
-            if found.len() >= limit {
-                break;
-            }
         }
         found.reverse();
         Ok(found)
     }
 
-    /// The services that experiments were about, each with how many there were and how many of these are over, by name.
-    pub(crate) fn services(&self) -> Result<Vec<(String, u64, u64)>, LedgerError> {
-        let mut counted = std::collections::BTreeMap::<String, (u64, u64)>::new();
-        let mut statement = self.connection.prepare("SELECT id, spec, state FROM experiment")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let id: String = row.get(0)?;
-            let spec: Experiment = rows::read("experiment", &id, &row.get::<_, String>(1)?)?;
-            let state: State = rows::read("experiment", &id, &row.get::<_, String>(2)?)?;
-            let (all, over) = counted.entry(spec.service).or_default();
-            *all += 1;
-            *over += u64::from(state.is_concluded());
-        }
-        Ok(counted.into_iter().map(|(service, (all, over))| (service, all, over)).collect())
+    /// The services that experiments were about, by name: `limit` of them after one.
+    pub(crate) fn services(&self, after: Option<&str>, limit: u32) -> Result<Vec<ServiceRow>, LedgerError> {
+        // No service has an empty name.
+        let mut statement = self.connection.prepare_cached(SERVICES)?;
+        let rows = statement.query_map(params![after.unwrap_or_default(), limit], |row| {
+            Ok(ServiceRow { service: row.get(0)?, experiments: row.get(1)?, concluded: row.get(2)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     fn last_assessment(&self, id: &str) -> Result<Option<Assessment>, LedgerError> {

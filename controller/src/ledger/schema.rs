@@ -2,9 +2,10 @@
 
 use super::LedgerError;
 use rusqlite::{Connection, params};
+use serde_json::Value;
 
 /// One entry per version of the schema, the first being version 1.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
     CREATE TABLE experiment (
         id TEXT NOT NULL PRIMARY KEY,
@@ -79,7 +80,16 @@ const MIGRATIONS: [&str; 4] = [
     -- No table changes: counts may have `repeats` from now on, which no earlier program reads. Counts without had none that were
     -- told apart, so that their rates of rewards stay what they were.
 ",
+    "
+    -- What services are listed by and told from, which stood in JSON alone. Filled in by `fill`.
+    ALTER TABLE experiment ADD COLUMN service TEXT NOT NULL DEFAULT '';
+    ALTER TABLE experiment ADD COLUMN concluded_at BIGINT;
+    CREATE INDEX experiment_service ON experiment (service, concluded_at, id);
+",
 ];
+
+/// The version from which on experiments have their service, and when they concluded, in columns.
+const WITH_SERVICE: i64 = 5;
 
 /// Whether a ledger that is only read has this program's tables.
 pub(super) fn check(connection: &Connection) -> Result<(), LedgerError> {
@@ -94,6 +104,11 @@ pub(super) fn check(connection: &Connection) -> Result<(), LedgerError> {
 
 /// Brings the tables to this program's version, in one transaction.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
+    migrate_to(connection, MIGRATIONS.len())
+}
+
+/// The same to an earlier version.
+pub(super) fn migrate_to(connection: &mut Connection, version: usize) -> Result<(), LedgerError> {
     let transaction = connection.transaction()?;
     transaction.execute_batch("CREATE TABLE IF NOT EXISTS migration (version BIGINT NOT NULL PRIMARY KEY)")?;
     let done: i64 = transaction.query_row("SELECT COALESCE(MAX(version), 0) FROM migration", [], |row| row.get(0))?;
@@ -101,10 +116,38 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
     if done > known {
         return Err(LedgerError::TooNew { found: done, known });
     }
-    for (version, sql) in (1_i64..).zip(MIGRATIONS).filter(|(version, _)| *version > done) {
+    for (version, sql) in (1_i64..).zip(MIGRATIONS).take(version).filter(|(version, _)| *version > done) {
         transaction.execute_batch(sql)?;
+        if version == WITH_SERVICE {
+            fill(&transaction)?;
+        }
         transaction.execute("INSERT INTO migration (version) VALUES (?1)", params![version])?;
     }
     transaction.commit()?;
+    Ok(())
+}
+
+/// Gives each experiment its service and when it concluded. As JSON, not as this program's types: these change, and what a deleted
+/// experiment of long ago was like must keep no controller from starting.
+fn fill(connection: &Connection) -> Result<(), LedgerError> {
+    let mut statement = connection.prepare("SELECT id, spec, state FROM experiment")?;
+    let mut update = connection.prepare("UPDATE experiment SET service = ?2, concluded_at = ?3 WHERE id = ?1")?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id: String = row.get(0)?;
+        let json = |column: usize| -> Result<Value, rusqlite::Error> {
+            Ok(serde_json::from_str(&row.get::<_, String>(column)?).unwrap_or_default())
+        };
+        let (spec, state) = (json(1)?, json(2)?);
+        let service = spec.get("service").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let phase = state.get("phase").filter(|phase| phase.get("phase").is_some_and(|phase| phase == "concluded"));
+        let concluded_at = phase.and_then(|phase| phase.get("at")).and_then(Value::as_i64);
+        found.push((id, service, concluded_at));
+    }
+    // Not while the table is read.
+    for (id, service, concluded_at) in found {
+        update.execute(params![id, service, concluded_at])?;
+    }
     Ok(())
 }

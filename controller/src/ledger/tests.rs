@@ -10,6 +10,42 @@ fn row(id: &str) -> ExperimentRow {
     ExperimentRow { id: id.to_owned(), document: "document".to_owned(), spec, state, created_at: START }
 }
 
+/// A ledger's file as an earlier release made it, with these experiments.
+fn old_ledger(path: &Path, version: usize, experiments: &[ExperimentRow]) -> Connection {
+    let mut connection = Connection::open(path).unwrap();
+    schema::migrate_to(&mut connection, version).unwrap();
+    for row in experiments {
+        connection
+            .execute(
+                "INSERT INTO experiment (id, name, document, spec, state, created_at) VALUES (?1, ?1, ?2, ?3, ?4, 1)",
+                params![
+                    row.id,
+                    row.document,
+                    serde_json::to_string(&row.spec).unwrap(),
+                    serde_json::to_string(&row.state).unwrap()
+                ],
+            )
+            .unwrap();
+    }
+    connection
+}
+
+/// One of a service, which ended at a time, if it did.
+fn lived(id: &str, service: &str, ended: Option<u64>) -> ExperimentRow {
+    use weir_engine::state::{Outcome, Phase};
+    let mut row = row(id);
+    id.clone_into(&mut row.spec.name);
+    service.clone_into(&mut row.spec.service);
+    if let Some(at) = ended {
+        row.state.phase = Phase::Concluded { outcome: Outcome::Promoted, version: 1, at };
+    }
+    row
+}
+
+fn service(service: &str, experiments: u64, concluded: u64) -> ServiceRow {
+    ServiceRow { service: service.to_owned(), experiments, concluded }
+}
+
 #[test]
 fn what_was_committed_is_read_back_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
@@ -90,23 +126,15 @@ fn a_ledger_of_a_newer_program_is_refused() {
 fn counts_of_before_repeats_are_read_as_having_none_and_the_ledger_is_no_earlier_programs_any_more() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weir.db");
-    let ledger = Ledger::open(&path).unwrap();
-    ledger.insert_experiment(&row("shop-1")).unwrap();
-    // As the release before left it.
-    ledger
-        .connection
-        .execute_batch(
-            r#"DELETE FROM migration WHERE version = 4;
-               INSERT INTO settled (experiment, epoch, version, counts)
-               VALUES ('shop-1', 1, 0, '{"assigned":7,"completed":7,"rewarded":2,"rewardSum":2.0,"rewardSumSquares":2.0}')"#,
-        )
-        .unwrap();
-    drop(ledger);
+    old_ledger(&path, 3, &[row("shop-1")]).execute_batch(
+        r#"INSERT INTO settled (experiment, epoch, version, counts)
+           VALUES ('shop-1', 1, 0, '{"assigned":7,"completed":7,"rewarded":2,"rewardSum":2.0,"rewardSumSquares":2.0}')"#,
+    ).unwrap();
     let ledger = Ledger::open(&path).unwrap();
     let [settled] = &ledger.settled().unwrap()[..] else { panic!("one cell") };
     assert_eq!((settled.counts.assigned, settled.counts.rewarded, settled.counts.repeats), (7, 2, 0));
     let newest: i64 = ledger.connection.query_row("SELECT MAX(version) FROM migration", [], |row| row.get(0)).unwrap();
-    assert_eq!(newest, 4, "an earlier program knows three, and refuses what it could not read");
+    assert!(newest >= 4, "an earlier program knows three, and refuses what it could not read");
     let repeats = Counts { repeats: 3, ..settled.counts.clone() };
     ledger.put_settled("shop-1", 1, 0, &repeats, Some(&settled.counts)).unwrap();
     let [settled] = &ledger.settled().unwrap()[..] else { panic!("one cell") };
@@ -197,7 +225,59 @@ fn the_decision_that_ended_an_experiment_is_known_after_all_else_of_it_is_forgot
     ledger.prune_deleted(START + 1).unwrap();
     let numbers: Vec<u64> = ledger.decisions("shop-1", 10).unwrap().iter().map(|row| row.number).collect();
     assert_eq!(numbers, [2]);
-    let past = ledger.past(&row.spec.service, 10).unwrap();
+    let past = ledger.past(&row.spec.service, None, 10).unwrap();
     assert_eq!(past.len(), 1);
     assert!(past[0].assessment.is_some());
+}
+
+#[test]
+fn services_of_an_old_ledger_are_told_from_columns_also_after_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weir.db");
+    let experiments = [
+        lived("a-1", "shop", Some(START + 9)),
+        lived("a-2", "shop", Some(START + 7)),
+        lived("a-3", "shop", None),
+        lived("b-1", "Bank", None),
+    ];
+    // One that nobody can read any more keeps no controller from starting.
+    old_ledger(&path, 4, &experiments)
+        .execute_batch(
+            "INSERT INTO experiment (id, name, document, spec, state, created_at, deleted_at) VALUES ('x', 'x', '', '{', '{}', 1, 2)",
+        )
+        .unwrap();
+    assert!(matches!(Ledger::read_only(&path), Err(LedgerError::TooOld { found: 4, .. })));
+    let ledger = Ledger::open(&path).unwrap();
+    let ids = |before: Option<&(u64, String)>, limit| {
+        ledger.past("shop", before, limit).unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(None, 10), ["a-2", "a-1"], "in the order in which they ended");
+    assert_eq!(ledger.services(None, 10).unwrap(), [service("Bank", 1, 0), service("shop", 3, 2)]);
+
+    ledger.update_experiment(&lived("a-3", "shop", Some(START + 8))).unwrap();
+    ledger.update_state("b-1", &lived("b-1", "Bank", Some(START)).state).unwrap();
+    ledger.insert_experiment(&lived("c-1", "zoo", None)).unwrap();
+    ledger.delete_experiment("a-1", START).unwrap();
+    assert_eq!(ids(None, 2), ["a-3", "a-1"], "the latest");
+    assert_eq!(ids(Some(&(START + 8, "a-3".to_owned())), 2), ["a-2"]);
+    let first = ledger.services(None, 2).unwrap();
+    assert_eq!(first, [service("Bank", 1, 1), service("shop", 3, 3)]);
+    assert_eq!(ledger.services(Some("shop"), 2).unwrap(), [service("zoo", 1, 0)]);
+}
+
+#[test]
+fn no_past_and_no_list_of_services_reads_every_experiment() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&folder.path().join("weir.db")).unwrap();
+    for sql in [past::PAST, past::SERVICES] {
+        let mut statement = ledger.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let count = statement.parameter_count();
+        let steps: Vec<String> = statement
+            .query_map(rusqlite::params_from_iter(vec![7; count]), |row| row.get(3))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let [only] = &steps[..] else { panic!("{steps:?}") };
+        assert!(only.starts_with("SEARCH experiment USING") && only.contains("experiment_service (service"), "{only}");
+    }
 }

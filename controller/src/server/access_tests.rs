@@ -126,3 +126,55 @@ async fn every_write_is_in_the_audit_log_with_who_and_how_it_ended() {
         assert_eq!(api.call("GET", &format!("/v1/audit?{wrong}"), "o", "").await.checked_status(), 400, "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn a_plan_that_changes_is_not_told_to_whose_token_was_revoked_while_it_waited() {
+    let api = Api::start(&["operator=o"]);
+    let made = api.call("POST", "/v1/tokens", "o", r#"{"name": "node", "role": "proxy"}"#).await;
+    let token = made.json()["token"].as_str().unwrap().to_owned();
+    let first = api.call("GET", "/v1/plan", &token, "").await.json();
+    let path = format!("/v1/plan?revision={}&wait=20s", first["revision"].as_str().unwrap());
+    let mut held = Box::pin(api.call("GET", &path, &token, ""));
+    let waits = tokio::time::timeout(std::time::Duration::from_millis(200), &mut held).await;
+    assert!(waits.is_err(), "nothing to tell yet: {waits:?}");
+    assert_eq!(api.call("DELETE", "/v1/tokens/node", "o", "").await.status, 200);
+    assert_eq!(api.call("POST", "/v1/experiments", "o", crate::testing::document("shop")).await.status, 201);
+    let told = held.await;
+    assert_eq!(told.checked_status(), 401, "{told:?}");
+    assert!(!String::from_utf8_lossy(&told.body).contains("shop"));
+}
+
+#[tokio::test]
+async fn whoever_may_not_write_is_not_refused_and_written_down_without_end() {
+    let api = Api::limited(&["operator=o", "viewer:eve=v"], 100);
+    let mut statuses = Vec::new();
+    for _ in 0..60 {
+        statuses.push(api.call("DELETE", "/v1/experiments/shop", "v", "").await.checked_status());
+    }
+    assert!(statuses.starts_with(&[403; 20]) && statuses.contains(&429), "{statuses:?}");
+    let entries = api.call("GET", "/v1/audit", "o", "").await.json()["entries"].as_array().unwrap().len();
+    assert_eq!(
+        entries,
+        statuses.iter().filter(|status| **status == 403).count(),
+        "what is too many is not written down"
+    );
+}
+
+#[tokio::test]
+async fn a_reason_is_one_line_of_text() {
+    let api = Api::start(&[]);
+    api.apply().await;
+    for wrong in ["a\\nb", "\\u001b[31mred", "\\u0000", "\\u009b1m", "\\u007f"] {
+        let command = format!(r#"{{"command": "pause", "reason": "because {wrong} so"}}"#);
+        let refused = api.call("POST", "/v1/experiments/shop/commands", "", command).await;
+        assert_eq!(refused.checked_status(), 422, "{wrong}");
+        assert_eq!(refused.json()["problems"][0]["path"], "reason", "{refused:?}");
+    }
+    for wrong in ["a%0Ab", "a%1B%5B31m", "a%C2%9Bb"] {
+        let refused = api.call("DELETE", &format!("/v1/experiments/shop?reason={wrong}"), "", "").await;
+        assert_eq!(refused.checked_status(), 422, "{wrong}");
+    }
+    assert_eq!(api.call("GET", "/v1/experiments/shop", "", "").await.json()["phase"], "running");
+    let plain = r#"{"command": "pause", "reason": "Überlast – später"}"#;
+    assert_eq!(api.call("POST", "/v1/experiments/shop/commands", "", plain).await.status, 200);
+}

@@ -34,6 +34,45 @@ async fn curves_services_and_a_trend_are_answered_as_they_are_described() {
 }
 
 #[tokio::test]
+async fn services_and_a_past_come_in_pages_that_make_the_whole() {
+    let api = Api::start(&[]);
+    // Of each service one after the other; what the first leaves serving is not what the second begins with.
+    for (number, (name, service)) in
+        (1..).zip([("a", "shop"), ("b", "shop"), ("c", "shop"), ("d", "bank"), ("e", "zoo")])
+    {
+        let text = document(name).replace("service: shop", &format!("service: {service}"));
+        assert_eq!(api.call("POST", "/v1/experiments", "", text).await.status, 201);
+        api.bench.set_time(START + 1_000 * number);
+        let promote = r#"{"command": "promote", "version": "v2", "reason": "needed for the launch"}"#;
+        let path = format!("/v1/experiments/{name}/commands");
+        assert_eq!(api.call("POST", &path, "", promote).await.status, 200);
+        assert_eq!(api.call("DELETE", &format!("/v1/experiments/{name}"), "", "").await.status, 200);
+    }
+    let pages = async |path: &str, list: &str| {
+        let (mut all, mut cursor, mut count) = (Vec::new(), String::new(), 0);
+        loop {
+            let page = api.call("GET", &format!("{path}?limit=2{cursor}"), "", "").await.json();
+            all.push(page[list].as_array().unwrap().clone());
+            count += 1;
+            let Some(next) = page["next"].as_str() else { return (all, count) };
+            cursor = format!("&cursor={next}");
+        }
+    };
+    let (services, count) = pages("/v1/services", "services").await;
+    let whole = api.call("GET", "/v1/services", "", "").await.json();
+    assert_eq!((services.concat(), count), (whole["services"].as_array().unwrap().clone(), 2));
+    let (past, count) = pages("/v1/services/shop/trend", "experiments").await;
+    let whole = api.call("GET", "/v1/services/shop/trend", "", "").await.json();
+    let in_order: Vec<_> = past.into_iter().rev().flatten().collect();
+    assert_eq!((&in_order, count), (whole["experiments"].as_array().unwrap(), 2));
+    let elsewhere: Vec<_> = in_order.iter().map(|past| past["changedElsewhere"].as_bool().unwrap()).collect();
+    assert_eq!(elsewhere, [false, true, true], "also of the first of a page");
+    for wrong in ["/v1/services?limti=3", "/v1/services/shop/trend?limit=201", "/v1/services/shop/trend?cursor=73"] {
+        assert_eq!(api.call("GET", wrong, "", "").await.checked_status(), 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn a_rehearsal_is_answered_as_it_is_described_and_says_what_is_wrong() {
     let api = Api::start(&[]);
     let scenario = include_str!("../../../docs/scenarios/broken.yaml");

@@ -42,3 +42,27 @@ async fn a_listener_that_does_not_read_loses_its_connection_and_its_place() {
     drop(ended.expect("the connection is over"));
     assert!(!rest.ends_with(b"0\r\n\r\n"));
 }
+
+#[tokio::test]
+async fn one_token_does_not_take_every_listeners_place() {
+    let api = Api::start(&["viewer:ada=a", "viewer:eve=e"]);
+    let listen = async |token: &str| {
+        let request = axum::extract::Request::builder()
+            .uri("/v1/events")
+            .header("authorization", format!("Bearer {token}"))
+            .body(axum::body::Body::empty())
+            .unwrap();
+        tower::ServiceExt::oneshot(api.router.clone(), request).await.unwrap()
+    };
+    let mut held = Vec::new();
+    for _ in 0..crate::events::MAX_OF_ONE {
+        let answer = listen("a").await;
+        assert_eq!(answer.status(), 200);
+        held.push(answer);
+    }
+    let refused = listen("a").await;
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (429, "10"));
+    assert_eq!(listen("e").await.status(), 200);
+    held.pop();
+    assert_eq!(listen("a").await.status(), 200);
+}

@@ -6,7 +6,7 @@ use super::connections::Peer;
 use super::limits::Limits;
 use super::problem::{Problem, Said};
 use super::repeat::{self, UnderWay};
-use super::routes::actor;
+use super::routes::{actor, counted_as};
 use crate::access::{self, Access, Attempt};
 use crate::clock::Clock;
 use axum::extract::{Request, State};
@@ -16,6 +16,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use utoipa::openapi::path::ParameterIn;
+use utoipa::openapi::{Paths, RefOr};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 /// Most characters of a path and query that the audit log keeps, of what was asked for, and of why not.
@@ -40,12 +42,14 @@ pub(super) struct Rule {
     tried: bool,
     /// What a request asks for, in words, if it can be told: for the audit log, where its handler never saw it.
     asked: Option<Asked>,
+    /// It takes no query: what is misspelt, or meant for another, is said and not passed over.
+    plain: bool,
 }
 
 impl Rule {
     /// For these roles alone.
     pub(super) const fn roles(roles: &'static [Role]) -> Self {
-        Self { roles, counted: false, unmetered: false, shown_once: false, tried: false, asked: None }
+        Self { roles, counted: false, unmetered: false, shown_once: false, tried: false, asked: None, plain: false }
     }
 
     /// What comes so often that it is counted, and not written down each time.
@@ -89,7 +93,7 @@ pub(super) struct Gate {
 
 impl Gate {
     /// A route behind the gate.
-    pub(super) fn only<S: Clone + Send + Sync + 'static>(&self, route: MethodRouter<S>, rule: Rule) -> MethodRouter<S> {
+    fn only<S: Clone + Send + Sync + 'static>(&self, route: MethodRouter<S>, rule: Rule) -> MethodRouter<S> {
         route.route_layer(from_fn_with_state((self.clone(), rule), pass))
     }
 
@@ -99,7 +103,8 @@ impl Gate {
         (schemas, paths, route): UtoipaMethodRouter<S>,
         rule: Rule,
     ) -> UtoipaMethodRouter<S> {
-        (schemas, paths, self.only(route, rule))
+        let plain = !takes_a_query(&paths);
+        (schemas, paths, self.only(route, Rule { plain, ..rule }))
     }
 
     /// Has something done and written down: that it begins before it does, and how it ended.
@@ -179,15 +184,18 @@ async fn pass(State((gate, rule)): State<(Gate, Rule)>, mut request: Request, ne
     let key = caller.key.clone();
     request.extensions_mut().insert(caller);
     if !rule.unmetered {
-        let of = if key.is_empty() { &actor(&request).from } else { &key };
-        if let Err(wait) = gate.limits.take(of, Instant::now()) {
+        if let Err(wait) = gate.limits.take(&counted_as(&request), Instant::now()) {
             return too_many(wait);
         }
     }
     // The very query that its handler takes for a trial, and no other that might be one.
     let tries = rule.tried && request.uri().query() == Some("dryRun=true");
+    let query = request.uri().query().filter(|query| rule.plain && !query.is_empty()).map(cut);
     if !writes || rule.counted || tries {
-        return next.run(request).await;
+        return match query {
+            Some(query) => takes_no(&query),
+            None => next.run(request).await,
+        };
     }
     let note = Note::default();
     request.extensions_mut().insert(note.clone());
@@ -195,7 +203,10 @@ async fn pass(State((gate, rule)): State<(Gate, Rule)>, mut request: Request, ne
     let done = tokio::spawn(async move {
         let attempt = gate.attempt(&request);
         gate.audited(attempt, async {
-            let response = repeat::once(&gate, key, rule.shown_once, request, next).await;
+            let response = match query {
+                Some(query) => takes_no(&query),
+                None => repeat::once(&gate, key, rule.shown_once, request, next).await,
+            };
             let said = std::mem::take(&mut *note.0.lock().unwrap_or_else(PoisonError::into_inner));
             noted(response, &said)
         })
@@ -238,11 +249,26 @@ impl Gate {
     }
 }
 
+/// Whether any of these is described with a parameter in its query.
+fn takes_a_query(paths: &Paths) -> bool {
+    let operations = paths.paths.values().flat_map(|item| [&item.get, &item.post, &item.delete]).flatten();
+    operations.filter_map(|operation| operation.parameters.as_ref()).flatten().any(|parameter| match parameter {
+        RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
+        RefOr::Ref(_) => true,
+    })
+}
+
 /// That somebody asks too often.
 fn too_many(wait: Duration) -> Response {
     let seconds = wait.as_secs().saturating_add(1);
     let detail = "Too many requests: ask again after `Retry-After` seconds, and less often.";
     Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).after(seconds).into_response()
+}
+
+/// That a path was asked for with what it does not take.
+fn takes_no(query: &str) -> Response {
+    let detail = format!("The query cannot be read: this path takes none, and was sent `{}`.", query.escape_debug());
+    Problem::new(StatusCode::BAD_REQUEST, detail).into_response()
 }
 
 fn cut(text: &str) -> String {

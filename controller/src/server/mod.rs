@@ -5,6 +5,8 @@ mod access_tests;
 pub(crate) mod auth;
 mod body;
 mod condition;
+#[cfg(test)]
+mod connection_tests;
 mod connections;
 #[cfg(test)]
 mod dashboard_tests;
@@ -16,9 +18,11 @@ pub(crate) mod openapi;
 #[cfg(test)]
 mod openapi_tests;
 mod page;
+mod patience;
 mod problem;
 mod repeat;
 mod routes;
+mod seats;
 #[cfg(test)]
 mod test_api;
 #[cfg(test)]
@@ -38,16 +42,15 @@ use crate::metrics::Metrics;
 use crate::publish::Subscriber;
 use crate::reader::Reader;
 use auth::{Auth, Role};
-use axum::Router;
 use axum::extract::State;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::map_response_with_state;
 use axum::response::Response;
-use axum::routing::get;
+use axum::{Extension, Router};
 use gate::{Gate, Rule};
 use limits::Limits;
 use problem::Problem;
@@ -136,12 +139,10 @@ impl App {
 
     /// The routes.
     pub(crate) fn router(self) -> Router {
-        let gate = self.gate.clone();
         let (router, document) = self.routes();
-        let document: Arc<str> = openapi::text(&document).into();
-        let served = gate.only(get(async move || ([(CONTENT_TYPE, "application/json")], document.to_string())), READ);
+        let document = routes::document::Document(openapi::text(&document).into());
         router
-            .route("/v1/openapi.json", served)
+            .layer(Extension(document))
             .merge(routes::dashboard::routes())
             .fallback(async || Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path."))
             .method_not_allowed_fallback(async || {
@@ -154,8 +155,8 @@ impl App {
     /// The routes with their descriptions: whatever is served is described, under its path, its method and its roles.
     pub(crate) fn routes(&self) -> (Router<Self>, OpenApi) {
         use routes::{
-            commands, distributions, events, experiments, health, history, plan, rehearsals, reports, rewards,
-            services, tokens,
+            commands, distributions, document, events, experiments, health, history, plan, rehearsals, reports,
+            rewards, services, tokens,
         };
         let gate = &self.gate;
         let (router, document) = OpenApiRouter::new()
@@ -182,6 +183,7 @@ impl App {
             .routes(gate.guarded(routes!(tokens::create), CHANGE.shown_once().asked(tokens::asked)))
             .routes(gate.guarded(routes!(tokens::revoke), CHANGE))
             .routes(gate.guarded(routes!(tokens::audit), CHANGE))
+            .routes(gate.guarded(routes!(document::get), READ))
             .routes(gate.guarded(routes!(health::metrics), READ))
             .routes(routes!(health::alive))
             .routes(routes!(health::ready))

@@ -55,15 +55,19 @@ pub(crate) struct Conditional {
 
 /// What any route may answer, by status: these come before or around the handlers.
 const COMMON: [(&str, &str); 5] = [
+    ("400", "The query, a header or the body cannot be read."),
     ("401", "No token that this controller knows."),
     (
         "403",
         "The token's role does not allow that, or, without tokens, a web page of another origin asks, or for another host.",
     ),
-    ("408", "The body did not arrive in time."),
     ("429", "Too many requests: try again after `Retry-After` seconds."),
     ("503", "It passes: try again after `Retry-After` seconds."),
 ];
+
+/// … and where a body is read.
+const OF_A_BODY: [(&str, &str); 2] =
+    [("408", "The body did not arrive in time."), ("413", "The body is larger than it may be.")];
 
 /// Writes that count a thing once by what they say themselves, and what changes nothing.
 const COUNTED: [&str; 3] = ["sendReport", "reportRewards", "rehearse"];
@@ -106,7 +110,7 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
                 .build(),
         )),
     );
-    for (status, description) in COMMON {
+    for (status, description) in COMMON.into_iter().chain(OF_A_BODY) {
         components.responses.insert(name(status), RefOr::T(problem(description)));
     }
     for item in document.paths.paths.values_mut() {
@@ -123,6 +127,13 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
             }
             let written = operation.responses.responses.contains_key("422")
                 && !COUNTED.contains(&operation.operation_id.as_deref().unwrap_or_default());
+            // With a key the body is read, though the route may have none.
+            if written || operation.request_body.is_some() {
+                for (status, _) in OF_A_BODY {
+                    let of_a_body = RefOr::Ref(Ref::from_response_name(name(status)));
+                    operation.responses.responses.entry(status.to_owned()).or_insert(of_a_body);
+                }
+            }
             if written {
                 operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
                 operation.responses.responses.entry("409".to_owned()).or_insert_with(|| {

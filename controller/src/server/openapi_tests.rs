@@ -140,6 +140,43 @@ fn every_answer_that_is_no_success_is_described_as_problem_details() {
 }
 
 #[test]
+fn what_cannot_happen_is_not_described_and_what_is_served_is() {
+    let document = document();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let has = |status: &str| operation["responses"][status].is_object();
+            let reads = method != "get";
+            assert_eq!((has("408"), has("413")), (reads, reads), "{method} {path}: only a body is late or too large");
+            let guarded = operation["security"][0].as_object().is_some_and(|roles| !roles.is_empty());
+            assert_eq!(has("400"), guarded, "{method} {path}: any query can be misspelt");
+            assert!(has("404") || !path.contains('{'), "{method} {path}: a name may be none");
+        }
+    }
+    assert!(document["paths"]["/v1/openapi.json"]["get"].is_object());
+}
+
+#[tokio::test]
+async fn what_no_route_knows_in_a_query_is_said_by_each() {
+    let api = Api::start(&[]);
+    let id = api.apply().await;
+    for (path, item) in document()["paths"].as_object().unwrap() {
+        for (method, _) in item.as_object().unwrap().iter().filter(|_| path.starts_with("/v1/")) {
+            let path = path.replace("{name}", "shop").replace("{service}", "shop");
+            let answer = api.call(&method.to_uppercase(), &format!("{path}?limti=3"), "", "").await;
+            assert_eq!(answer.checked_status(), 400, "{method} {path}");
+        }
+    }
+    assert_eq!(api.call("GET", "/v1/experiments/shop", "", "").await.json()["id"], id, "nothing was done");
+    assert_eq!(api.call("GET", "/v1/experiments/shop?", "", "").await.status, 200, "that is no query");
+    for nothing in ["/v1/services/%ff/trend", "/v1/experiments/%ff"] {
+        assert_eq!(api.call("GET", nothing, "", "").await.checked_status(), 404);
+    }
+    let key = [("idempotency-key", "1")];
+    let large = api.send("DELETE", "/v1/experiments/shop", &key, "x".repeat((1 << 18) + 1)).await;
+    assert_eq!(large.status(), 413);
+}
+
+#[test]
 fn what_is_sent_beyond_the_description_is_noticed() {
     let answer = |body: &str| Answer { status: 200, kind: "application/json".to_owned(), body: body.into() };
     conforms("DELETE", "/v1/experiments/shop", &answer(r#"{"name": "shop", "id": "shop-1"}"#));

@@ -52,10 +52,16 @@ pub(super) fn read<T: DeserializeOwned>(place: &str) -> Result<T, Problem> {
 /// # Errors
 /// 400 unless 1 to [`MOST`].
 pub(super) fn limit(asked: Option<u32>, usual: u32) -> Result<u32, Problem> {
-    match asked.unwrap_or(usual) {
-        limit @ 1..=MOST => Ok(limit),
-        _ => Err(bad("limit", format!("must be 1 to {MOST}"))),
-    }
+    limit_to(asked, usual, MOST)
+}
+
+/// The same where fewer may be.
+///
+/// # Errors
+/// 400 unless 1 to `most`.
+pub(super) fn limit_to(asked: Option<u32>, usual: u32, most: u32) -> Result<u32, Problem> {
+    let limit = asked.unwrap_or(usual);
+    if (1..=most).contains(&limit) { Ok(limit) } else { Err(bad("limit", format!("must be 1 to {most}"))) }
 }
 
 /// Where a page begins, as text that says nothing to anybody: `list` is a letter of its own for each list.

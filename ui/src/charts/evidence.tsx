@@ -4,7 +4,7 @@ import { scaleLinear } from 'd3-scale'
 import type { JSX } from 'preact'
 import { AxisBottom, Figure, MARGIN } from './plot'
 import { eValue } from '../format'
-import type { Experiment } from '../types'
+import type { Assessment, Experiment } from '../types'
 
 interface Claim {
   version: number
@@ -17,10 +17,10 @@ interface Claim {
 
 const WORDS = { violated: 'is broken', met: 'is kept' }
 /** Beyond these, natural logs of e-values are drawn at the edge. */
-const [LOWEST, HIGHEST] = [Math.log(0.01), Math.log(10_000)]
+export const [LOWEST, HIGHEST] = [Math.log(0.01), Math.log(10_000)]
 
-export function claims(experiment: Experiment): Claim[] {
-  return (experiment.assessment?.versions ?? []).flatMap((version, at) => {
+export function claims(assessment: Assessment | null): Claim[] {
+  return (assessment?.versions ?? []).flatMap((version, at) => {
     const gates = version.gates
       .filter((gate) => gate.covered)
       .flatMap((gate): Claim[] => [
@@ -41,7 +41,7 @@ export function claims(experiment: Experiment): Claim[] {
           kind: 'met',
         },
       ])
-    const promotion = experiment.assessment?.alpha.promotion ?? 0.05
+    const promotion = assessment?.alpha.promotion ?? 0.05
     const beaten: Claim[] =
       version.logEBeaten === null
         ? []
@@ -60,7 +60,7 @@ export function claims(experiment: Experiment): Claim[] {
 }
 
 export function EvidenceChart({ experiment }: { experiment: Experiment }): JSX.Element | null {
-  const rows = claims(experiment)
+  const rows = claims(experiment.assessment)
   if (rows.length === 0) return null
   const reached = rows.filter(({ logE, firesAt }) => logE >= firesAt)
   const says = `An e-value of 1 says nothing; one at its bar is acted on. ${reached.length} of ${rows.length} claims have reached their bar now.`

@@ -1,39 +1,113 @@
 // Create one: a form that writes the document beside it, checked as the server checks it, rehearsed before it is applied. The same page changes
-// an experiment that there is: then the document is edited itself.
+// an experiment that there is. What is typed into the document is what counts, and the form follows it.
 
 import type { JSX } from 'preact'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
-import { ApiError, paths, read, send } from '../api'
-import type { Detail } from '../api'
-import { EMPTY, versionsOf, write } from '../document'
-import type { Form } from '../document'
-import { Failure, Sentence } from '../parts/common'
+import { asApiError, paths, whole } from '../api'
+import type { ApiError, Detail } from '../api'
+import { versionsOf, write } from '../document'
+import { EMPTY, free } from '../form'
+import type { Form } from '../form'
+import { applying, dryRun, see } from '../parts/apply'
+import type { Seen } from '../parts/apply'
+import { arrived } from '../parts/arrival'
+import { Failure, Loading, Sentence } from '../parts/common'
 import { Confirm } from '../parts/confirm'
 import type { Action } from '../parts/confirm'
 import { ExperimentForm } from '../parts/form'
+import { NoExperiment } from '../parts/notthere'
 import { Rehearse } from '../parts/rehearse'
+import { read } from '../reading'
 import type { Applied, Experiment } from '../types'
 
 /** After so many milliseconds without typing the server is asked. */
 const QUIET = 350
+/** Milliseconds before what could not be read is read again. */
+const AGAIN = 3_000
 
 type Check = { is: 'asking' } | { is: 'valid'; applied: Applied[] } | { is: 'invalid'; error: ApiError }
 
+/** What the page begins with: a document as it is, or a form whose name and host nobody has yet. */
+interface Start {
+  form: Form
+  seen: Seen | null
+}
+
+/** Reads what to begin with, again until it can be read. */
+function useStart(name: string | undefined): { start: Start | null; error: ApiError | null; again: () => void } {
+  const [start, setStart] = useState<Start | null>(null)
+  const [error, setError] = useState<ApiError | null>(null)
+  const [round, setRound] = useState(0)
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    let over = false
+    const ask = async (): Promise<void> => {
+      try {
+        const found = name
+          ? { form: EMPTY, seen: await see(name) }
+          : { form: unlike(await whole<{ experiments: Experiment[] }>(paths.experiments)), seen: null }
+        if (over) return
+        setStart(found)
+        setError(null)
+      } catch (failure) {
+        if (over) return
+        setError(asApiError(failure))
+        timer = setTimeout(() => void ask(), AGAIN)
+      }
+    }
+    setStart(null)
+    void ask()
+    return () => {
+      over = true
+      clearTimeout(timer)
+    }
+  }, [name, round])
+  return { start, error, again: () => setRound((before) => before + 1) }
+}
+
+/** The form as it begins, not like an experiment that there is. */
+const unlike = ({ experiments }: { experiments: Experiment[] }): Form =>
+  free(
+    experiments.map(({ name }) => name),
+    experiments.flatMap(({ experiment }) => experiment.matching.hosts ?? []),
+  )
+
 export function Create({ name }: { name?: string }): JSX.Element {
-  const [form, setForm] = useState<Form>(EMPTY)
-  // What was typed into the document itself: then it, and no longer the form, is what counts.
-  const [typed, setTyped] = useState<string | null>(null)
-  const [missing, setMissing] = useState<ApiError | null>(null)
+  const { start, error, again } = useStart(name)
+  if (start) return <Editor {...(name ? { name } : {})} start={start} again={again} />
+  if (error?.status === 404 && name) return <NoExperiment name={name} />
+  return (
+    <>
+      <h1 tabIndex={-1}>{name ? `Change ${name}` : 'Create an experiment'}</h1>
+      {error ? (
+        <Failure error={error} what="It cannot be read." />
+      ) : (
+        <Loading what={name ? 'the document' : 'what there is'} />
+      )}
+    </>
+  )
+}
+
+function Editor({ name, start, again }: { name?: string; start: Start; again: () => void }): JSX.Element {
+  const [form, setForm] = useState<Form>(() => (start.seen ? (read(start.seen.document) ?? start.form) : start.form))
+  // What was typed into the document itself is what counts, to the letter, and the form follows it if it can show it whole.
+  const [typed, setTyped] = useState<string | null>(start.seen?.document ?? null)
+  const [before, setBefore] = useState<Form | null>(null)
+  const [failed, setFailed] = useState<ApiError | null>(null)
   const [action, setAction] = useState<Action | null>(null)
   const box = useRef<HTMLTextAreaElement>(null)
   const document = typed ?? write(form)
-  const check = useCheck(document)
-  useEffect(() => {
-    if (!name) return
-    read<Experiment>(paths.experiment(name))
-      .then((found) => setTyped(found.document ?? ''))
-      .catch((error: unknown) => setMissing(error instanceof ApiError ? error : new ApiError(0, String(error))))
-  }, [name])
+  const [checks, setChecks] = useState(0)
+  const check = useCheck(document, checks)
+  const shows = useMemo(() => typed === null || read(typed) !== null, [typed])
+  const type = (text: string): void => {
+    if (typed === null) setBefore(form)
+    setTyped(text)
+    setForm(read(text) ?? form)
+  }
+  const [stands, setStands] = useState('')
+  const { seen } = start
+  useEffect(arrived, [])
   const versions = useMemo(() => versionsOf(document), [document])
   const problems = check.is === 'invalid' ? check.error.problems : []
   const jump = (line: number): void => {
@@ -46,33 +120,73 @@ export function Create({ name }: { name?: string }): JSX.Element {
     text.focus()
     text.setSelectionRange(from, from + (document.split('\n')[line - 1]?.length ?? 0))
   }
-  const apply = (applied: Applied[]): void =>
+  const apply = async (applied: Applied[]): Promise<void> => {
+    const known = new Map<string, Seen>()
+    try {
+      for (const { name: one, result } of applied)
+        if (result !== 'created') known.set(one, one === name && seen ? seen : await see(one))
+      setFailed(null)
+    } catch (error) {
+      setFailed(asApiError(error))
+      return
+    }
+    const carryOut = applying(document, applied, known)
+    setStands('')
     setAction({
       title: `${applied.some(({ result }) => result === 'created') ? 'Create' : 'Change'} ${applied.map((one) => one.name).join(', ')}?`,
-      consequence: <Consequence applied={applied} document={document} form={typed === null ? form : null} />,
+      consequence: <Consequence applied={applied} document={document} form={shows ? form : null} />,
       verb: 'Apply',
       reasonless: true,
-      run: async () => {
-        const done = await send<{ experiments: Applied[] }>('POST', paths.experiments, document)
-        location.hash = `#/experiments/${encodeURIComponent(done.experiments[0]?.name ?? '')}`
+      run: async (_, key) => {
+        const done = await carryOut(key)
+        location.hash = `#/experiments/${encodeURIComponent(done[0]?.name ?? '')}`
+      },
+      look: () => {
+        setChecks((before) => before + 1)
+        void standing(
+          applied.map((one) => one.name),
+          document,
+        ).then(setStands)
       },
     })
+  }
   return (
     <>
       <h1 tabIndex={-1}>{name ? `Change ${name}` : 'Create an experiment'}</h1>
-      {missing && <Failure error={missing} what="The document cannot be read." />}
-      <div class={name ? 'create one-column' : 'create'}>
-        {!name && (
+      {failed && <Failure error={failed} what="What it changes cannot be read." />}
+      <div class={shows || !name ? 'create' : 'create one-column'}>
+        {(shows || !name) && (
           <div>
-            {typed !== null ? (
+            {before && typed !== null && (
               <div class="notice wait">
-                <p>The document was edited by hand: it is what counts now.</p>
-                <button type="button" onClick={() => setTyped(null)}>
+                <p>
+                  The document was edited by hand: it is what counts now.{' '}
+                  {shows
+                    ? 'The form follows it. What is changed in the form writes it anew, without its comments.'
+                    : 'The form cannot show it.'}
+                </p>
+                <button
+                  type="button"
+                  onClick={() => {
+                    setForm(before)
+                    setBefore(null)
+                    setTyped(null)
+                  }}
+                >
                   Back to the form, without these edits
                 </button>
               </div>
-            ) : (
-              <ExperimentForm form={form} set={setForm} problems={problems} />
+            )}
+            {shows && (
+              <ExperimentForm
+                form={form}
+                set={(next) => {
+                  setForm(next)
+                  setBefore(null)
+                  setTyped(null)
+                }}
+                problems={problems}
+              />
             )}
           </div>
         )}
@@ -90,7 +204,7 @@ export function Create({ name }: { name?: string }): JSX.Element {
             value={document}
             aria-describedby="check"
             aria-invalid={check.is === 'invalid'}
-            onInput={(event) => setTyped(event.currentTarget.value)}
+            onInput={(event) => type(event.currentTarget.value)}
           />
           <div id="check" role="status">
             <Checked check={check} jump={jump} />
@@ -101,40 +215,59 @@ export function Create({ name }: { name?: string }): JSX.Element {
               class="primary"
               disabled={check.is !== 'valid' || check.applied.every(({ result }) => result === 'unchanged')}
               onClick={() => {
-                if (check.is === 'valid') apply(check.applied)
+                if (check.is === 'valid') void apply(check.applied)
               }}
             >
               Apply …
             </button>
+            {name && (
+              <button type="button" onClick={again}>
+                Read it anew, without these edits
+              </button>
+            )}
           </div>
         </section>
       </div>
       {(check.is !== 'invalid' || versions.length > 1) && versions.length > 1 && (
         <Rehearse document={document} versions={versions} valid={check.is === 'valid'} />
       )}
-      {action && <Confirm action={action} close={() => setAction(null)} />}
+      {action && <Confirm action={action} stands={stands} close={() => setAction(null)} />}
     </>
   )
 }
 
-/** What the server says of a document, once nobody types. */
-function useCheck(document: string): Check {
+/** How each experiment of a document stands, for whoever does not know whether it was applied. */
+async function standing(names: string[], document: string): Promise<string> {
+  const told = names.map(async (name) => {
+    try {
+      const now = await see(name)
+      return now.document === document
+        ? `${name} is there, with this document.`
+        : `${name} is there, with another document.`
+    } catch (error) {
+      return asApiError(error).status === 404 ? `there is no experiment ${name}.` : `how ${name} stands cannot be read.`
+    }
+  })
+  return (await Promise.all(told)).join(' ')
+}
+
+/** What the server says of a document, once nobody types; `asked` anew when that changes. */
+function useCheck(document: string, asked: number): Check {
   const [check, setCheck] = useState<Check>({ is: 'asking' })
   useEffect(() => {
     const controller = new AbortController()
     const timer = setTimeout(() => {
-      send<{ experiments: Applied[] }>('POST', `${paths.experiments}?dryRun=true`, document, controller.signal)
-        .then(({ experiments }) => setCheck({ is: 'valid', applied: experiments }))
+      dryRun(document, controller.signal)
+        .then((applied) => setCheck({ is: 'valid', applied }))
         .catch((error: unknown) => {
-          if (!controller.signal.aborted)
-            setCheck({ is: 'invalid', error: error instanceof ApiError ? error : new ApiError(0, String(error)) })
+          if (!controller.signal.aborted) setCheck({ is: 'invalid', error: asApiError(error) })
         })
     }, QUIET)
     return () => {
       clearTimeout(timer)
       controller.abort()
     }
-  }, [document])
+  }, [document, asked])
   return check
 }
 

@@ -3,22 +3,34 @@
 import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
 import { paths, send, useLive } from '../api'
+import type { Live } from '../api'
 import { Failure, Loading } from '../parts/common'
 import { Confirm } from '../parts/confirm'
 import type { Action } from '../parts/confirm'
+import { shares } from '../parts/decision'
 import type { Part } from '../parts/decision'
 import { Header } from '../parts/header'
+import { NoExperiment } from '../parts/notthere'
 import { Approve, Delete, Pause, Resume, Start, Stop } from '../parts/life'
 import { Promote, RollBack, SetWeights } from '../parts/traffic'
 import { VersionTable } from '../parts/versions'
 import type { Decision, Experiment, Explanation } from '../types'
 
+/** How it stands, for whoever does not know whether what they asked for was done. */
+function stands({ data, error }: Live<Experiment>): string {
+  if (error?.status === 404) return `there is no experiment ${data?.name ?? ''} any more.`
+  if (!data || error) return 'how it stands cannot be read; this page tries again by itself.'
+  const weights = data.weights.map(({ weight }) => weight)
+  return `${data.name} is ${data.phase}, with ${shares(data, weights)}.`
+}
+
 export function Decide({ name }: { name: string }): JSX.Element {
   const live = useLive<Experiment>(paths.experiment(name), 2_000)
-  const { data: told } = useLive<Explanation>(live.data ? paths.explanation(name) : null, 5_000)
+  const { data: told, refresh: tellAnew } = useLive<Explanation>(live.data ? paths.explanation(name) : null, 5_000)
   const [action, setAction] = useState<Action | null>(null)
   const [done, setDone] = useState('')
   const experiment = live.data
+  if (!experiment && live.error?.status === 404) return <NoExperiment name={name} />
   if (!experiment)
     return (
       <>
@@ -26,18 +38,23 @@ export function Decide({ name }: { name: string }): JSX.Element {
         {live.error ? <Failure error={live.error} what="The experiment cannot be read." /> : <Loading what={name} />}
       </>
     )
+  const look = (): void => {
+    live.refresh()
+    tellAnew()
+  }
+  // No `If-Match`: whoever pauses or rolls back means it, wherever weights have moved meanwhile. What is approved is named by `awaitedSince`.
   const order =
     (command: object) =>
-    async (reason: string): Promise<void> => {
-      const decision = await send<Decision>('POST', paths.commands(name), { ...command, reason })
+    async (reason: string, key: string): Promise<void> => {
+      const decision = await send<Decision>('POST', paths.commands(name), { ...command, reason }, { key })
       setDone(decision.reasons.join(' '))
-      live.refresh()
+      look()
     }
   const part: Part = {
     experiment,
     open: (next) => {
       setDone('')
-      setAction(next)
+      setAction({ ...next, look })
     },
     order,
   }
@@ -68,7 +85,7 @@ export function Decide({ name }: { name: string }): JSX.Element {
         {phase !== 'concluded' && <Stop {...part} />}
         <Delete {...part} />
       </div>
-      {action && <Confirm action={action} close={() => setAction(null)} />}
+      {action && <Confirm action={action} stands={stands(live)} close={() => setAction(null)} />}
     </>
   )
 }

@@ -4,11 +4,13 @@ import type { JSX } from 'preact'
 import { paths, useLive } from '../api'
 import { BeliefChart, LatencyChart } from '../charts/beliefs'
 import { EvidenceChart } from '../charts/evidence'
+import { Growth } from '../charts/growth'
 import { WeightsChart } from '../charts/weights'
 import { Failure, Loading, Sentence } from '../parts/common'
 import { Header } from '../parts/header'
 import { Log } from '../parts/log'
 import { Missing } from '../parts/missing'
+import { NoExperiment } from '../parts/notthere'
 import { Trust } from '../parts/trust'
 import { VersionTable } from '../parts/versions'
 import type { Distributions, Experiment, Explanation, MetricName } from '../types'
@@ -39,6 +41,7 @@ export function ExperimentPage({ name }: { name: string }): JSX.Element {
     over ? 30_000 : 5_000,
   )
   const { data: curves } = useLive<Distributions>(experiment ? paths.distributions(name) : null, over ? 30_000 : 5_000)
+  if (!experiment && error?.status === 404) return <NoExperiment name={name} />
   if (!experiment)
     return (
       <>
@@ -80,6 +83,7 @@ export function ExperimentPage({ name }: { name: string }): JSX.Element {
           <p class="muted">Nothing yet: evidence needs settled exposures.</p>
         )}
         <EvidenceChart experiment={experiment} />
+        <Growth experiment={experiment} />
       </section>
       {told && told.missing.length > 0 && <Missing gaps={told.missing} />}
       <section aria-labelledby="beliefs">

@@ -2,7 +2,8 @@
 
 import type { JSX } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { ApiError, paths, read, token } from '../api'
+import { asApiError, paths, read, token } from '../api'
+import type { ApiError } from '../api'
 import { Failure } from '../parts/common'
 
 export function TokenForm({ done }: { done: () => void }): JSX.Element {
@@ -19,7 +20,7 @@ export function TokenForm({ done }: { done: () => void }): JSX.Element {
       done()
     } catch (failure) {
       token.set(before)
-      setError(failure instanceof ApiError ? failure : new ApiError(0, String(failure)))
+      setError(asApiError(failure))
       field.current?.focus()
     }
   }

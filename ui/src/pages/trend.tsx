@@ -2,7 +2,8 @@
 
 import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
-import { ApiError, paths, text, useLive } from '../api'
+import { asApiError, paths, text, useLive } from '../api'
+import type { ApiError } from '../api'
 import { TrendChart, signed } from '../charts/trend'
 import { METRICS, clock, count, list, measured, probability, stretch } from '../format'
 import { Badge, Failure, Loading, outcomeWord } from '../parts/common'
@@ -59,7 +60,7 @@ function Service({ service }: { service: string }): JSX.Element {
       link.click()
       setTimeout(() => URL.revokeObjectURL(address), 10_000)
     } catch (failure) {
-      setFailed(failure instanceof ApiError ? failure : new ApiError(0, String(failure)))
+      setFailed(asApiError(failure))
     }
   }
   const past = data?.experiments ?? []

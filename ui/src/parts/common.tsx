@@ -3,7 +3,7 @@
 import type { ComponentChildren, JSX } from 'preact'
 import { ApiError } from '../api'
 import type { Experiment } from '../types'
-import { ago, clock } from '../format'
+import { ago, clock, weight as percentage } from '../format'
 
 /** An error of the API: what was said, where, and what to do. */
 export function Failure({ error, what }: { error: ApiError; what?: string }): JSX.Element {
@@ -117,7 +117,7 @@ function pauseWord(cause: string): string {
 
 /** The weights as a bar, for the eye; the words are beside it. */
 export function WeightBar({ experiment }: { experiment: Experiment }): JSX.Element {
-  const said = experiment.weights.map(({ version, weight }) => `${version} ${weight / 100}%`).join(', ')
+  const said = experiment.weights.map(({ version, weight }) => `${version} ${percentage(weight)}`).join(', ')
   return (
     <div class="weight-bar" role="img" aria-label={`Weights: ${said}`}>
       {experiment.weights.map(
@@ -127,7 +127,7 @@ export function WeightBar({ experiment }: { experiment: Experiment }): JSX.Eleme
               key={version}
               class={colour(at)}
               style={{ flexGrow: weight, flexBasis: 0 }}
-              title={`${version} ${weight / 100}%`}
+              title={`${version} ${percentage(weight)}`}
             />
           ),
       )}

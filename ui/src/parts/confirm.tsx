@@ -1,8 +1,9 @@
-// A confirmation: names the consequence, asks for the reason that the API wants, and does it.
+// A confirmation: names the consequence, asks for the reason that the API wants, and does it: once, however often it has to be sent.
 
 import type { ComponentChildren, JSX } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { ApiError } from '../api'
+import { asApiError, newKey } from '../api'
+import type { ApiError } from '../api'
 import { Failure } from './common'
 
 const MAX_REASON = 1_000
@@ -17,30 +18,58 @@ export interface Action {
   danger?: boolean
   /** Without one no reason is asked for. */
   reasonless?: boolean
-  run: (reason: string) => Promise<void>
+  /** Does it. The key is the same for each attempt of which it is not known whether it was done. */
+  run: (reason: string, key: string) => Promise<void>
+  /** Looks how things stand, when that did not work. */
+  look: () => void
 }
 
-export function Confirm({ action, close }: { action: Action; close: (done: boolean) => void }): JSX.Element {
+/** What to say of an attempt that failed; `lost`: of this one or one before it is not known whether it was done. */
+export function failureWord(error: ApiError, lost: boolean): string {
+  if (error.unknown) return 'It is not known whether this was done.'
+  return lost ? 'This attempt changed nothing; whether an earlier one did is not known.' : 'Nothing was changed.'
+}
+
+export function Confirm({
+  action,
+  stands,
+  close,
+}: {
+  action: Action
+  /** How things stand now, in a sentence: told where it is not known whether this was done. */
+  stands: string
+  close: (done: boolean) => void
+}): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null)
+  const key = useRef(newKey())
   const [reason, setReason] = useState('')
   const [error, setError] = useState<ApiError | null>(null)
+  const [lost, setLost] = useState(false)
   const [busy, setBusy] = useState(false)
+  const resends = error?.unknown === true
   useEffect(() => {
     const before = document.activeElement
     dialog.current?.showModal()
     return () => {
-      if (before instanceof HTMLElement) before.focus()
+      // What opened it may be gone by what was done: then the page's heading is where one is.
+      const back = before instanceof HTMLElement && before.isConnected ? before : document.querySelector('main h1')
+      if (back instanceof HTMLElement) back.focus()
     }
   }, [])
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault()
     setBusy(true)
-    setError(null)
     try {
-      await action.run(reason.trim())
+      // A reason is one line.
+      await action.run(reason.trim().replace(/\s+/g, ' '), key.current)
       close(true)
     } catch (failure) {
-      setError(failure instanceof ApiError ? failure : new ApiError(0, String(failure)))
+      const told = asApiError(failure)
+      setError(told)
+      if (told.unknown) setLost(true)
+      // What was refused is kept with its key, and would be answered so again.
+      else key.current = newKey()
+      action.look()
       setBusy(false)
     }
   }
@@ -64,20 +93,28 @@ export function Confirm({ action, close }: { action: Action; close: (done: boole
               maxLength={MAX_REASON}
               rows={3}
               value={reason}
+              // What is sent again is the same to the letter.
+              readOnly={resends}
               onInput={(event) => setReason(event.currentTarget.value)}
             />
           </label>
         )}
-        {error && <Failure error={error} what="Nothing was changed." />}
+        {error && <Failure error={error} what={failureWord(error, lost)} />}
+        {lost && (
+          <p role="status">
+            <strong>Now:</strong> {stands}
+            {resends && ' Trying again is safe: it is done once, even if the first attempt arrived.'}
+          </p>
+        )}
         <div class="buttons">
           <button type="button" onClick={() => close(false)}>
-            Leave it as it is
+            {lost ? 'Close' : 'Leave it as it is'}
           </button>
           <button
             class={action.danger ? 'danger' : 'primary'}
             disabled={busy || (!action.reasonless && reason.trim() === '')}
           >
-            {busy ? 'Working …' : action.verb}
+            {busy ? 'Working …' : resends ? 'Try again' : action.verb}
           </button>
         </div>
       </form>

@@ -2,8 +2,11 @@
 
 import type { JSX } from 'preact'
 import type { Detail } from '../api'
-import type { Form, LimitForm } from '../document'
+import { isObjective, version as newVersion } from '../form'
+import type { Form, LimitForm } from '../form'
 import { Select, Text, at } from './field'
+import { Goal, PlainHttp } from './goal'
+import { Kept, Strategy, TimeAndError, WhichRequests } from './more'
 
 const LIMITS: [LimitForm['kind'], string][] = [
   ['errorMax', 'error rate, at most'],
@@ -35,11 +38,12 @@ export function ExperimentForm({
 }): JSX.Element {
   const put = (part: Partial<Form>): void => set({ ...form, ...part })
   const limits = (change: (limits: LimitForm[]) => LimitForm[]): void => put({ limits: change(form.limits) })
-  const isObjective = (kind: LimitForm['kind']): boolean => kind === 'errorMax' || kind === 'latencyMax'
+  const part = { form, put, problems }
   const pathOf = (index: number): string => {
-    const kind = form.limits[index]?.kind ?? 'errorMax'
-    const before = form.limits.slice(0, index).filter((one) => isObjective(one.kind) === isObjective(kind)).length
-    return `spec.${isObjective(kind) ? 'objectives' : 'guardrails'}[${before}]`
+    const limit = form.limits[index]
+    const objective = limit === undefined || isObjective(limit)
+    const before = form.limits.slice(0, index).filter((one) => isObjective(one) === objective).length
+    return `spec.${objective ? 'objectives' : 'guardrails'}[${before}]`
   }
   return (
     <form class="form" onSubmit={(event) => event.preventDefault()} aria-label="The experiment">
@@ -72,8 +76,20 @@ export function ExperimentForm({
           set={(path) => put({ path })}
           placeholder="/"
           problems={at(problems, 'spec.match.paths')}
-          hint="A prefix; none: every path"
+          hint="None: every path"
         />
+        {form.path.trim() && (
+          <Select
+            label="Paths"
+            value={form.pathKind}
+            set={(pathKind) => put({ pathKind })}
+            options={[
+              ['prefix', 'that begin with it'],
+              ['exact', 'that are just it'],
+            ]}
+            problems={[]}
+          />
+        )}
         <Select
           label="What is randomised"
           value={form.unit}
@@ -90,9 +106,33 @@ export function ExperimentForm({
             label={form.unit === 'header' ? 'Header' : 'Cookie'}
             value={form.unitName}
             set={(unitName) => put({ unitName })}
-            problems={[]}
+            problems={at(problems, `spec.unit.${form.unit}`)}
             hint="Whoever sends the same value stays with one version"
           />
+        )}
+        {form.unit === 'cookie' && (
+          <label class="choice">
+            <input
+              type="checkbox"
+              checked={form.generate}
+              onChange={(event) =>
+                put({ generate: event.currentTarget.checked, unitName: form.unitName.trim() || 'weir-uid' })
+              }
+            />{' '}
+            Whoever has no such cookie is given one
+          </label>
+        )}
+        {form.unit === 'cookie' && form.generate && (
+          <>
+            <Text
+              label="It lasts"
+              value={form.lifetime}
+              set={(lifetime) => put({ lifetime })}
+              placeholder="30d"
+              problems={at(problems, 'spec.unit.cookie.generate.lifetime')}
+            />
+            {form.reward !== 'request' && <PlainHttp {...part} />}
+          </>
         )}
       </fieldset>
       <fieldset>
@@ -103,7 +143,18 @@ export function ExperimentForm({
               label={`Version ${index + 1}`}
               value={version.name}
               problems={at(problems, `spec.versions[${index}]`)}
-              set={(name) => put({ versions: form.versions.map((one, other) => (other === index ? { name } : one)) })}
+              set={(name) =>
+                put({ versions: form.versions.map((one, other) => (other === index ? { ...one, name } : one)) })
+              }
+            />
+            <Text
+              label="Its request headers"
+              value={version.headers}
+              placeholder={`x-weir-version=${version.name}`}
+              problems={[]}
+              set={(headers) =>
+                put({ versions: form.versions.map((one, other) => (other === index ? { ...one, headers } : one)) })
+              }
             />
             <label class="choice">
               <input
@@ -140,7 +191,7 @@ export function ExperimentForm({
         <button
           type="button"
           disabled={form.versions.length >= 16}
-          onClick={() => put({ versions: [...form.versions, { name: `v${form.versions.length + 1}` }] })}
+          onClick={() => put({ versions: [...form.versions, newVersion(`v${form.versions.length + 1}`)] })}
         >
           Add a version
         </button>
@@ -152,7 +203,9 @@ export function ExperimentForm({
             label="Strategy"
             value={form.strategy}
             set={(strategy) => put({ strategy })}
-            problems={at(problems, 'spec.strategy')}
+            problems={at(problems, 'spec.strategy').filter(
+              ({ path }) => form.strategy === 'default' || !path.startsWith(`spec.strategy.${form.strategy}.`),
+            )}
             options={[
               ['default', 'as usual: a bandit with a reward, a canary without'],
               ['canary', 'canary: a ladder, climbed by evidence'],
@@ -161,16 +214,7 @@ export function ExperimentForm({
             ]}
           />
         </div>
-        {form.strategy === 'canary' && (
-          <Text
-            label="Steps"
-            value={form.steps}
-            set={(steps) => put({ steps })}
-            placeholder="1%, 5%, 25%, 50%"
-            problems={[]}
-            hint="Rising weights of the candidate"
-          />
-        )}
+        <Strategy {...part} />
       </fieldset>
       <fieldset>
         <legend>Limits that a version must keep</legend>
@@ -182,7 +226,7 @@ export function ExperimentForm({
               <Select
                 label={`Limit ${index + 1}`}
                 value={limit.kind}
-                set={(kind) => change({ kind, value: BEGIN[kind] })}
+                set={(kind) => change({ kind, value: BEGIN[kind], rest: {} })}
                 options={LIMITS}
                 problems={[]}
               />
@@ -234,6 +278,7 @@ export function ExperimentForm({
                 name: all.some(({ name }) => name === 'latency') ? `limit-${all.length + 1}` : 'latency',
                 value: '400ms',
                 quantile: '99%',
+                rest: {},
               },
             ])
           }
@@ -241,50 +286,7 @@ export function ExperimentForm({
           Add a limit
         </button>
       </fieldset>
-      <fieldset>
-        <legend>What to gain</legend>
-        <Select
-          label="Reward"
-          value={form.reward}
-          set={(reward) => put({ reward })}
-          options={[
-            ['none', 'none'],
-            ['header', 'a response header of the versions'],
-          ]}
-          problems={at(problems, 'spec.reward')}
-        />
-        {form.reward === 'header' && (
-          <>
-            <Text
-              label="Header"
-              value={form.rewardHeader}
-              set={(rewardHeader) => put({ rewardHeader })}
-              problems={[]}
-              hint="Removed before the client sees it"
-            />
-            <Select
-              label="What counts"
-              value={form.rewardKind}
-              set={(rewardKind) => put({ rewardKind })}
-              options={[
-                ['binary', 'whether there was one'],
-                ['real', 'how large it was'],
-              ]}
-              problems={[]}
-            />
-            <Select
-              label="Better is"
-              value={form.rewardDirection}
-              set={(rewardDirection) => put({ rewardDirection })}
-              options={[
-                ['maximize', 'more'],
-                ['minimize', 'less'],
-              ]}
-              problems={[]}
-            />
-          </>
-        )}
-      </fieldset>
+      <Goal {...part} />
       <fieldset>
         <legend>Who approves</legend>
         <label class="choice">
@@ -312,57 +314,9 @@ export function ExperimentForm({
           A person approves the promotion
         </label>
       </fieldset>
-      <details>
-        <summary>Time and error</summary>
-        <fieldset>
-          <legend class="unseen">Time and error</legend>
-          <Text
-            label="Probability of error (alpha)"
-            value={form.alpha}
-            set={(alpha) => put({ alpha })}
-            placeholder="0.05"
-            problems={at(problems, 'spec.alpha')}
-          />
-          <Text
-            label="Deadline of a request"
-            value={form.deadline}
-            set={(deadline) => put({ deadline })}
-            placeholder="15s"
-            problems={at(problems, 'spec.deadline')}
-          />
-          <Text
-            label="Bin"
-            value={form.bin}
-            set={(bin) => put({ bin })}
-            placeholder="10s"
-            problems={at(problems, 'spec.bin')}
-          />
-          <Text
-            label="Least exposures of a winner"
-            value={form.minExposures}
-            set={(minExposures) => put({ minExposures })}
-            placeholder="100"
-            problems={at(problems, 'spec.minExposures')}
-          />
-          <Text
-            label="Longest duration"
-            value={form.maxDuration}
-            set={(maxDuration) => put({ maxDuration })}
-            placeholder="7d"
-            problems={at(problems, 'spec.maxDuration')}
-          />
-          <Select
-            label="When it is over without enough evidence"
-            value={form.onTimeout}
-            set={(onTimeout) => put({ onTimeout })}
-            options={[
-              ['rollBack', 'roll back'],
-              ['pause', 'pause: a person decides'],
-            ]}
-            problems={at(problems, 'spec.onTimeout')}
-          />
-        </fieldset>
-      </details>
+      <TimeAndError {...part} />
+      <WhichRequests {...part} />
+      <Kept {...part} />
     </form>
   )
 }

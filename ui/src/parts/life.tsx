@@ -186,8 +186,9 @@ export function Delete({ experiment, open }: Part): JSX.Element {
             ),
             danger: true,
             verb: 'Delete',
-            run: async (reason) => {
-              await send('DELETE', `${paths.experiment(experiment.name)}?reason=${encodeURIComponent(reason)}`)
+            run: async (reason, key) => {
+              const path = `${paths.experiment(experiment.name)}?reason=${encodeURIComponent(reason)}`
+              await send('DELETE', path, undefined, { key })
               location.hash = '#/'
             },
           })

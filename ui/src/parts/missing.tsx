@@ -1,7 +1,7 @@
 // What a verdict still waits for, and how long that may take.
 
 import type { JSX } from 'preact'
-import { eValue, count, stretch } from '../format'
+import { eValue, count, roughly } from '../format'
 import type { Gap } from '../types'
 import { Sentence } from './common'
 
@@ -17,10 +17,10 @@ export function outlook(gap: Gap): string {
       return 'not known yet'
     case 'within':
       return outlook.latestMs === null
-        ? `${stretch(outlook.soonestMs)} at the soonest, maybe never`
-        : stretch(outlook.soonestMs) === stretch(outlook.latestMs)
-          ? `about ${stretch(outlook.soonestMs)}`
-          : `${stretch(outlook.soonestMs)} to ${stretch(outlook.latestMs)}`
+        ? `${roughly(outlook.soonestMs)} at the soonest, maybe never`
+        : roughly(outlook.soonestMs) === roughly(outlook.latestMs)
+          ? `about ${roughly(outlook.soonestMs)}`
+          : `${roughly(outlook.soonestMs)} to ${roughly(outlook.latestMs)}`
   }
 }
 

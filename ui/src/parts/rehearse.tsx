@@ -2,7 +2,8 @@
 
 import type { JSX } from 'preact'
 import { useRef, useState } from 'preact/hooks'
-import { ApiError, send } from '../api'
+import { asApiError, send } from '../api'
+import type { ApiError } from '../api'
 import { WeightsChart } from '../charts/weights'
 import { rehearsal } from '../document'
 import type { Behaviour, ScenarioForm } from '../document'
@@ -46,12 +47,15 @@ export function Rehearse({
     setError(null)
     try {
       setResult({
-        rehearsal: await send<Rehearsal>('POST', `/v1/rehearsals?runs=${RUNS}`, text, controller.signal),
+        rehearsal: await send<Rehearsal>('POST', `/v1/rehearsals?runs=${RUNS}`, text, {
+          signal: controller.signal,
+          computes: true,
+        }),
         of: text,
       })
     } catch (failure) {
       if (controller.signal.aborted) return
-      setError(failure instanceof ApiError ? failure : new ApiError(0, String(failure)))
+      setError(asApiError(failure))
       setResult(null)
     }
     setBusy(false)

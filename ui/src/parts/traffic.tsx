@@ -88,8 +88,8 @@ export function SetWeights({ experiment, open, order }: Part): JSX.Element {
                 </p>
               ),
               verb: 'Set weights',
-              run: async (reason) => {
-                await order({ command: 'setWeights', weights: wanted })(reason)
+              run: async (reason, key) => {
+                await order({ command: 'setWeights', weights: wanted })(reason, key)
                 setTouched(false)
               },
             })

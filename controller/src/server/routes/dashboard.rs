@@ -97,6 +97,10 @@ fn answer(name: &str, body: &'static [u8], revision: &str, asked: &HeaderMap) ->
 }
 
 #[cfg(test)]
+#[path = "../../../build/sources.rs"]
+mod sources;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use axum::body::to_bytes;
@@ -115,6 +119,22 @@ mod tests {
         assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
         assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
         assert_eq!(response.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
+    }
+
+    #[test]
+    fn sources_of_the_dashboard_have_the_fingerprint_that_its_own_build_gives_them() {
+        let root = tempfile::tempdir().unwrap();
+        // As in ui/tests/units.test.ts.
+        for (path, text) in
+            [("src/b/c.css", "two\n"), ("src/a.ts", "one é\n"), ("package.json", "{}"), ("README.md", "x")]
+        {
+            let file = root.path().join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+        assert_eq!(sources::fingerprint(root.path()).unwrap(), "14b4dbd5d3cb375a");
+        std::fs::write(root.path().join("src/a.ts"), "one\n").unwrap();
+        assert_ne!(sources::fingerprint(root.path()).unwrap(), "14b4dbd5d3cb375a");
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! `/v1/events` and `/v1/experiments/{name}/events`: what happens, as server-sent events.
 
-use super::{named, unknown};
-use crate::events::{Happened, Subscription};
+use super::{counted_as, named, unknown};
+use crate::events::{Full, MAX_OF_ONE, Subscription};
 use crate::keeper::Command;
 use crate::server::App;
 use crate::server::connections::Hangup;
@@ -10,8 +10,8 @@ use crate::server::problem::Problem;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use serde_json::json;
@@ -82,8 +82,9 @@ struct Listening {
     headers: HeaderMap,
     of_one: bool,
     subscription: Subscription,
-    /// What is sent at once.
+    /// What is sent first, after which `ready` says that from here on nothing is missed.
     first: Option<String>,
+    ready: Option<String>,
     over: bool,
 }
 
@@ -91,17 +92,23 @@ fn listen(app: App, experiment: Option<String>, request: &Request) -> Result<Res
     let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
     let hangup = request.extensions().get::<Hangup>().map(|hangup| Arc::clone(&hangup.0)).unwrap_or_default();
     let of_one = experiment.is_some();
-    let subscription = app.events.subscribe(experiment, last, hangup).ok_or_else(|| {
-        Problem::passing("As many listen as there is room for: try again later, or ask for what you need.").after(10)
+    let subscription = app.events.subscribe(&counted_as(request), experiment, last, hangup).map_err(|full| match full {
+        Full::All => {
+            Problem::passing("As many listen as there is room for: try again later, or ask for what you need.").after(10)
+        }
+        Full::Own => {
+            let detail = format!(
+                "{MAX_OF_ONE} listen with this token, or from this address where there are none, and no more may: close some, or give each \
+                 program a token of its own."
+            );
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).after(10)
+        }
     })?;
-    let mut first = format!("retry: {RETRY_MS}\n\n");
-    for event in &subscription.missed {
-        first.push_str(&written(&app, event));
-    }
     let ready = json!({ "missed": !subscription.complete });
-    first.push_str(&format!("id: {}\nevent: ready\ndata: {ready}\n\n", app.events.id(subscription.last)));
+    let ready = format!("id: {}\nevent: ready\ndata: {ready}\n\n", app.events.id(subscription.last));
     let headers = request.headers().clone();
-    let listening = Listening { app, headers, of_one, subscription, first: Some(first), over: false };
+    let first = Some(format!("retry: {RETRY_MS}\n\n"));
+    let listening = Listening { app, headers, of_one, subscription, first, ready: Some(ready), over: false };
     let body = Body::from_stream(unfold(listening, next));
     // Not to be gathered by a proxy on the way.
     Ok(([(CONTENT_TYPE.as_str(), "text/event-stream"), ("x-accel-buffering", "no")], body).into_response())
@@ -111,6 +118,13 @@ fn listen(app: App, experiment: Option<String>, request: &Request) -> Result<Res
 async fn next(mut listening: Listening) -> Option<(Result<Bytes, Infallible>, Listening)> {
     if let Some(first) = listening.first.take() {
         return Some((Ok(first.into()), listening));
+    }
+    // One by one, as it is read: what is remembered is not copied for each.
+    if let Some(missed) = listening.subscription.missed.pop_front() {
+        return Some((Ok(missed.text.clone()), listening));
+    }
+    if let Some(ready) = listening.ready.take() {
+        return Some((Ok(ready.into()), listening));
     }
     if listening.over {
         return None;
@@ -131,13 +145,9 @@ async fn next(mut listening: Listening) -> Option<(Result<Bytes, Infallible>, Li
         Ok(None) => return None,
         Ok(Some(event)) => {
             listening.over = listening.of_one && event.is_last;
-            written(&listening.app, &event)
+            event.text.clone()
         }
-        Err(_) => ":\n\n".to_owned(),
+        Err(_) => Bytes::from_static(b":\n\n"),
     };
-    Some((Ok(text.into()), listening))
-}
-
-fn written(app: &App, event: &Happened) -> String {
-    format!("id: {}\nevent: {}\ndata: {}\n\n", app.events.id(event.number), event.kind.name(), event.data)
+    Some((Ok(text), listening))
 }

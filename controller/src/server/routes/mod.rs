@@ -3,6 +3,7 @@
 pub(super) mod commands;
 pub(super) mod dashboard;
 pub(super) mod distributions;
+pub(super) mod document;
 pub(super) mod events;
 pub(super) mod experiments;
 pub(super) mod health;
@@ -36,6 +37,12 @@ pub(super) fn actor(request: &Request) -> Actor {
         says: says.chars().take(MAX_SAYS).collect(),
         from: extensions.get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default(),
     }
+}
+
+/// As whose a request is counted: its token's, or its address's where there are none.
+pub(super) fn counted_as(request: &Request) -> String {
+    let key = request.extensions().get::<Caller>().map(|caller| caller.key.clone()).unwrap_or_default();
+    if key.is_empty() { actor(request).from } else { key }
 }
 
 /// An experiment's name from a path.

@@ -1,8 +1,10 @@
 //! `/v1/services`: what experiments are about, and how each has evolved.
 
 use super::bad_query;
+use crate::ledger::ServiceRow;
 use crate::server::App;
-use crate::server::openapi::BadQuery;
+use crate::server::openapi::{BadQuery, Missing};
+use crate::server::page::{self, PageQuery};
 use crate::server::problem::Problem;
 use crate::trend::{Trend, csv, trend};
 use axum::Json;
@@ -14,8 +16,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-/// Most concluded experiments in one answer: the latest.
-const MOST_PAST: usize = 200;
+/// Concluded experiments in one answer, at most and unless asked otherwise: each is read whole.
+const MOST_PAST: u32 = 200;
+/// Services in one answer, unless asked otherwise: each is short.
+const SERVICES: u32 = page::MOST;
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -25,6 +29,11 @@ pub(crate) struct TrendQuery {
     #[serde(default)]
     #[param(inline)]
     format: Format,
+    /// Most in the answer.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -39,6 +48,20 @@ enum Format {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServiceList {
     services: Vec<Service>,
+    /// The cursor of the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// The latest of a service's past, or what was before that.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TrendPage {
+    #[serde(flatten)]
+    trend: Trend,
+    /// The cursor of the page of what was before; absent where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 /// What there was of a service.
@@ -57,24 +80,35 @@ struct Service {
     get, operation_id = "listServices",
     path = "/v1/services",
     tag = "services",
-    responses((status = 200, description = "Services, by name.", body = ServiceList)),
+    params(PageQuery),
+    responses((status = 200, description = "Services, by name.", body = ServiceList), BadQuery),
     security(("token" = ["viewer", "operator"]))
 )]
-pub(crate) async fn list(State(app): State<App>) -> Result<Json<ServiceList>, Problem> {
-    let services = app.reader.turn().await?.read(crate::ledger::Ledger::services).await?;
-    let service = |(service, experiments, concluded)| Service { service, experiments, concluded };
-    Ok(Json(ServiceList { services: services.into_iter().map(service).collect() }))
+pub(crate) async fn list(
+    State(app): State<App>,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Json<ServiceList>, Problem> {
+    let Query(PageQuery { limit, cursor }) = query.map_err(|rejection| bad_query(&rejection))?;
+    let limit = page::limit(limit, SERVICES)?;
+    let after = page::place('s', cursor.as_deref())?;
+    // One more says whether there is another page.
+    let read = app.reader.turn().await?.read(move |ledger| ledger.services(after.as_deref(), limit + 1));
+    let mut services = read.await?;
+    let next = page::cut(&mut services, limit, |last| page::cursor('s', &last.service));
+    let service =
+        |ServiceRow { service, experiments, concluded }: ServiceRow| Service { service, experiments, concluded };
+    Ok(Json(ServiceList { services: services.into_iter().map(service).collect(), next }))
 }
 
-/// A service's concluded experiments, the latest 200, as JSON or as a table; none for a service that nobody knows.
+/// A service's concluded experiments in the order in which they ended, the latest 200, as JSON or as a table; none for a service that nobody knows.
 #[utoipa::path(
     get, operation_id = "getTrend",
     path = "/v1/services/{service}/trend",
     tag = "services",
     params(("service" = String, Path, description = "The service, as documents name it."), TrendQuery),
     responses(
-        (status = 200, description = "What was.", content((Trend = "application/json"), (String = "text/csv"))),
-        BadQuery
+        (status = 200, description = "What was.", content((TrendPage = "application/json"), (String = "text/csv"))),
+        BadQuery, Missing
     ),
     security(("token" = ["viewer", "operator"]))
 )]
@@ -84,17 +118,27 @@ pub(crate) async fn get_trend(
     query: Result<Query<TrendQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Path(service) = service.map_err(|_| Problem::new(StatusCode::NOT_FOUND, "That is not a service's name."))?;
-    let Query(TrendQuery { format }) = query.map_err(|rejection| bad_query(&rejection))?;
+    let Query(TrendQuery { format, limit, cursor }) = query.map_err(|rejection| bad_query(&rejection))?;
+    let limit = page::limit_to(limit, MOST_PAST, MOST_PAST)?;
+    let before = page::place('p', cursor.as_deref())?.map(|place| page::read::<(u64, String)>(&place)).transpose()?;
     let turn = app.reader.turn().await?;
-    let told = turn.read(move |ledger| Ok(trend(&service, &ledger.past(&service, MOST_PAST)?))).await?;
+    // One more: what served before the first of the page stands there, and whether there is another page.
+    let read = turn.read(move |ledger| Ok(trend(&service, &ledger.past(&service, before.as_ref(), limit + 1)?)));
+    let mut trend = read.await?;
+    let more = page::is_full(trend.experiments.len(), limit + 1);
+    if more {
+        trend.experiments.remove(0);
+    }
+    let first = trend.experiments.first().filter(|_| more);
+    let next = first.map(|first| page::write('p', &(first.concluded_at, &first.id)));
     Ok(match format {
-        Format::Json => Json(told).into_response(),
+        Format::Json => Json(TrendPage { trend, next }).into_response(),
         Format::Csv => {
             let headers = [
                 (CONTENT_TYPE, "text/csv; charset=utf-8"),
                 (CONTENT_DISPOSITION, "attachment; filename=\"trend.csv\""),
             ];
-            (headers, csv(&told)).into_response()
+            (headers, csv(&trend)).into_response()
         }
     })
 }
