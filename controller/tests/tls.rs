@@ -51,6 +51,33 @@ fn the_command_line_speaks_tls_with_whom_it_trusts_and_with_nobody_else() {
     }
 }
 
+/// The header by which an answer has browsers come by TLS alone.
+fn lasting(url: &str, certificate: &str) -> Option<String> {
+    let pem = std::fs::read(certificate).expect("a certificate");
+    let trusted = ureq::tls::Certificate::from_pem(&pem).expect("PEM");
+    let tls = ureq::tls::TlsConfig::builder()
+        .root_certs(ureq::tls::RootCerts::new_with_certs(&[trusted]))
+        .unversioned_rustls_crypto_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+        .build();
+    let agent = ureq::Agent::new_with_config(ureq::Agent::config_builder().proxy(None).tls_config(tls).build());
+    let answer = agent.get(format!("{url}/healthz")).call().expect("an answer");
+    answer.headers().get("strict-transport-security").map(|value| value.to_str().expect("text").to_owned())
+}
+
+#[test]
+fn browsers_are_told_to_come_by_tls_alone_only_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    certificate(folder.path(), "a");
+    let path = |name: &str| folder.path().join(name).to_str().expect("a path").to_owned();
+    let (pem, key) = (path("a.pem"), path("a.key"));
+    let plain = Serve::start(&["--tls-cert", &pem, "--tls-key", &key]);
+    assert_eq!(lasting(&plain.url, &pem), None);
+    let asked = Serve::start(&["--tls-cert", &pem, "--tls-key", &key, "--hsts"]);
+    assert_eq!(lasting(&asked.url, &pem).as_deref(), Some("max-age=31536000"));
+    let alone = Ran::from(weir(&["serve", "--hsts"]).output().expect("`weir` runs"));
+    assert!(alone.code == Some(2) && alone.err.contains("--tls-cert"), "{alone:?}");
+}
+
 #[test]
 fn what_is_no_certificate_and_its_key_is_not_served_with() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -60,6 +60,12 @@ fn the_first_token_is_made_on_the_ledgers_machine_and_the_rest_over_the_api() {
     ] {
         assert!(audit.out.contains(part), "{part}: {audit:?}");
     }
+    let offline = serve.run(&["audit", "--ledger", "weir.db"]);
+    assert!(offline.ok() && offline.out.contains("create ada, operator"), "without a token: {offline:?}");
+    let whole = |arguments: &[&str]| with(&serve, &ada, arguments).json()["entries"].as_array().cloned();
+    assert_eq!(whole(&["audit", "-o", "json"]), whole(&["audit", "--ledger", "weir.db", "-o", "json"]));
+    let none = serve.run(&["audit", "--ledger", "wier.db"]);
+    assert!(none.code == Some(1) && none.err.contains("there is no ledger"), "{none:?}");
     let json = with(&serve, &ada, &["audit", "--limit", "2", "-o", "json"]).json();
     assert_eq!(json["entries"].as_array().map(Vec::len), Some(2));
 }

@@ -36,7 +36,7 @@ pub(crate) struct AuditRow {
     pub(crate) method: String,
     /// What it was for: the path, with its query.
     pub(crate) target: String,
-    /// What of it: the command and its reason, the experiments of a document; of a refusal, why.
+    /// What of it: the command and its reason, the experiments of a document; of a refusal, also why.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     pub(crate) detail: String,

@@ -2,8 +2,11 @@
 
 use super::client::{Server, ServerArgs};
 use super::output::{NOTHING, OutputArgs, Table, now, print, print_value, stretch};
-use crate::access::AuditRow;
+use super::token::existing;
+use crate::access::{Access, AuditRow};
+use anyhow::Context;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Most entries that one answer of the server has.
@@ -15,6 +18,7 @@ const PAGE: u32 = 1_000;
 Examples:
   weir audit                            the last 50 changes, newest first
   weir audit --limit 5000 -o json       for a program
+  weir audit --ledger weir.db           on the machine with the ledger, whether or not the controller runs
 
 Every change that somebody asked for is in it, done or refused, with the token's name, what the client says of itself and the address. Reports
 and rewards are counted in the ledger instead; of these, what a token's role did not allow is here.")]
@@ -22,6 +26,9 @@ pub(crate) struct AuditArgs {
     /// Most entries to show.
     #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
+    /// The ledger's file, to read it without a server
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
@@ -30,9 +37,23 @@ pub(crate) struct AuditArgs {
 
 /// Runs `weir audit`.
 pub(crate) fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
-    let server = Server::new(args.server)?;
+    let rows = match &args.ledger {
+        Some(ledger) => Access::open(&existing(ledger)?)
+            .and_then(|access| access.audit(None, args.limit))
+            .with_context(|| format!("the ledger {} cannot be used", ledger.display()))?,
+        None => served(&Server::new(args.server)?, args.limit)?,
+    };
+    if args.output.structured() {
+        print_value(args.output, &json!({ "entries": rows }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    show(rows)
+}
+
+/// The entries that a server has.
+fn served(server: &Server, limit: u32) -> anyhow::Result<Vec<AuditRow>> {
     let mut entries: Vec<Value> = Vec::new();
-    let (mut left, mut cursor) = (args.limit, String::new());
+    let (mut left, mut cursor) = (limit, String::new());
     while left > 0 {
         let page = server.get(&format!("/v1/audit?limit={}{cursor}", left.min(PAGE)))?;
         let part = page.get("entries").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -43,11 +64,10 @@ pub(crate) fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
             None => break,
         }
     }
-    if args.output.structured() {
-        print_value(args.output, &json!({ "entries": entries }))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let rows: Vec<AuditRow> = server.typed(&Value::Array(entries))?;
+    Ok(server.typed(&Value::Array(entries))?)
+}
+
+fn show(rows: Vec<AuditRow>) -> anyhow::Result<ExitCode> {
     let mut table = Table::new(&["WHEN", "WHO", "FROM", "WHAT", "OUTCOME", "DETAIL"]);
     for row in rows {
         let who = match (row.who.as_str(), row.says.as_str()) {

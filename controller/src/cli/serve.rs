@@ -45,6 +45,9 @@ pub(crate) struct ServeArgs {
     /// The certificate's private key: a PEM file
     #[arg(long, value_name = "FILE", requires = "tls_cert", env = "WEIR_TLS_KEY")]
     tls_key: Option<PathBuf>,
+    /// Have browsers come by TLS alone for a year (HSTS), to this and to whatever else its host name serves, on any port
+    #[arg(long, requires = "tls_cert", env = "WEIR_HSTS")]
+    hsts: bool,
     /// Let everybody who can reach the address do everything
     #[arg(long)]
     allow_unauthenticated: bool,
@@ -118,6 +121,12 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if certificate.is_none() && addresses.iter().any(|address| !address.ip().is_loopback()) {
         tracing::warn!("no TLS: what is sent here, tokens too, can be read on the way; give --tls-cert and --tls-key");
     }
+    if !server::is_built() {
+        tracing::warn!(
+            "no dashboard: this program was built without it, as it is where there is no Node; in weir's repository `make ui` and a new build \
+             put it in. The API and the command line have all that it has"
+        );
+    }
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(serve(&args, &addresses, auth, certificate))?;
     Ok(ExitCode::SUCCESS)
@@ -156,7 +165,7 @@ async fn serve(
         access: Arc::clone(&access),
         clock: clock.clone(),
         rate_limit: args.rate_limit,
-        tls: certificate.is_some(),
+        hsts: args.hsts,
     };
     let app = App::new(parts, stopped.clone());
     let refreshed = tokio::spawn(access::keep_fresh(access, stopped.clone()));

@@ -247,7 +247,7 @@ fn local_actor() -> String {
 }
 
 /// A file that is there: a misspelt name is not a new ledger.
-fn existing(ledger: &std::path::Path) -> anyhow::Result<PathBuf> {
+pub(super) fn existing(ledger: &std::path::Path) -> anyhow::Result<PathBuf> {
     anyhow::ensure!(ledger.exists(), "there is no ledger {}", ledger.display());
     Ok(ledger.to_owned())
 }

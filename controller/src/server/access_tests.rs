@@ -83,6 +83,11 @@ async fn every_write_is_in_the_audit_log_with_who_and_how_it_ended() {
     assert_eq!(api.call("POST", path, "o", command("pause")).await.status, 200);
     assert_eq!(api.call("POST", path, "o", command("pause")).await.status, 409);
     assert_eq!(api.call("POST", path, "v", command("resume")).await.status, 403);
+    let unclean = "{\"command\": \"stop\", \"reason\": \"\\u001b[2J\"}";
+    assert_eq!(api.call("POST", path, "v", unclean).await.status, 403);
+    assert_eq!(api.call("POST", path, "v", "{").await.status, 403);
+    assert_eq!(api.call("DELETE", "/v1/experiments/shop?reason=not+mine", "v", "").await.status, 403);
+    assert_eq!(api.call("POST", "/v1/tokens", "v", r#"{"name": "me", "role": "operator"}"#).await.status, 403);
     assert_eq!(api.call("POST", path, "nobody", command("resume")).await.status, 401);
     assert_eq!(api.call("POST", "/v1/reports", "p", "{").await.status, 400);
     assert_eq!(api.call("GET", "/v1/experiments", "v", "").await.status, 200);
@@ -102,14 +107,19 @@ async fn every_write_is_in_the_audit_log_with_who_and_how_it_ended() {
     told.reverse();
     let told: Vec<(&str, &str, u64, &str)> =
         told.iter().map(|(who, target, status, detail)| (&**who, &**target, *status, &**detail)).collect();
+    let role = "This token has the role viewer, and that asks for the role operator.";
     assert_eq!(
         told,
         [
             ("ada", "/v1/experiments", 201, "shop created"),
             ("ada", path, 200, "pause: a meeting"),
-            ("ada", path, 409, "shop is paused already: resume it, or set its weights."),
-            ("eve", path, 403, "This token has the role viewer, and that asks for the role operator."),
-            ("ada", "/v1/experiments/shop?reason=over", 200, ""),
+            ("ada", path, 409, "pause: a meeting; shop is paused already: resume it, or set its weights."),
+            ("eve", path, 403, &*format!("resume: a meeting; {role}")),
+            ("eve", path, 403, &*format!("stop:  [2J; {role}")),
+            ("eve", path, 403, role),
+            ("eve", "/v1/experiments/shop?reason=not+mine", 403, &*format!("not mine; {role}")),
+            ("eve", "/v1/tokens", 403, &*format!("me, operator; {role}")),
+            ("ada", "/v1/experiments/shop?reason=over", 200, "over"),
         ]
     );
     for wrong in ["limit=0", "limit=1001", "cursor=zz", "from=1"] {

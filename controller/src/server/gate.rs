@@ -1,6 +1,7 @@
 //! The gate before every route: who comes in, and that what they write is written down.
 
 use super::auth::{Auth, Denied, Role};
+use super::body;
 use super::connections::Peer;
 use super::limits::Limits;
 use super::problem::{Problem, Said};
@@ -9,7 +10,7 @@ use super::routes::{actor, counted_as};
 use crate::access::{self, Access, Attempt};
 use crate::clock::Clock;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
@@ -19,8 +20,13 @@ use utoipa::openapi::path::ParameterIn;
 use utoipa::openapi::{Paths, RefOr};
 use utoipa_axum::router::UtoipaMethodRouter;
 
-/// Most characters of a path and query that the audit log keeps, and of what it says about them.
+/// Most characters of a path and query that the audit log keeps, of what was asked for, and of why not.
 const MAX_TEXT: usize = 1_000;
+/// Most bytes that are read of what somebody asks for who may not.
+const MAX_ASKED: usize = 1 << 14;
+
+/// What a request asks for, in words, by its target and its body.
+type Asked = fn(&Uri, &[u8]) -> Option<String>;
 
 /// What a route asks of whoever calls it.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +40,8 @@ pub(super) struct Rule {
     shown_once: bool,
     /// With `?dryRun=true` it changes nothing, and is asked as somebody types.
     tried: bool,
+    /// What a request asks for, in words, if it can be told: for the audit log, where its handler never saw it.
+    asked: Option<Asked>,
     /// It takes no query: what is misspelt, or meant for another, is said and not passed over.
     plain: bool,
 }
@@ -41,7 +49,7 @@ pub(super) struct Rule {
 impl Rule {
     /// For these roles alone.
     pub(super) const fn roles(roles: &'static [Role]) -> Self {
-        Self { roles, counted: false, unmetered: false, shown_once: false, tried: false, plain: false }
+        Self { roles, counted: false, unmetered: false, shown_once: false, tried: false, asked: None, plain: false }
     }
 
     /// What comes so often that it is counted, and not written down each time.
@@ -57,6 +65,11 @@ impl Rule {
     /// What may be tried first: then there is nothing to write down.
     pub(super) const fn tried(self) -> Self {
         Self { tried: true, ..self }
+    }
+
+    /// What says in the audit log what was asked for, also of whoever may not.
+    pub(super) const fn asked(self, asked: Asked) -> Self {
+        Self { asked: Some(asked), ..self }
     }
 
     /// What is answered once, and not again to whoever repeats it.
@@ -102,7 +115,7 @@ impl Gate {
         };
         let response = what.await;
         let status = response.status();
-        let note = response.extensions().get::<Said>().map(|said| cut(&said.0)).unwrap_or_default();
+        let note = response.extensions().get::<Said>().map(|said| said.0.clone()).unwrap_or_default();
         let ended = access::apart(&self.access, move |access| access.ended(number, status.as_u16(), &note)).await;
         if let Err(error) = ended {
             // It was done, and that it began is on disk.
@@ -143,8 +156,22 @@ async fn pass(State((gate, rule)): State<(Gate, Rule)>, mut request: Request, ne
             if let Ok(caller) = auth.caller(request.headers()) {
                 request.extensions_mut().insert(caller);
             }
-            let attempt = gate.attempt(&request);
-            return gate.audited(attempt, async { Problem::from(denied).into_response() }).await;
+            let refused = tokio::spawn(async move {
+                let attempt = gate.attempt(&request);
+                gate.audited(attempt, async {
+                    let asked = match rule.asked {
+                        Some(asked) => {
+                            let uri = request.uri().clone();
+                            let bytes = body::read(request.into_body(), MAX_ASKED).await.unwrap_or_default();
+                            asked(&uri, &bytes).unwrap_or_default()
+                        }
+                        None => String::new(),
+                    };
+                    noted(Problem::from(denied).into_response(), &asked)
+                })
+                .await
+            });
+            return refused.await.unwrap_or_else(|_| failed());
         }
         Err(denied) => {
             let address = request.extensions().get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default();
@@ -176,22 +203,35 @@ async fn pass(State((gate, rule)): State<(Gate, Rule)>, mut request: Request, ne
     let done = tokio::spawn(async move {
         let attempt = gate.attempt(&request);
         gate.audited(attempt, async {
-            let mut response = match query {
+            let response = match query {
                 Some(query) => takes_no(&query),
                 None => repeat::once(&gate, key, rule.shown_once, request, next).await,
             };
             let said = std::mem::take(&mut *note.0.lock().unwrap_or_else(PoisonError::into_inner));
-            if !said.is_empty() && response.status().is_success() {
-                response.extensions_mut().insert(Said(said));
-            }
-            response
+            noted(response, &said)
         })
         .await
     });
-    done.await.unwrap_or_else(|_| {
-        let detail = "The controller failed on this request; its log says more.";
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
-    })
+    done.await.unwrap_or_else(|_| failed())
+}
+
+/// An answer with what the audit log says of it: what was asked for, and of a refusal why.
+fn noted(mut response: Response, asked: &str) -> Response {
+    let why = response.extensions().get::<Said>().map(|said| cut(&said.0)).unwrap_or_default();
+    // Whoever reads it reads it on a terminal.
+    let asked: String = cut(asked).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let said = match (asked.is_empty(), why.is_empty()) {
+        (true, _) => why,
+        (false, true) => asked,
+        (false, false) => format!("{asked}; {why}"),
+    };
+    response.extensions_mut().insert(Said(said));
+    response
+}
+
+fn failed() -> Response {
+    let detail = "The controller failed on this request; its log says more.";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
 }
 
 impl Gate {

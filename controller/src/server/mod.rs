@@ -32,6 +32,7 @@ pub(crate) mod tls;
 mod write_tests;
 
 pub(crate) use connections::serve;
+pub(crate) use routes::dashboard::is_built;
 
 use crate::access::Access;
 use crate::clock::Clock;
@@ -82,7 +83,7 @@ pub(crate) struct App {
     access: Arc<Access>,
     clock: Clock,
     gate: Gate,
-    tls: bool,
+    hsts: bool,
     stop: watch::Receiver<bool>,
     reports: Arc<Semaphore>,
     /// When the ledger was last tried, and whether it could be written.
@@ -102,14 +103,14 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     /// Requests a second for each token, or each address where there are none; 0: no limit.
     pub(crate) rate_limit: u32,
-    /// Whether callers come by TLS.
-    pub(crate) tls: bool,
+    /// Whether browsers are told to come by TLS alone for a year.
+    pub(crate) hsts: bool,
 }
 
 impl App {
     /// `stop` becoming true ends long polls.
     pub(crate) fn new(parts: Parts, stop: watch::Receiver<bool>) -> Self {
-        let Parts { keeper, reader, plan, events, metrics, auth, access, clock, rate_limit, tls } = parts;
+        let Parts { keeper, reader, plan, events, metrics, auth, access, clock, rate_limit, hsts } = parts;
         let auth = Arc::new(auth.with_access(Arc::clone(&access), clock.clone()));
         let gate = Gate {
             auth: Arc::clone(&auth),
@@ -121,7 +122,7 @@ impl App {
         };
         Self {
             gate,
-            tls,
+            hsts,
             keeper,
             reader,
             plan,
@@ -147,7 +148,7 @@ impl App {
             .method_not_allowed_fallback(async || {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This path does not take this method.")
             })
-            .layer(map_response_with_state((self.metrics.clone(), self.tls), count))
+            .layer(map_response_with_state((self.metrics.clone(), self.hsts), count))
             .with_state(self)
     }
 
@@ -166,7 +167,7 @@ impl App {
             .routes(gate.guarded(routes!(experiments::list), READ))
             .routes(gate.guarded(routes!(experiments::apply), CHANGE.tried()))
             .routes(gate.guarded(routes!(experiments::get), READ))
-            .routes(gate.guarded(routes!(experiments::delete), CHANGE))
+            .routes(gate.guarded(routes!(experiments::delete), CHANGE.asked(experiments::asked)))
             .routes(gate.guarded(routes!(experiments::decisions), READ))
             .routes(gate.guarded(routes!(events::all), READ))
             .routes(gate.guarded(routes!(events::one), READ))
@@ -176,10 +177,10 @@ impl App {
             .routes(gate.guarded(routes!(services::list), READ))
             .routes(gate.guarded(routes!(services::get_trend), READ))
             .routes(gate.guarded(routes!(rehearsals::post), CHANGE.counted()))
-            .routes(gate.guarded(routes!(commands::post), CHANGE))
+            .routes(gate.guarded(routes!(commands::post), CHANGE.asked(commands::asked)))
             .routes(gate.guarded(routes!(rewards::post), Rule::roles(&[Role::Service, Role::Operator]).counted()))
             .routes(gate.guarded(routes!(tokens::list), CHANGE))
-            .routes(gate.guarded(routes!(tokens::create), CHANGE.shown_once()))
+            .routes(gate.guarded(routes!(tokens::create), CHANGE.shown_once().asked(tokens::asked)))
             .routes(gate.guarded(routes!(tokens::revoke), CHANGE))
             .routes(gate.guarded(routes!(tokens::audit), CHANGE))
             .routes(gate.guarded(routes!(document::get), READ))
@@ -201,9 +202,9 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (X_FRAME_OPTIONS, "DENY"),
 ];
 
-async fn count(State((metrics, tls)): State<(Metrics, bool)>, mut response: Response) -> Response {
-    if tls {
-        // A browser that came by TLS once comes by nothing else, for a year.
+async fn count(State((metrics, hsts)): State<(Metrics, bool)>, mut response: Response) -> Response {
+    if hsts {
+        // Asked for alone: it holds for whatever else that host serves, on any port, and nobody can take it back for a year.
         let year = HeaderValue::from_static("max-age=31536000");
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, year);
     }

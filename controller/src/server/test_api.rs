@@ -61,7 +61,7 @@ impl Api {
             access,
             clock,
             rate_limit,
-            tls: false,
+            hsts: false,
         };
         let router = App::new(parts, stopped).router();
         Self { router, keeper, room, stop, events, bench }

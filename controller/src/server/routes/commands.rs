@@ -11,7 +11,7 @@ use crate::server::{App, body};
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -77,6 +77,14 @@ pub(crate) async fn post(
     let wanted = Wanted { name: name.clone(), command, by, reason };
     let done = app.keeper.ask_if(condition, |reply| Command::Order(Box::new(wanted), reply)).await?;
     Ok(Json(done.map_err(|there| unmet(&name, there))??))
+}
+
+/// What a request asks for, for the audit log.
+pub(in crate::server) fn asked(_: &Uri, body: &[u8]) -> Option<String> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let command = value.get("command")?.as_str()?;
+    let reason = value.get("reason").and_then(Value::as_str).unwrap_or_default().trim();
+    Some(if reason.is_empty() { command.to_owned() } else { format!("{command}: {reason}") })
 }
 
 /// Refuses a reason that is too long, or would write to a terminal what looks like more than a reason.

@@ -33,11 +33,15 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Nothing of the machine that it runs on, either.
 const PERMISSIONS: &str = "camera=(), geolocation=(), microphone=(), payment=(), usb=()";
 
+/// Whether the dashboard is in this program.
+pub(crate) fn is_built() -> bool {
+    ASSETS.iter().any(|asset| asset.name == "index.html")
+}
+
 /// The routes of whatever there is.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let missing = [Asset { name: "index.html", body: MISSING.as_bytes() }];
-    let built = ASSETS.iter().any(|asset| asset.name == "index.html");
-    let assets: &[Asset] = if built { ASSETS } else { &missing };
+    let assets: &[Asset] = if is_built() { ASSETS } else { &missing };
     assets.iter().fold(Router::new(), |router, &Asset { name, body }| {
         let path = if name == "index.html" { "/".to_owned() } else { format!("/{name}") };
         let revision = revision(body);

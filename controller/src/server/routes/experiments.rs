@@ -15,7 +15,7 @@ use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::header::ETAG;
-use axum::http::{HeaderName, StatusCode};
+use axum::http::{HeaderName, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use weir_engine::document;
@@ -243,6 +243,11 @@ pub(crate) async fn decisions(
     Ok(Json(DecisionList { decisions, next }))
 }
 
+/// Why somebody asks for a deletion, for the audit log.
+pub(in crate::server) fn asked(uri: &Uri, _: &[u8]) -> Option<String> {
+    Query::<DeleteQuery>::try_from_uri(uri).ok()?.0.reason.map(|reason| reason.trim().to_owned())
+}
+
 /// Delete an experiment; its id stays known.
 #[utoipa::path(
     delete, operation_id = "deleteExperiment",
@@ -267,6 +272,7 @@ pub(crate) async fn delete(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The reason is empty.").at("reason", problem));
     }
     check_reason(&reason)?;
+    Note::on(request.extensions()).say(reason.clone());
     let by = actor(&request);
     let condition = condition(request.headers())?.map(|wanted| (name.clone(), wanted));
     let delete = |reply| Command::Delete { name: name.clone(), by, reason, reply };

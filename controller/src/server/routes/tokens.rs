@@ -10,7 +10,7 @@ use crate::server::problem::Problem;
 use crate::server::{App, body};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -166,6 +166,12 @@ pub(crate) async fn create(
     let made = made.await;
     let (secret, row) = made?;
     Ok((StatusCode::CREATED, Json(CreatedToken { token: secret.reveal().to_owned(), row })))
+}
+
+/// What token is asked for, for the audit log.
+pub(in crate::server) fn asked(_: &Uri, body: &[u8]) -> Option<String> {
+    let Wanted { name, role, .. } = serde_json::from_slice(body).ok()?;
+    Some(format!("{name}, {}", role.name()))
 }
 
 /// Revoke a token: from here on it opens nothing.
