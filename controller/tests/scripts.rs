@@ -161,6 +161,30 @@ fn shells_complete_and_the_manual_has_a_page_for_each_command() {
     let ran = run(Command::new("bash").args(["-c", script, "-", env!("CARGO_BIN_EXE_weir")]));
     assert_eq!(ran.out.trim(), "roll-back", "{ran:?}");
 
+    // The others, where they are installed: what `weir` says is loaded, and `weir roll` becomes what it begins.
+    let weir_binary = env!("CARGO_BIN_EXE_weir");
+    let fish = format!("{weir_binary} completions fish | source; complete --do-complete 'weir roll'");
+    // With a home of their own: neither reads its user's settings, nor writes there.
+    let home = tempfile::tempdir().expect("a folder");
+    match Command::new("fish").args(["--no-config", "-c", &fish]).env("HOME", home.path()).output() {
+        Ok(output) => {
+            let ran = Ran::from(output);
+            assert!(ran.out.starts_with("roll-back\t"), "{ran:?}");
+        }
+        Err(_) => eprintln!("SKIPPED: there is no fish on this machine; its completions were made and not tried"),
+    }
+    let zsh = format!(
+        "autoload -Uz compinit && compinit -u -D && source <({weir_binary} completions zsh) && print ${{_comps[weir]}} && \
+         _describe() {{ print -l ${{(P)4}} }} && _weir_commands"
+    );
+    match Command::new("zsh").args(["-f", "-c", &zsh]).env("HOME", home.path()).output() {
+        Ok(output) => {
+            let ran = Ran::from(output);
+            assert!(ran.out.starts_with("_weir\n") && ran.out.contains("roll-back:Take all traffic"), "{ran:?}");
+        }
+        Err(_) => eprintln!("SKIPPED: there is no zsh on this machine; its completions were made and not tried"),
+    }
+
     let ran = run(&mut weir(&["man"]));
     assert!(ran.ok() && ran.out.contains(".TH weir 1"), "{ran:?}");
     let folder = tempfile::tempdir().expect("a folder");
@@ -169,7 +193,10 @@ fn shells_complete_and_the_manual_has_a_page_for_each_command() {
     assert!(run(&mut weir(&["man", "--into", into])).ok());
     let page = std::fs::read_to_string(std::path::Path::new(into).join("weir-set-weights.1")).expect("its page");
     assert!(page.contains("load test of v2"), "with its example");
-    let ran = run(&mut weir(&["man", "--into", "/dev/null/man"]));
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let below = file.join("man1");
+    let ran = run(&mut weir(&["man", "--into", below.to_str().expect("a path")]));
     assert!(!ran.ok() && ran.err.contains("name another folder"), "{ran:?}");
 }
 

@@ -199,6 +199,38 @@ fn a_person_rolls_back_from_the_full_screen_and_leaves_the_chooser_without_a_cho
 }
 
 #[test]
+fn a_person_approves_from_the_full_screen_what_waits() {
+    let serve = Serve::start(&["--decision-interval", "100ms"]);
+    let split = |v2: u32| {
+        let more = format!(
+            "reward: {{responseHeader: x-buys, direction: maximize}}\n  approvals: {{step: true}}\n  strategy: {{ab: {{weights: {{v1: {}%, v2: {v2}%}}}}}}",
+            100 - v2
+        );
+        DOCUMENT.replace("minExposures: 100", &more)
+    };
+    serve.write("checkout.yaml", &split(10));
+    let ran = serve.run(&["apply", "-f", "checkout.yaml"]);
+    assert!(ran.ok(), "{ran:?}");
+    let mut terminal = Terminal::start(&serve, &["watch", "checkout"]);
+    assert!(!terminal.until("r roll back").contains("a approve"), "nothing waits yet");
+    serve.write("checkout.yaml", &split(30));
+    let ran = serve.run(&["apply", "-f", "checkout.yaml"]);
+    assert!(ran.ok(), "{ran:?}");
+    terminal.until("a approve");
+    terminal.press("a");
+    terminal.until("Approve what waits: v1 70%, v2 30%.");
+    terminal.press("seen the dashboards\r");
+    terminal.until("Really? y does it");
+    terminal.press("y");
+    terminal.until("done:");
+    terminal.until("30%");
+    let weights = serve.run(&["get", "checkout", "-o", "json"]).json();
+    assert_eq!(weights["weights"][1]["weight"], 3_000, "{weights}");
+    terminal.press("q");
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[test]
 fn a_signal_ends_the_full_screen_and_leaves_the_terminal_as_it_was() {
     let serve = Serve::start(&[]);
     serve.write("checkout.yaml", DOCUMENT);

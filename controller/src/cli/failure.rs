@@ -148,6 +148,10 @@ fn distrust(server: &str, error: &TlsError) -> (String, String) {
                     "is of an issuer who is not trusted here",
                     "if it is your own, name the issuer's certificate with --ca-file, WEIR_CA_FILE or `weir context set --ca-file`",
                 ),
+                CertificateError::BadSignature => (
+                    "is signed with another key than that of the issuer who is trusted",
+                    "is --ca-file, WEIR_CA_FILE or the context's still the right one?",
+                ),
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                     ("has expired", "renew it; `weir serve` reads its files again by itself")
                 }
@@ -160,7 +164,7 @@ fn distrust(server: &str, error: &TlsError) -> (String, String) {
                 ),
                 CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
                     "is one of an authority (CA:TRUE), which none may serve with",
-                    "make it with `-addext basicConstraints=critical,CA:FALSE` (docs/controller.md), and trust the new one",
+                    "make it with `-addext basicConstraints=critical,CA:FALSE` (docs/cli.md has the whole command), and trust the new one",
                 ),
                 _ => return (format!("its certificate is not valid: {problem}"), ": have it made anew".to_owned()),
             };

@@ -62,8 +62,9 @@ pub(super) fn run(args: WatchArgs) -> anyhow::Result<ExitCode> {
     let (told, news) = channel();
     std::thread::spawn(move || converse(&server, &path, &asked, &told));
     let mut model = Model { view: first, away: None, said: None, dialog: None, sending: false, scroll: 0 };
-    let mut terminal = ratatui::try_init().context("this terminal takes no full-screen view: pipe it through `cat`")?;
+    // Before the terminal is another: a signal from now on is one that leaves it as it was.
     let signal = signals();
+    let mut terminal = ratatui::try_init().context("this terminal takes no full-screen view: pipe it through `cat`")?;
     let left = follow(&mut terminal, &mut model, (&orders, &news), &signal, args.until_concluded);
     ratatui::restore();
     let code = match (signal.load(Ordering::Relaxed), left) {
@@ -85,23 +86,23 @@ fn signals() -> Arc<AtomicU8> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        let says = Arc::clone(&told);
-        let wait = async move {
-            // Without one of them it ends at once, as any program does.
-            let (Ok(mut hang_up), Ok(mut interrupt), Ok(mut terminate)) =
-                (signal(SignalKind::hangup()), signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-            else {
-                return;
-            };
-            let number = tokio::select! {
-                _ = hang_up.recv() => 1,
-                _ = interrupt.recv() => 2,
-                _ = terminate.recv() => 15,
-            };
-            says.store(number, Ordering::Relaxed);
-        };
         if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            std::thread::spawn(move || runtime.block_on(wait));
+            let within = runtime.enter();
+            let all = (signal(SignalKind::hangup()), signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+            drop(within);
+            // Without one of them it ends at once, as any program does.
+            if let (Ok(mut hang_up), Ok(mut interrupt), Ok(mut terminate)) = all {
+                let says = Arc::clone(&told);
+                let wait = async move {
+                    let number = tokio::select! {
+                        _ = hang_up.recv() => 1,
+                        _ = interrupt.recv() => 2,
+                        _ = terminate.recv() => 15,
+                    };
+                    says.store(number, Ordering::Relaxed);
+                };
+                std::thread::spawn(move || runtime.block_on(wait));
+            }
         }
     }
     told
