@@ -70,8 +70,7 @@ impl ServerArgs {
 impl Destination {
     /// Whom a server of `https` is trusted by; of `http` nobody is asked.
     pub(super) fn trusted(&mut self) -> Vec<Certificate<'static>> {
-        let encrypted = self.server.starts_with("https://");
-        encrypted.then(|| self.ca.take().unwrap_or_else(trusted_here).0).unwrap_or_default()
+        if self.server.starts_with("https://") { self.ca.take().unwrap_or_else(trusted_here).0 } else { Vec::new() }
     }
 
     /// Whether anybody on the way can read the token.
