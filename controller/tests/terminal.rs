@@ -248,3 +248,23 @@ fn a_signal_ends_the_full_screen_and_leaves_the_terminal_as_it_was() {
         assert_eq!(terminal.end().0, code, "{signal}");
     }
 }
+
+#[test]
+fn closing_the_terminal_ends_the_full_screen() {
+    let serve = Serve::start(&[]);
+    serve.write("checkout.yaml", DOCUMENT);
+    assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
+    let mut terminal = Terminal::start(&serve, &["watch", "checkout"]);
+    terminal.until("p pause");
+    // Its last reader goes with the next change of the picture, which is a second away.
+    let Terminal { mut child, output, keys, _master, .. } = terminal;
+    drop((output, keys, _master));
+    let begin = Instant::now();
+    while child.try_wait().expect("its state").is_none() {
+        if begin.elapsed() > PATIENCE {
+            child.kill().expect("it is killed");
+            panic!("it runs on without a terminal");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

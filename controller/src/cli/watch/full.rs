@@ -25,6 +25,9 @@ use std::time::Duration;
 /// How often keys are looked for while nothing comes.
 const KEYS: Duration = Duration::from_millis(100);
 
+/// How long the view may take to leave when a signal says so.
+const LEAVES: Duration = Duration::from_secs(1);
+
 /// What the server said.
 enum News {
     View(Box<View>),
@@ -66,7 +69,8 @@ pub(super) fn run(args: WatchArgs) -> anyhow::Result<ExitCode> {
     let signal = signals();
     let mut terminal = ratatui::try_init().context("this terminal takes no full-screen view: pipe it through `cat`")?;
     let left = follow(&mut terminal, &mut model, (&orders, &news), &signal, args.until_concluded);
-    ratatui::restore();
+    // Where there is no terminal any more there is none to restore.
+    let _ = ratatui::try_restore();
     let code = match (signal.load(Ordering::Relaxed), left) {
         (0, left) => left.map(|()| 0)?,
         // Whoever ended it may have taken the terminal along.
@@ -100,6 +104,10 @@ fn signals() -> Arc<AtomicU8> {
                         _ = terminate.recv() => 15,
                     };
                     says.store(number, Ordering::Relaxed);
+                    // Reading keys of a terminal that is gone never returns: then it is left from here.
+                    tokio::time::sleep(LEAVES).await;
+                    let _ = ratatui::try_restore();
+                    std::process::exit(128 + i32::from(number));
                 };
                 std::thread::spawn(move || runtime.block_on(wait));
             }
