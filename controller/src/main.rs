@@ -20,9 +20,8 @@ mod steward;
 mod testing;
 mod trend;
 
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::Cli::parse().run()
+    cli::Cli::read().run()
 }

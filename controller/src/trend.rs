@@ -156,15 +156,18 @@ fn one(row: &PastRow) -> Option<Past> {
 const COLUMNS: &str = "experiment,id,began_at_ms,concluded_at_ms,outcome,changed,version,baseline,fate,metric,direction,exposures,observed,low,high,\
                        lift_low,lift_high,probability_better";
 
-/// The same as a table, a row per version and metric (RFC 4180). What was not measured has no row; what is not known is empty.
+/// The same as a table, a row per version and metric (RFC 4180). A version of which nothing was measured has one row without a metric; what is not known is empty.
 pub(crate) fn csv(trend: &Trend) -> String {
     let mut text = format!("{COLUMNS}\r\n");
     for past in &trend.experiments {
         for version in &past.versions {
-            for metric in &version.metrics {
+            // What was not measured is told, too: with one row, whose figures are empty.
+            let none = version.metrics.is_empty().then_some(None);
+            for metric in version.metrics.iter().map(Some).chain(none) {
                 let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
                 let ends = |interval: Option<Interval>| interval.map_or((None, None), |of| (of.low, of.high));
-                let ((low, high), (lift_low, lift_high)) = (ends(metric.belief), ends(metric.lift));
+                let (low, high) = ends(metric.and_then(|metric| metric.belief));
+                let (lift_low, lift_high) = ends(metric.and_then(|metric| metric.lift));
                 let cells = [
                     quoted(&past.name),
                     quoted(&past.id),
@@ -175,15 +178,15 @@ pub(crate) fn csv(trend: &Trend) -> String {
                     quoted(&version.name),
                     version.baseline.to_string(),
                     word(&version.fate),
-                    word(&metric.name),
-                    word(&metric.direction),
-                    metric.exposures.to_string(),
-                    metric.observed.to_string(),
+                    metric.map_or_else(String::new, |metric| word(&metric.name)),
+                    metric.map_or_else(String::new, |metric| word(&metric.direction)),
+                    metric.map_or_else(String::new, |metric| metric.exposures.to_string()),
+                    number(metric.map(|metric| metric.observed)),
                     number(low),
                     number(high),
                     number(lift_low),
                     number(lift_high),
-                    number(metric.probability_better),
+                    number(metric.and_then(|metric| metric.probability_better)),
                 ];
                 // A string takes whatever is written to it.
                 let _ = write!(text, "{}\r\n", cells.join(","));
@@ -268,11 +271,15 @@ mod tests {
         let (_bench, past) = lived();
         let mut trend = trend("shop", &past);
         trend.experiments[0].name = "a \"name\", with a comma".to_owned();
+        // Ended by hand before anything was counted.
+        trend.experiments[1].versions[1].metrics.clear();
         let text = csv(&trend);
         let rows: Vec<&str> = text.split_terminator("\r\n").collect();
-        let metrics = trend.experiments.iter().flat_map(|past| &past.versions).map(|version| version.metrics.len());
+        let metrics =
+            trend.experiments.iter().flat_map(|past| &past.versions).map(|version| version.metrics.len().max(1));
         assert_eq!(rows.len(), 1 + metrics.sum::<usize>());
         assert!(rows[1].starts_with("\"a \"\"name\"\", with a comma\","), "{}", rows[1]);
+        assert!(text.ends_with(",\"v2\",false,rolledBack,,,,,,,,,\r\n"), "{text}");
         let cells = |row: &str| row.split(',').count();
         assert!(rows.iter().filter(|row| !row.contains("comma")).all(|row| cells(row) == cells(COLUMNS)), "{text}");
     }

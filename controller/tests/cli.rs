@@ -43,7 +43,11 @@ fn an_experiment_is_created_shown_changed_and_deleted() {
     let ran = serve.run(&["delete", "checkout"]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "experiment checkout deleted\n"), "{ran:?}");
     let ran = serve.run(&["get", "checkout"]);
-    assert_eq!((ran.code, ran.err.as_str()), (Some(1), "weir: There is no experiment `checkout`\n"), "{ran:?}");
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (Some(1), "weir: There is no experiment `checkout`: `weir get` shows those there are\n"),
+        "{ran:?}"
+    );
     let ran = serve.run(&["delete", "checkout"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
 }
@@ -237,4 +241,139 @@ fn whatever_fails_says_so_to_programs_too() {
         assert_eq!(ran.code, Some(1), "{ran:?}");
         assert!(error.contains("nope") || error.contains("missing.yaml"), "{ran:?}");
     }
+}
+
+#[test]
+fn options_stand_before_the_command_or_behind_it_and_nowhere_where_they_mean_nothing() {
+    let serve = Serve::start(&[]);
+    let run = |arguments: &[&str]| Ran::from(weir(arguments).output().expect("`weir` runs"));
+    let ran = run(&["--server", &serve.url, "-o", "json", "get"]);
+    assert_eq!(ran.json()["experiments"], serde_json::json!([]), "{ran:?}");
+    let ran = run(&["--output=json", "--server", &serve.url, "token", "list"]);
+    assert!(ran.ok() && ran.json()["tokens"].is_array(), "{ran:?}");
+    let ran = run(&["--server", &serve.url, "completions", "bash"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+}
+
+#[test]
+fn what_was_looked_at_is_applied_and_nothing_that_changed_since_is_overwritten() {
+    let serve = Serve::start(&[]);
+    serve.write("checkout.yaml", DOCUMENT);
+    let ran = serve.run(&["apply", "-f", "checkout.yaml", "--dry-run"]);
+    let expected =
+        "experiment checkout would be created\n  to apply just this: weir apply -f checkout.yaml --if-match none\n";
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), expected), "{ran:?}");
+    assert!(serve.run(&["get"]).out.starts_with("no experiments"), "nothing was done");
+    let create = ["apply", "-f", "checkout.yaml", "--if-match", "none"];
+    assert!(serve.run(&create).ok());
+    let ran = serve.run(&create);
+    assert!(!ran.ok() && ran.err.contains("There is an experiment `checkout` already"), "{ran:?}");
+
+    let changed = |exposures: &str| DOCUMENT.replace("minExposures: 100", &format!("minExposures: {exposures}"));
+    serve.write("checkout.yaml", &changed("200"));
+    let ran = serve.run(&["apply", "-f", "checkout.yaml", "--dry-run", "-o", "json"]);
+    let tag = ran.json()["experiments"][0]["etag"].as_str().expect("a tag").to_owned();
+    assert_eq!(serve.run(&["get", "checkout", "--etag"]).out.trim(), tag.trim_matches('"'));
+    serve.write("other.yaml", &changed("300"));
+    assert!(serve.run(&["apply", "-f", "other.yaml"]).ok(), "somebody else");
+    let ran = serve.run(&["apply", "-f", "checkout.yaml", "--if-match", &tag]);
+    assert!(!ran.ok() && ran.err.contains("not as you saw it"), "{ran:?}");
+    assert_eq!(serve.run(&["get", "checkout", "-o", "json"]).json()["experiment"]["minExposures"], 300);
+    let now = serve.run(&["get", "checkout", "--etag"]).out;
+    assert!(serve.run(&["apply", "-f", "checkout.yaml", "--if-match", now.trim()]).ok(), "without its quotes");
+}
+
+/// The head and the body of a request.
+fn request(stream: &mut std::net::TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let mut some = [0; 4_096];
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let length = |head: &str| {
+            let line =
+                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+            line.and_then(|length| length.trim().parse::<usize>().ok()).unwrap_or(0)
+        };
+        if text.split_once("\r\n\r\n").is_some_and(|(head, body)| body.len() >= length(head)) {
+            return text;
+        }
+        match std::io::Read::read(stream, &mut some) {
+            Ok(0) | Err(_) => return text,
+            Ok(read) => bytes.extend_from_slice(some.get(..read).expect("what was read")),
+        }
+    }
+}
+
+#[test]
+fn a_lost_answer_is_asked_for_once_more_and_the_act_is_done_once() {
+    let mut serve = Serve::start(&[]);
+    serve.write("checkout.yaml", DOCUMENT);
+    assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
+    // Between the two: passes requests on, and loses the first answer.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let between = format!("http://{}", listener.local_addr().expect("its address"));
+    let to = serve.url.replace("http://", "");
+    let passing = std::thread::spawn(move || {
+        let mut seen = Vec::new();
+        for lose in [true, false, true, true] {
+            let (mut client, _) = listener.accept().expect("somebody");
+            let asked = request(&mut client);
+            let mut server = std::net::TcpStream::connect(&to).expect("the controller");
+            server
+                .write_all(asked.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n").as_bytes())
+                .expect("it takes it");
+            let mut answer = Vec::new();
+            std::io::Read::read_to_end(&mut server, &mut answer).expect("an answer");
+            if !lose {
+                client.write_all(&answer).expect("it is read");
+            }
+            seen.push(asked);
+        }
+        seen
+    });
+    let act = |what: &str, arguments: &[&str]| {
+        Ran::from(
+            weir(&[&[what, "checkout", "--server", &between, "--reason", "a sale"], arguments].concat())
+                .output()
+                .expect("`weir` runs"),
+        )
+    };
+    let paused = act("pause", &[]);
+    assert!(paused.ok() && paused.out.starts_with("experiment checkout: pause"), "{paused:?}");
+    let lost = act("resume", &[]);
+    assert!(!lost.ok() && lost.err.contains("whether it was done is not known"), "{lost:?}");
+    let seen = passing.join().expect("its end");
+    let key = |request: &String| request.lines().find(|line| line.starts_with("idempotency-key: ")).map(str::to_owned);
+    let keys: Vec<_> = seen.iter().map(key).collect();
+    assert!(keys[0].is_some() && keys[0] == keys[1] && keys[1] != keys[2] && keys[2] == keys[3], "{keys:?}");
+    let journal = serve.run(&["audit"]).out;
+    assert_eq!(journal.matches("/commands").count(), 4, "each was asked for twice: {journal}");
+    let story = serve.run(&["explain", "checkout"]).out;
+    assert_eq!(story.matches("a sale").count(), 2, "and done once: {story}");
+    serve.terminate();
+}
+
+#[test]
+fn what_commands_a_terminal_is_never_printed_raw() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    std::thread::spawn(move || {
+        let services =
+            serde_json::json!({ "services": [{ "service": "a\u{1b}[2J\nb", "experiments": 1, "concluded": 0 }] });
+        let problem = serde_json::json!({ "detail": "no \u{1b}]0;owned\u{7}" });
+        for (status, body) in [("200 OK", &services), ("200 OK", &services), ("409 Conflict", &problem)] {
+            let (mut client, _) = listener.accept().expect("somebody");
+            request(&mut client);
+            let body = body.to_string();
+            let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            client.write_all(format!("{head}{body}").as_bytes()).expect("it is read");
+        }
+    });
+    let run = |arguments: &[&str]| Ran::from(weir(arguments).output().expect("`weir` runs"));
+    let shown = run(&["trend", "--server", &url]);
+    assert!(shown.ok() && shown.out.contains("a\\u{1b}[2J\\nb ") && !shown.out.contains('\u{1b}'), "{shown:?}");
+    let structured = run(&["trend", "--server", &url, "-o", "json"]);
+    assert_eq!(structured.json()["services"][0]["service"], "a\u{1b}[2J\nb", "programs get it as it is");
+    let refused = run(&["trend", "--server", &url]);
+    assert!(!refused.ok() && refused.err.contains("no \\u{1b}]0;owned\\u{7}"), "{refused:?}");
 }

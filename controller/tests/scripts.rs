@@ -67,7 +67,11 @@ fn scripts_wait_until_an_experiment_has_come_somewhere() {
     let serve = Serve::start(&[]);
     let wait = |what: &str, more: &[&str]| serve.run(&[&["wait", "checkout", "--for", what], more].concat());
     let ran = wait("concluded", &[]);
-    assert_eq!((ran.code, ran.err.as_str()), (Some(1), "weir: There is no experiment `checkout`\n"), "{ran:?}");
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (Some(1), "weir: There is no experiment `checkout`: `weir get` shows those there are\n"),
+        "{ran:?}"
+    );
 
     serve.write(
         "checkout.yaml",
@@ -76,7 +80,9 @@ fn scripts_wait_until_an_experiment_has_come_somewhere() {
     assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
     assert_eq!(wait("approval", &[]).code, Some(0));
     let ran = wait("running", &["--timeout", "200ms"]);
-    assert_eq!((ran.code, ran.err.as_str()), (Some(4), "weir: checkout is not there after 0 s\n"), "{ran:?}");
+    let said =
+        "weir: checkout was not `running` within 200 ms: it is pending; `weir explain checkout` says what is missing\n";
+    assert_eq!((ran.code, ran.err.as_str()), (Some(4), said), "{ran:?}");
     assert!(serve.run(&["start", "checkout", "--reason", "all hands are here"]).ok());
     assert_eq!(wait("running", &[]).code, Some(0));
 
@@ -112,14 +118,19 @@ fn a_services_trend_is_every_experiment_that_concluded_deleted_ones_too() {
     }
     let ran = serve.run(&["trend", "shop"]);
     let lines: Vec<&str> = ran.out.lines().collect();
-    assert!(lines[0].starts_with("AGO  NAME    OUTCOME   VERSION  FATE        EXPOSURES"), "{ran:?}");
-    assert!(lines[1].contains("first   promoted  v1       replaced"), "{ran:?}");
-    assert!(lines[2].contains("v2       promoted ◆") && lines[3].contains("second"), "{ran:?}");
+    assert!(lines[0].starts_with("shop: what each experiment found when it concluded (days in UTC"), "{ran:?}");
+    assert!(lines[2].starts_with("DAY         NAME    OUTCOME   VERSION  FATE        EXPOSURES"), "{ran:?}");
+    assert!(lines[3].contains("-") && lines[3].contains("  first   promoted  v1       replaced"), "{ran:?}");
+    assert!(lines[4].contains("v2       promoted ◆") && lines[5].contains("second"), "{ran:?}");
     assert!(ran.out.ends_with("before second somebody changed what serves without Weir\n"), "{ran:?}");
     let json = serve.run(&["trend", "shop", "-o", "json"]).json();
     assert_eq!(json["experiments"][1]["versions"][1]["fate"], "promoted", "{json}");
     let ran = serve.run(&["trend", "shop", "--csv"]);
     assert!(ran.ok() && ran.out.starts_with("experiment,id,"), "{ran:?}");
+    assert!(
+        ran.out.contains("\"first\"") && ran.out.contains("\"second\""),
+        "nothing was measured, and they are told: {ran:?}"
+    );
     assert!(serve.run(&["trend", "a/../b"]).out.starts_with("no experiment of a/../b"));
 }
 
@@ -150,12 +161,96 @@ fn shells_complete_and_the_manual_has_a_page_for_each_command() {
     let ran = run(Command::new("bash").args(["-c", script, "-", env!("CARGO_BIN_EXE_weir")]));
     assert_eq!(ran.out.trim(), "roll-back", "{ran:?}");
 
+    // The others, where they are installed: what `weir` says is loaded, and `weir roll` becomes what it begins.
+    let weir_binary = env!("CARGO_BIN_EXE_weir");
+    let fish = format!("{weir_binary} completions fish | source; complete --do-complete 'weir roll'");
+    // With a home of their own: neither reads its user's settings, nor writes there.
+    let home = tempfile::tempdir().expect("a folder");
+    match Command::new("fish").args(["--no-config", "-c", &fish]).env("HOME", home.path()).output() {
+        Ok(output) => {
+            let ran = Ran::from(output);
+            assert!(ran.out.starts_with("roll-back\t"), "{ran:?}");
+        }
+        Err(_) => eprintln!("SKIPPED: there is no fish on this machine; its completions were made and not tried"),
+    }
+    let zsh = format!(
+        "autoload -Uz compinit && compinit -u -D && source <({weir_binary} completions zsh) && print ${{_comps[weir]}} && \
+         _describe() {{ print -l ${{(P)4}} }} && _weir_commands"
+    );
+    match Command::new("zsh").args(["-f", "-c", &zsh]).env("HOME", home.path()).output() {
+        Ok(output) => {
+            let ran = Ran::from(output);
+            assert!(ran.out.starts_with("_weir\n") && ran.out.contains("roll-back:Take all traffic"), "{ran:?}");
+        }
+        Err(_) => eprintln!("SKIPPED: there is no zsh on this machine; its completions were made and not tried"),
+    }
+
     let ran = run(&mut weir(&["man"]));
     assert!(ran.ok() && ran.out.contains(".TH weir 1"), "{ran:?}");
     let folder = tempfile::tempdir().expect("a folder");
-    let into = folder.path().to_str().expect("a path");
+    let into = folder.path().join("made/man1");
+    let into = into.to_str().expect("a path");
     assert!(run(&mut weir(&["man", "--into", into])).ok());
-    let page = std::fs::read_to_string(folder.path().join("weir-set-weights.1")).expect("its page");
+    let page = std::fs::read_to_string(std::path::Path::new(into).join("weir-set-weights.1")).expect("its page");
     assert!(page.contains("load test of v2"), "with its example");
-    assert!(!run(&mut weir(&["man", "--into", "/nowhere"])).ok());
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let below = file.join("man1");
+    let ran = run(&mut weir(&["man", "--into", below.to_str().expect("a path")]));
+    assert!(!ran.ok() && ran.err.contains("name another folder"), "{ran:?}");
+}
+
+/// A server that answers the requests that come with these, one after the other, and the rest with the last; how many came.
+fn answering(answers: Vec<String>) -> (String, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&count);
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for client in listener.incoming() {
+            let mut client = client.expect("somebody");
+            let index = counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let answer = answers.get(index.min(answers.len() - 1)).expect("one");
+            let _ = std::io::Read::read(&mut client, &mut [0; 4_096]);
+            std::io::Write::write_all(&mut client, answer.as_bytes()).expect("it is read");
+            // One that is to be silent keeps its connection.
+            if answer.is_empty() {
+                held.push(client);
+            }
+        }
+    });
+    (url, count)
+}
+
+#[test]
+fn waiting_outlives_a_server_that_is_busy_and_one_that_says_nothing() {
+    let serve = Serve::start(&[]);
+    serve.write("checkout.yaml", DOCUMENT);
+    assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
+    let view = serve.run(&["get", "checkout", "-o", "json"]).json().to_string();
+    let answer = |status: &str, body: &str| {
+        format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    };
+    let fine = answer("200 OK", &view);
+    let busy = answer("429 Too Many Requests", "{\"detail\": \"Too many requests.\"}");
+    let paused = answer(
+        "200 OK",
+        &view.replace("{\"phase\":\"running\"}", "{\"phase\":\"paused\",\"cause\":\"asked\",\"since\":1}"),
+    );
+    assert_ne!(paused, fine, "{view}");
+    let (url, count) = answering(vec![fine.clone(), busy.clone(), busy, paused]);
+    let ran = run(&mut weir(&["wait", "checkout", "--for", "paused", "--server", &url, "--timeout", "60s"]));
+    assert!(ran.ok() && ran.err.contains("429") && ran.err.contains("still waiting"), "{ran:?}");
+    assert_eq!(
+        (count.load(std::sync::atomic::Ordering::SeqCst), ran.err.lines().count()),
+        (4, 1),
+        "said once: {ran:?}"
+    );
+
+    let (url, _) = answering(vec![fine, String::new()]);
+    let began = std::time::Instant::now();
+    let ran = run(&mut weir(&["wait", "checkout", "--for", "paused", "--server", &url, "--timeout", "2s"]));
+    assert!(ran.code == Some(4) && ran.err.contains("the server does not answer"), "{ran:?}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "it keeps to its time");
 }

@@ -66,6 +66,28 @@ impl Terminal {
         }
     }
 
+    /// Waits until the screen no longer says something.
+    fn until_gone(&mut self, text: &str) {
+        let begin = Instant::now();
+        while self.screen.screen().contents().contains(text) {
+            assert!(begin.elapsed() < PATIENCE, "{text:?} stays");
+            if let Ok(bytes) = self.output.recv_timeout(Duration::from_millis(100)) {
+                self.screen.process(&bytes);
+            }
+        }
+    }
+
+    /// Waits until the full-screen view is left.
+    fn until_left(&mut self) {
+        let begin = Instant::now();
+        while self.screen.screen().alternate_screen() {
+            assert!(begin.elapsed() < PATIENCE, "it stays in the alternate screen");
+            if let Ok(bytes) = self.output.recv_timeout(Duration::from_millis(100)) {
+                self.screen.process(&bytes);
+            }
+        }
+    }
+
     /// Waits until it ends. Its exit code, and what is then on the screen.
     fn end(mut self) -> (u32, String) {
         let begin = Instant::now();
@@ -148,4 +170,101 @@ fn it_ends_with_the_experiment_if_asked_and_says_when_the_server_is_away() {
     let mut nowhere = Terminal::start(&serve, &["watch", "checkout"]);
     nowhere.until("is `weir serve` running there?");
     assert_eq!(nowhere.end().0, 1);
+}
+
+#[test]
+fn a_person_rolls_back_from_the_full_screen_and_leaves_the_chooser_without_a_choice() {
+    let serve = Serve::start(&["--decision-interval", "100ms"]);
+    serve.write("checkout.yaml", DOCUMENT);
+    assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
+    let mut terminal = Terminal::start(&serve, &["watch", "checkout"]);
+    terminal.until("r roll back");
+    // The chooser is left by q as by Esc, and the view stays.
+    for leave in ["q", "\u{1b}"] {
+        terminal.press("r");
+        terminal.until("Roll back which version?");
+        terminal.press(leave);
+        terminal.until_gone("Roll back which version?");
+    }
+    terminal.press("r");
+    terminal.until("Roll back which version?");
+    terminal.press("1");
+    terminal.until("Roll back v2:");
+    terminal.press("a wrong build\ry");
+    terminal.until("done:");
+    terminal.until("rolled back");
+    assert_eq!(phase(&serve), "concluded");
+    terminal.press("q");
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[test]
+fn a_person_approves_from_the_full_screen_what_waits() {
+    let serve = Serve::start(&["--decision-interval", "100ms"]);
+    let split = |v2: u32| {
+        let more = format!(
+            "reward: {{responseHeader: x-buys, direction: maximize}}\n  approvals: {{step: true}}\n  strategy: {{ab: {{weights: {{v1: {}%, v2: {v2}%}}}}}}",
+            100 - v2
+        );
+        DOCUMENT.replace("minExposures: 100", &more)
+    };
+    serve.write("checkout.yaml", &split(10));
+    let ran = serve.run(&["apply", "-f", "checkout.yaml"]);
+    assert!(ran.ok(), "{ran:?}");
+    let mut terminal = Terminal::start(&serve, &["watch", "checkout"]);
+    assert!(!terminal.until("r roll back").contains("a approve"), "nothing waits yet");
+    serve.write("checkout.yaml", &split(30));
+    let ran = serve.run(&["apply", "-f", "checkout.yaml"]);
+    assert!(ran.ok(), "{ran:?}");
+    terminal.until("a approve");
+    terminal.press("a");
+    terminal.until("Approve what waits: v1 70%, v2 30%.");
+    terminal.press("seen the dashboards\r");
+    terminal.until("Really? y does it");
+    terminal.press("y");
+    terminal.until("done:");
+    terminal.until("30%");
+    let weights = serve.run(&["get", "checkout", "-o", "json"]).json();
+    assert_eq!(weights["weights"][1]["weight"], 3_000, "{weights}");
+    terminal.press("q");
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[test]
+fn a_signal_ends_the_full_screen_and_leaves_the_terminal_as_it_was() {
+    let serve = Serve::start(&[]);
+    serve.write("checkout.yaml", DOCUMENT);
+    assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
+        let mut terminal = Terminal::start(&serve, &["watch", "checkout"]);
+        terminal.until("p pause");
+        assert!(terminal.screen.screen().alternate_screen());
+        let id = terminal.child.process_id().expect("its number").to_string();
+        assert!(
+            std::process::Command::new("kill").args([&format!("-{signal}"), &id]).status().expect("`kill`").success()
+        );
+        terminal.until("checkout · service shop");
+        terminal.until_left();
+        assert_eq!(terminal.end().0, code, "{signal}");
+    }
+}
+
+#[test]
+fn closing_the_terminal_ends_the_full_screen() {
+    let serve = Serve::start(&[]);
+    serve.write("checkout.yaml", DOCUMENT);
+    assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
+    let mut terminal = Terminal::start(&serve, &["watch", "checkout"]);
+    terminal.until("p pause");
+    // Its last reader goes with the next change of the picture, which is a second away.
+    let Terminal { mut child, output, keys, _master, .. } = terminal;
+    drop((output, keys, _master));
+    let begin = Instant::now();
+    while child.try_wait().expect("its state").is_none() {
+        if begin.elapsed() > PATIENCE {
+            child.kill().expect("it is killed");
+            panic!("it runs on without a terminal");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

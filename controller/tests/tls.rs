@@ -30,15 +30,32 @@ fn the_command_line_speaks_tls_with_whom_it_trusts_and_with_nobody_else() {
     assert!(applied.ok(), "{applied:?}");
     assert!(trusting("serves.pem", &["get", "checkout"]).ok());
     for (refused, why) in [
-        (trusting("other.pem", &["get"]), "certificate"),
-        (serve.run(&["get"]), "certificate"),
+        (trusting("other.pem", &["get"]), "another key than that of the issuer who is trusted"),
+        (
+            serve.run(&["get"]),
+            "issuer who is not trusted here): if it is your own, name the issuer's certificate with --ca-file",
+        ),
         (trusting("other.key", &["get"]), "holds no certificate"),
     ] {
-        assert!(!refused.ok() && refused.err.to_lowercase().contains(why), "{refused:?}");
+        assert!(!refused.ok() && refused.err.contains(why), "{refused:?}");
     }
     let plain = serve.url.replace("https", "http");
     let refused = Ran::from(weir(&["get", "--server", &plain]).output().expect("`weir` runs"));
-    assert!(!refused.ok(), "{refused:?}");
+    assert!(!refused.ok() && refused.err.contains("write https:// instead"), "{refused:?}");
+    let unencrypted = Serve::start(&[]);
+    let tls = unencrypted.url.replace("http", "https");
+    let refused = Ran::from(weir(&["get", "--server", &tls]).output().expect("`weir` runs"));
+    assert!(!refused.ok() && refused.err.contains("write http:// instead"), "{refused:?}");
+
+    // A context keeps whom to trust.
+    let config = path("config.yaml");
+    let kept =
+        |arguments: &[&str]| Ran::from(weir(arguments).env("WEIR_CONFIG", &config).output().expect("`weir` runs"));
+    let set = kept(&["context", "set", "lab", "--server", &serve.url, "--ca-file", &path("serves.pem")]);
+    assert!(set.ok() && kept(&["get"]).ok(), "{set:?}");
+    let set = kept(&["context", "set", "lab", "--ca-file", &path("serves.key")]);
+    assert!(!set.ok() && set.err.contains("holds no certificate"), "{set:?}");
+    assert!(kept(&["context", "set", "lab", "--no-ca-file"]).ok() && kept(&["get"]).err.contains("issuer"));
 
     // Renewed, in the order in which tools write: for a moment the two do not belong together.
     certificate(certificates.path(), "new");
@@ -99,4 +116,41 @@ fn what_is_no_certificate_and_its_key_is_not_served_with() {
     }
     let alone = Ran::from(weir(&["serve", "--tls-cert", &path("a.pem")]).output().expect("`weir` runs"));
     assert!(!alone.ok() && alone.err.contains("--tls-key"), "{alone:?}");
+}
+
+/// Serves with a certificate made so, trusts it, and says what a client says of it.
+fn said_of(name: &str, change: impl FnOnce(&mut rcgen::CertificateParams)) -> Ran {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("a path").to_owned();
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("parameters");
+    change(&mut params);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let made = params.self_signed(&key).expect("a certificate");
+    std::fs::write(path("a.pem"), made.pem()).expect("a file");
+    std::fs::write(path("a.key"), key.serialize_pem()).expect("a file");
+    let serve = Serve::start(&["--tls-cert", &path("a.pem"), "--tls-key", &path("a.key")]);
+    serve.run(&["get", "--ca-file", &path("a.pem")])
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_said_with_what_to_do() {
+    let fine = said_of("127.0.0.1", |_| {});
+    assert!(fine.ok(), "{fine:?}");
+    let cases = [
+        (said_of("weir.example", |_| {}), "is for another name", "subjectAltName"),
+        (said_of("127.0.0.1", |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1)), "has expired", "renew"),
+        (
+            said_of("127.0.0.1", |params| params.not_before = rcgen::date_time_ymd(2900, 1, 1)),
+            "is not valid yet",
+            "clocks",
+        ),
+        (
+            said_of("127.0.0.1", |params| params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained)),
+            "is one of an authority (CA:TRUE)",
+            "CA:FALSE",
+        ),
+    ];
+    for (ran, why, next) in cases {
+        assert!(!ran.ok() && ran.err.contains(why) && ran.err.contains(next), "{why}: {ran:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! `weir-demo run`: the main job from the first request to the winner, then everything ends.
 
 use crate::screen::Screen;
-use crate::stack::{HOST, NAME, Stack, WORKERS};
+use crate::stack::{HOST, NAME, NEXT, Stack, WORKERS};
 use crate::view::View;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -70,9 +70,15 @@ async fn demonstrate(args: &RunArgs) -> anyhow::Result<ExitCode> {
         Err(error) => Err(error),
     };
     if args.keep {
-        match &verdict {
-            Ok(()) => {}
-            Err(error) => eprintln!("weir-demo: {error:#}"),
+        match verdict
+            .as_ref()
+            .map_err(|error| format!("{error:#}"))
+            .and_then(|()| stack.go_on().map_err(|error| format!("{error:#}")))
+        {
+            Ok(()) => println!(
+                "\nThe next one has begun, {NEXT}: {WINNER} is the baseline, and v3 may fail more often. If it wins, its promotion waits for you."
+            ),
+            Err(error) => eprintln!("weir-demo: {error}"),
         }
         keep(&mut stack).await?;
     }
@@ -124,16 +130,16 @@ async fn judge(stack: &Stack, view: &View, began: Instant) -> anyhow::Result<()>
 async fn keep(stack: &mut Stack) -> anyhow::Result<()> {
     println!(
         "\nEverything keeps running until Ctrl-C:\n  \
-         dashboard   http://{}/\n  \
          the shop    curl -i -H 'host: {HOST}' http://{}/\n  \
-         controller  WEIR_SERVER=http://{} weir get {NAME}\n  \
+         controller  WEIR_SERVER=http://{} weir get\n  \
          Envoy       http://{}/stats\n  \
-         logs        {}",
-        stack.controller,
+         logs        {}\n  \
+         dashboard   http://{}/",
         stack.envoy,
         stack.controller,
         stack.admin,
-        stack.directory().display()
+        stack.directory().display(),
+        stack.controller
     );
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {

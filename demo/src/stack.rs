@@ -16,6 +16,27 @@ const ENVOY: &str = include_str!("../../envoy-config/standalone/envoy.yaml");
 const EXPERIMENT: &str = include_str!("../../envoy-config/standalone/shop.yaml");
 /// The experiment's name in that file, and the host it matches.
 pub(crate) const NAME: &str = "shop";
+/// What the demo goes on with when it is kept: the winner is the baseline, and v3, which sells best, is allowed more errors. It goes
+/// before the one that has concluded, and its promotion waits for whoever looks.
+pub(crate) const NEXT: &str = "shop-next";
+const NEXT_EXPERIMENT: &str = "\
+apiVersion: weir.dev/v1alpha1
+kind: Experiment
+metadata: {name: shop-next}
+spec:
+  service: shop
+  match: {hosts: [shop.example], paths: [{prefix: /}]}
+  priority: 1
+  versions:
+    - {name: v2, baseline: true}
+    - {name: v3}
+  strategy: {bandit: {floor: 10%, maxStep: 10%}}
+  objectives: [{name: errors, errorRate: {max: 10%}}]
+  reward: {responseHeader: x-weir-reward, direction: maximize}
+  approvals: {promotion: true}
+  deadline: 2s
+  bin: 1s
+";
 pub(crate) const HOST: &str = "shop.example";
 /// The ports in `envoy.yaml`: listener, admin, controller, and those of the versions.
 const LISTENER: u16 = 10_000;
@@ -65,7 +86,7 @@ impl Stack {
         let mut process = Process::start("weir", &mut command, &at("weir.log"))?;
         let controller = listening(&mut process).await?;
         processes.push(process);
-        apply(&weir, controller, directory.path())?;
+        apply(&weir, controller, directory.path(), "shop.yaml", EXPERIMENT)?;
 
         std::fs::write(at("envoy.yaml"), configuration(&filter, controller, &versions)?)?;
         let mut command = Command::new(envoy);
@@ -109,6 +130,11 @@ impl Stack {
         serde_json::from_slice(&reply.body).ok().filter(|_| reply.status.is_success())
     }
 
+    /// Begins the next experiment on the same service.
+    pub(crate) fn go_on(&self) -> anyhow::Result<()> {
+        apply(&paths::weir()?, self.controller, self.directory.path(), "next.yaml", NEXT_EXPERIMENT)
+    }
+
     /// Which version one more visitor gets.
     pub(crate) async fn visit(&self) -> Option<String> {
         let host = ("host", HOST);
@@ -130,9 +156,9 @@ impl Stack {
     }
 }
 
-fn apply(weir: &Path, controller: SocketAddr, directory: &Path) -> anyhow::Result<()> {
-    let file = directory.join("shop.yaml");
-    std::fs::write(&file, EXPERIMENT)?;
+fn apply(weir: &Path, controller: SocketAddr, directory: &Path, name: &str, document: &str) -> anyhow::Result<()> {
+    let file = directory.join(name);
+    std::fs::write(&file, document)?;
     let output = Command::new(weir)
         .args(["apply", "-f"])
         .arg(file)

@@ -52,6 +52,31 @@ async fn the_right_version_wins_and_nothing_is_left_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kept_it_goes_on_with_another_experiment_and_says_last_where_to_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("demo.log");
+    let mut demo = demo(&["--keep", "--seed", "7"], &output);
+    let address = eventually(Duration::from_secs(125), "it says where the dashboard is", async || {
+        assert!(demo.ended().is_none(), "{}", demo.output());
+        let said = demo.output();
+        let last = said.lines().last().filter(|_| said.ends_with('\n'))?;
+        last.trim().strip_prefix("dashboard   http://")?.trim_end_matches('/').parse::<std::net::SocketAddr>().ok()
+    })
+    .await;
+    eventually(PATIENCE, "the next experiment moves", async || {
+        let reply =
+            weir_tests::client::call(address, "GET", "/v1/experiments/shop-next", &[], Vec::new()).await.ok()?;
+        let view: serde_json::Value = serde_json::from_slice(&reply.body).ok()?;
+        let counted = view.pointer("/assessment/settledExposures")?.as_u64()?;
+        holds(view.pointer("/phase")? == "running" && counted > 0)
+    })
+    .await;
+    demo.signal(libc::SIGINT);
+    eventually(PATIENCE, "the demo ends", async || demo.ended()).await;
+    eventually(PATIENCE, "nothing is left", async || holds(left_behind(&output, demo.id()).is_empty())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn told_to_end_or_killed_in_the_middle_it_leaves_nothing_behind() {
     for (signal, code) in [(libc::SIGINT, Some(130)), (libc::SIGTERM, Some(143)), (libc::SIGKILL, None)] {
         let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! The command line's configuration: contexts, each a server and a token by name. One YAML file of the user's own.
 
-use super::client::base_url;
+use super::destination::base_url;
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -29,6 +29,9 @@ pub(crate) struct Context {
     pub(crate) server: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) token: Option<String>,
+    /// Certificates to trust it by, a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ca_file: Option<String>,
 }
 
 /// A context's name, as an argument.

@@ -1,16 +1,12 @@
 //! `weir context`: which servers there are, and which one commands go to.
 
-use super::client::base_url;
 use super::config::{Config, Context, context_name, path};
+use super::destination::{base_url, certificates, read_token};
 use super::output::{NOTHING, OutputArgs, Table, print, print_value};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::json;
-use std::io::{IsTerminal, Read};
 use std::process::ExitCode;
-
-/// Longest token.
-const MAX_TOKEN: u64 = 4_096;
 
 /// Arguments of `weir context`.
 #[derive(Debug, clap::Args)]
@@ -42,6 +38,14 @@ enum ContextCommand {
         name: String,
     },
     /// Make or change a context. The first is the current one at once.
+    #[command(after_help = "\
+Examples:
+  weir context set prod --server https://weir.example:8181 --token-file token
+  weir token create ci --role operator | weir context set prod --token-file -      a new token, past nobody's eyes
+  weir context set lab --server https://10.0.0.7:8181 --ca-file lab-ca.pem         trusted by a certificate of your own
+  weir context set lab --no-token --no-ca-file                                     forgets both
+
+What is not said stays as it is. A token is for the server that it was given for: with another --server it is to be given anew.")]
     Set {
         /// Its name.
         #[arg(value_name = "NAME", value_parser = context_name)]
@@ -55,6 +59,12 @@ enum ContextCommand {
         /// Forget its token.
         #[arg(long)]
         no_token: bool,
+        /// Certificates to trust its server of `https` by, a PEM file, which stays where it is.
+        #[arg(long, value_name = "FILE", conflicts_with = "no_ca_file")]
+        ca_file: Option<String>,
+        /// Forget it: trust what this machine trusts.
+        #[arg(long)]
+        no_ca_file: bool,
     },
     /// Forget a context.
     Delete {
@@ -87,9 +97,15 @@ pub(crate) fn run(args: ContextArgs) -> anyhow::Result<ExitCode> {
             config.current_context = Some(name.clone());
             format!("commands go to {server} (context {name})")
         }
-        ContextCommand::Set { name, server, token_file, no_token } => {
-            let token = token_file.map(|file| token(&file)).transpose()?;
-            set(&mut config, &name, server, token, no_token)?
+        ContextCommand::Set { name, server, token_file, no_token, ca_file, no_ca_file } => {
+            let ca_file = ca_file.map(|file| absolute(&file)).transpose()?;
+            let token = token_file.map(|file| read_token(&file)).transpose()?;
+            let done = set(&mut config, &name, server, token, no_token)?;
+            let context = config.contexts.iter_mut().find(|context| context.name == name);
+            if let Some(context) = context.filter(|_| ca_file.is_some() || no_ca_file) {
+                context.ca_file = ca_file;
+            }
+            done
         }
         ContextCommand::Delete { name } => {
             config.context(Some(&name))?;
@@ -109,7 +125,8 @@ fn list(config: &Config, output: OutputArgs) -> anyhow::Result<()> {
     let is_current = |context: &Context| config.current_context.as_deref() == Some(&context.name);
     if output.structured() {
         let contexts = config.contexts.iter().map(|context| {
-            json!({ "name": context.name, "server": context.server, "hasToken": context.token.is_some(), "current": is_current(context) })
+            json!({ "name": context.name, "server": context.server, "hasToken": context.token.is_some(),
+                "caFile": context.ca_file, "current": is_current(context) })
         });
         print_value(output, &json!({ "contexts": contexts.collect::<Vec<_>>() }))?;
         return Ok(());
@@ -119,13 +136,14 @@ fn list(config: &Config, output: OutputArgs) -> anyhow::Result<()> {
         print(&format!("no contexts{path}; {}\n", config.known()))?;
         return Ok(());
     }
-    let mut table = Table::new(&["", "NAME", "SERVER", "TOKEN"]);
+    let mut table = Table::new(&["", "NAME", "SERVER", "TOKEN", "CA FILE"]);
     for context in &config.contexts {
         let cells = [
             if is_current(context) { "*" } else { " " },
             &context.name,
             &context.server,
             if context.token.is_some() { "yes" } else { NOTHING },
+            context.ca_file.as_deref().unwrap_or(NOTHING),
         ];
         table.row(cells.map(str::to_owned).to_vec());
     }
@@ -161,7 +179,7 @@ fn set(
         }
         None => {
             let server = server.with_context(|| format!("{name} is new: say where it is with --server URL"))?;
-            config.contexts.push(Context { name: name.to_owned(), server: server.clone(), token });
+            config.contexts.push(Context { name: name.to_owned(), server: server.clone(), token, ca_file: None });
             (server, "made")
         }
     };
@@ -176,24 +194,9 @@ fn set(
     Ok(format!("context {name} {result}: {server}{current}"))
 }
 
-fn token(file: &str) -> anyhow::Result<String> {
-    let mut text = String::new();
-    if file == "-" {
-        if std::io::stdin().is_terminal() {
-            eprintln!("weir: the token, and then a line's end and Ctrl-D:");
-        }
-        std::io::stdin()
-            .lock()
-            .take(MAX_TOKEN)
-            .read_to_string(&mut text)
-            .context("the standard input cannot be read")?;
-    } else {
-        let opened = std::fs::File::open(file).with_context(|| format!("{file} cannot be opened"))?;
-        opened.take(MAX_TOKEN).read_to_string(&mut text).with_context(|| format!("{file} cannot be read"))?;
-    }
-    let token = text.trim();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        bail!("there is no token in {file}: one has printable characters and no blanks");
-    }
-    Ok(token.to_owned())
+/// A file of certificates, so that it is found from every folder.
+fn absolute(file: &str) -> anyhow::Result<String> {
+    certificates(file).map_err(|problem| anyhow::anyhow!("{file} {problem}"))?;
+    let path = std::fs::canonicalize(file).with_context(|| format!("{file} cannot be found"))?;
+    path.into_os_string().into_string().map_err(|_| anyhow::anyhow!("the path of {file} is not UTF-8"))
 }

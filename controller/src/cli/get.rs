@@ -21,6 +21,10 @@ pub(crate) struct GetArgs {
     /// The experiment's name; every experiment without it.
     #[arg(value_name = "NAME", value_parser = experiment_name)]
     name: Option<String>,
+    /// Print its tag alone, which `weir apply --if-match` takes: it changes with the document, the phase, the weights, who is out and
+    /// what waits, not with what is counted.
+    #[arg(long, requires = "name", conflicts_with = "output")]
+    etag: bool,
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
@@ -51,6 +55,12 @@ pub(crate) fn run(args: GetArgs) -> anyhow::Result<ExitCode> {
         Some(name) => format!("/v1/experiments/{name}"),
         None => "/v1/experiments".to_owned(),
     };
+    if args.etag {
+        // What is read first says it as `get` does if there is no such experiment.
+        server.get(&path)?;
+        print(&format!("{}\n", server.tag(&path)?.unwrap_or_default().trim_matches('"')))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let answer = if args.name.is_some() { server.get(&path)? } else { every(&server, &path)? };
     if args.output.structured() {
         print_value(args.output, &answer)?;

@@ -1,5 +1,6 @@
 //! The command line's root: which commands there are, and how a failure is shown. Each command owns its own file.
 
+mod ahead;
 mod analyze;
 mod apply;
 mod audit;
@@ -7,11 +8,14 @@ mod client;
 mod config;
 mod context;
 mod delete;
+mod destination;
 mod explain;
+mod failure;
 mod get;
 mod insight;
 mod order;
 mod output;
+mod plain;
 mod power;
 mod progress;
 mod replay;
@@ -40,7 +44,9 @@ Examples:
   weir validate -f checkout.yaml && weir apply -f checkout.yaml    begin an experiment
   weir get; weir watch checkout                                    see how it does
   weir explain checkout                                            why it did what it did
-  weir COMMAND --help                                              each command, with examples of its own"
+  weir COMMAND --help                                              each command, with examples of its own
+
+--server, --token-value, --context, --ca-file and --output may stand before the command as well as behind it."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -169,6 +175,11 @@ impl Command {
 }
 
 impl Cli {
+    /// The command line of this process; ends it where that is wrong, or asks for help.
+    pub(crate) fn read() -> Self {
+        Self::parse_from(ahead::behind(std::env::args_os()))
+    }
+
     /// Runs the command. A failure goes to stderr with its causes, and where programs read to stdout as a line of JSON, and becomes
     /// exit code 1.
     pub(crate) fn run(self) -> ExitCode {

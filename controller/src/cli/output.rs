@@ -70,7 +70,8 @@ fn yaml(value: &serde_json::Value) -> io::Result<String> {
 }
 
 /// Columns of names, which lean left though a name may look like a number.
-const NAMES: [&str; 9] = ["NAME", "VERSION", "WITH", "CLAIM", "SERVICE", "FIRED", "VERDICTS", "OUTCOME", "FATE"];
+const NAMES: [&str; 10] =
+    ["DAY", "NAME", "VERSION", "WITH", "CLAIM", "SERVICE", "FIRED", "VERDICTS", "OUTCOME", "FATE"];
 
 /// A table with columns as wide as they need to be.
 #[derive(Debug)]

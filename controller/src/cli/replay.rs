@@ -3,6 +3,7 @@
 
 use super::client::{Server, ServerArgs, Source, experiment_name};
 use super::output::{OutputArgs, count, print, print_value, stretch, weight};
+use super::plain::plain;
 use super::show::action;
 use crate::ledger::{JournalRow, Ledger, SettledRow};
 use anyhow::{Context, bail};
@@ -70,7 +71,7 @@ impl Journal {
         Ok(match self {
             Self::Server(server, name) => {
                 let answer = server.get(&format!("/v1/experiments/{name}/journal?after={after}"))?;
-                server.typed::<Page>(&answer)?.entries
+                server.exactly::<Page>(&answer)?.entries
             }
             Self::Ledger(ledger, id) => ledger.journal(id, after, 1_000, 16 << 20)?,
         })
@@ -178,7 +179,7 @@ fn differs(args: &ReplayArgs, replay: &Replay, difference: &str) -> anyhow::Resu
             &json!({ "name": args.name, "decisions": decisions, "equal": false, "difference": difference }),
         )?;
     } else {
-        print(&format!("{}: {} decisions are equal, then {difference}\n", args.name, count(decisions)))?;
+        print(&format!("{}: {} decisions are equal, then {}\n", args.name, count(decisions), plain(&difference)))?;
     }
     Ok(ExitCode::FAILURE)
 }
@@ -276,7 +277,7 @@ fn told(args: &ReplayArgs, path: &str, rehearsal: &Rehearsal, began: u64) -> Str
         let what = turn.action.map_or("refused", action);
         let after = stretch(turn.at.saturating_sub(began));
         text.push_str(&format!("  +{after}: {what}: {}\n", shares(with, &turn.weights)));
-        turn.reasons.iter().for_each(|reason| text.push_str(&format!("      {reason}\n")));
+        turn.reasons.iter().for_each(|reason| text.push_str(&format!("      {}\n", plain(reason))));
     }
     if turns.is_empty() {
         text.push_str("  it would have done nothing but hold\n");

@@ -27,7 +27,7 @@ Examples:
   weir man | man -l -                        the page of `weir` itself
   weir man --into ~/.local/share/man/man1    a page for each command: then `man weir-apply`")]
 pub(crate) struct ManArgs {
-    /// Write a page for every command into this folder, which must exist.
+    /// Write a page for every command into this folder, which is made if it is not there.
     #[arg(long, value_name = "FOLDER")]
     into: Option<PathBuf>,
 }
@@ -44,6 +44,8 @@ pub(crate) fn completions(args: CompletionsArgs) -> anyhow::Result<ExitCode> {
 pub(crate) fn man(args: ManArgs) -> anyhow::Result<ExitCode> {
     match args.into {
         Some(folder) => {
+            std::fs::create_dir_all(&folder)
+                .with_context(|| format!("{} cannot be made: name another folder", folder.display()))?;
             let written = clap_mangen::generate_to(Cli::command(), &folder);
             written.with_context(|| format!("pages cannot be written into {}", folder.display()))?;
         }

@@ -1,7 +1,7 @@
 //! `weir trend`: how a service has evolved.
 
 use super::client::{Server, ServerArgs};
-use super::output::{NOTHING, OutputArgs, Table, amount, count, latency, percent, print, print_value, stretch};
+use super::output::{NOTHING, OutputArgs, Table, amount, count, latency, percent, print, print_value};
 use serde::Deserialize;
 use std::process::ExitCode;
 use weir_engine::metrics::{Interval, MetricName};
@@ -103,7 +103,7 @@ pub(crate) fn run(args: TrendArgs) -> anyhow::Result<ExitCode> {
         print_value(args.output, &answer)?;
     } else {
         let trend: Trend = server.typed(&answer)?;
-        print(&shown(service, &trend, super::output::now()))?;
+        print(&shown(service, &trend))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -128,7 +128,7 @@ fn list(services: &[Service]) -> String {
     table.render()
 }
 
-fn shown(service: &str, trend: &Trend, now: u64) -> String {
+fn shown(service: &str, trend: &Trend) -> String {
     if trend.experiments.is_empty() {
         return format!("no experiment of {service} has concluded yet; `weir trend` says which services there are\n");
     }
@@ -136,7 +136,7 @@ fn shown(service: &str, trend: &Trend, now: u64) -> String {
     let mut metrics: Vec<MetricName> = measured.map(|metric| metric.name).collect();
     metrics.sort_unstable();
     metrics.dedup();
-    let fixed = ["AGO", "NAME", "OUTCOME", "VERSION", "FATE", "EXPOSURES"];
+    let fixed = ["DAY", "NAME", "OUTCOME", "VERSION", "FATE", "EXPOSURES"];
     let headings: Vec<&str> = fixed.into_iter().chain(metrics.iter().map(|metric| heading(*metric))).collect();
     let mut table = Table::new(&headings);
     let mut notes = Vec::new();
@@ -148,7 +148,7 @@ fn shown(service: &str, trend: &Trend, now: u64) -> String {
             let once = |text: String| if index == 0 { text } else { String::new() };
             let exposures = version.metrics.iter().map(|metric| metric.exposures).max();
             let mut cells = vec![
-                once(stretch(now.saturating_sub(past.concluded_at))),
+                once(date(past.concluded_at)),
                 once(past.name.clone()),
                 once(words(&past.outcome)),
                 version.name.clone(),
@@ -162,7 +162,23 @@ fn shown(service: &str, trend: &Trend, now: u64) -> String {
             table.row(cells);
         }
     }
-    format!("{}{}", table.render(), notes.concat())
+    let heading = format!(
+        "{service}: what each experiment found when it concluded (days in UTC; what was observed, and its 95% interval)\n\n"
+    );
+    format!("{heading}{}{}", table.render(), notes.concat())
+}
+
+/// The day of a time in Unix milliseconds, in UTC, as ISO 8601 writes it. (H. Hinnant, “chrono-compatible low-level date algorithms”:
+/// years that begin in March, so that the leap day is their last.)
+fn date(at: u64) -> String {
+    let days = at / 86_400_000 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    format!("{:04}-{month:02}-{day:02}", year + era * 400 + next)
 }
 
 /// `rolledBack` as people write it.
@@ -178,10 +194,10 @@ fn words(word: &str) -> String {
 
 const fn heading(metric: MetricName) -> &'static str {
     match metric {
-        MetricName::ErrorRate => "ERRORS",
-        MetricName::LatencyMean => "MEAN",
-        MetricName::LatencyP50 => "P50",
-        MetricName::LatencyP99 => "P99",
+        MetricName::ErrorRate => "ERROR RATE",
+        MetricName::LatencyMean => "MEAN LATENCY",
+        MetricName::LatencyP50 => "P50 LATENCY",
+        MetricName::LatencyP99 => "P99 LATENCY",
         MetricName::RewardRate | MetricName::RewardMean => "REWARD",
     }
 }
@@ -200,4 +216,24 @@ fn value(measured: &Measured) -> String {
         _ => String::new(),
     };
     format!("{}{range}", value(measured.observed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        for (seconds, day) in [
+            (0, "1970-01-01"),
+            (951_782_399, "2000-02-28"),
+            (951_782_400, "2000-02-29"),
+            (951_868_800, "2000-03-01"),
+            (1_798_761_599, "2026-12-31"),
+            (1_798_761_600, "2027-01-01"),
+            (4_107_542_400, "2100-03-01"),
+        ] {
+            assert_eq!(date(seconds * 1_000), day);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::client::{Server, ServerArgs, View, experiment_name};
 use super::output::{OutputArgs, print, print_value, stretch};
+use clap::ValueEnum;
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -93,6 +94,7 @@ pub(crate) fn run(args: WaitArgs) -> anyhow::Result<ExitCode> {
     let path = format!("/v1/experiments/{}", args.name);
     let begin = Instant::now();
     let mut seen = false;
+    let mut stands = String::new();
     let mut away = false;
     loop {
         match server.get(&path) {
@@ -100,6 +102,7 @@ pub(crate) fn run(args: WaitArgs) -> anyhow::Result<ExitCode> {
                 (seen, away) = (true, false);
                 let view: View = server.typed(&answer)?;
                 let phase = answer.get("phase").cloned().unwrap_or_default();
+                stands = format!("it is {}", phase.as_str().unwrap_or_default());
                 match standing(args.what, &view) {
                     Standing::Is => return end(args.output, &args.name, true, phase, 0),
                     Standing::Never => return end(args.output, &args.name, false, phase, NEVER),
@@ -126,10 +129,13 @@ pub(crate) fn run(args: WaitArgs) -> anyhow::Result<ExitCode> {
             Some(timeout) => {
                 let left = timeout.saturating_sub(begin.elapsed());
                 if left.is_zero() {
+                    let (name, time) = (&args.name, u64::try_from(timeout.as_millis())?);
+                    let what =
+                        args.what.to_possible_value().map_or_else(String::new, |what| what.get_name().to_owned());
+                    let stands = if stands.is_empty() || away { "the server does not answer" } else { &stands };
+                    let time = if time < 1_000 { format!("{time} ms") } else { stretch(time) };
                     eprintln!(
-                        "weir: {} is not there after {}",
-                        args.name,
-                        stretch(u64::try_from(timeout.as_millis())?)
+                        "weir: {name} was not `{what}` within {time}: {stands}; `weir explain {name}` says what is missing"
                     );
                     return end(args.output, &args.name, false, "timeout".into(), TIMED_OUT);
                 }

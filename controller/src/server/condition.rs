@@ -36,10 +36,20 @@ pub(super) fn condition(headers: &HeaderMap) -> Result<Option<Precondition>, Pro
     }
 }
 
-/// That a precondition does not hold.
-pub(super) fn unmet(name: &str, Unmet(there): Unmet) -> Problem {
+/// Whether it asks that there is nothing yet.
+pub(super) fn is_absent(wanted: Option<&Precondition>) -> bool {
+    matches!(wanted, Some(Precondition::Absent))
+}
+
+/// That a precondition does not hold. `absent`: that it was to create, and to change nothing.
+pub(super) fn unmet(name: &str, absent: bool, Unmet(there): Unmet) -> Problem {
     let name = name.escape_debug();
     let detail = match there {
+        Some(_) if absent => {
+            format!(
+                "There is an experiment `{name}` already, and this was to be only if there is none. Nothing has changed."
+            )
+        }
         Some(_) => format!("{name} is not as you saw it: look again, and decide again. Nothing has changed."),
         None => format!("There is no experiment `{name}`, so that it is not as you saw it. Nothing has changed."),
     };

@@ -116,7 +116,9 @@ fn versions(experiment: &Experiment, wanted: impl Fn(usize) -> bool) -> Vec<Stri
 impl Dialog {
     /// What a key leads to.
     pub(super) fn key(mut self, key: Key) -> Next {
-        if key == Key::Escape {
+        // In a reason it is a letter.
+        let leaves = key == Key::Char('q') && self.stage != Stage::Reason;
+        if key == Key::Escape || leaves {
             return Next::Leave;
         }
         match (&self.stage, key) {
@@ -168,7 +170,7 @@ impl Dialog {
                 lines.extend(
                     names.iter().cloned().chain(all).enumerate().map(|(at, name)| format!("  {}  {name}", at + 1)),
                 );
-                lines.push("a number chooses · Esc leaves it".to_owned());
+                lines.push("a number chooses · q or Esc leaves it".to_owned());
             }
             Stage::Reason => {
                 lines.push(format!("Why? {}▏", self.reason));
@@ -176,7 +178,7 @@ impl Dialog {
             }
             Stage::Confirm => {
                 lines.push(format!("Reason: {}", self.reason.trim()));
-                lines.push("Really? y does it · n or Esc leaves it".to_owned());
+                lines.push("Really? y does it · n, q or Esc leaves it".to_owned());
             }
         }
         lines
@@ -242,6 +244,9 @@ mod tests {
     fn a_version_is_chosen_by_its_number_and_the_consequence_is_named() {
         let view = view();
         let dialog = open('o', &view).unwrap();
+        for leaves in [Key::Char('q'), Key::Escape] {
+            assert_eq!(dialog.clone().key(leaves), Next::Leave);
+        }
         let Next::Ask(dialog) = press(dialog, &[Key::Char('9'), Key::Char('0'), Key::Char('2')]) else { panic!() };
         assert!(dialog.lines()[0].starts_with("Promote v2: all traffic goes to it"), "{:?}", dialog.lines());
         let end = press(dialog, &[typed("now"), vec![Key::Enter, Key::Char('y')]].concat());

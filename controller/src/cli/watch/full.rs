@@ -4,6 +4,7 @@
 
 use super::super::client::{ApiError, Server, View};
 use super::super::output::{now, weight};
+use super::super::plain::plain;
 use super::super::show;
 use super::dialog::{self, Dialog, Key, Next};
 use super::{INTERVAL, WatchArgs};
@@ -16,11 +17,16 @@ use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 use ratatui::{DefaultTerminal, Frame};
 use serde_json::Value;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 /// How often keys are looked for while nothing comes.
 const KEYS: Duration = Duration::from_millis(100);
+
+/// How long the view may take to leave when a signal says so.
+const LEAVES: Duration = Duration::from_secs(1);
 
 /// What the server said.
 enum News {
@@ -59,13 +65,55 @@ pub(super) fn run(args: WatchArgs) -> anyhow::Result<ExitCode> {
     let (told, news) = channel();
     std::thread::spawn(move || converse(&server, &path, &asked, &told));
     let mut model = Model { view: first, away: None, said: None, dialog: None, sending: false, scroll: 0 };
+    // Before the terminal is another: a signal from now on is one that leaves it as it was.
+    let signal = signals();
     let mut terminal = ratatui::try_init().context("this terminal takes no full-screen view: pipe it through `cat`")?;
-    let left = follow(&mut terminal, &mut model, &orders, &news, args.until_concluded);
-    ratatui::restore();
-    left?;
+    let left = follow(&mut terminal, &mut model, (&orders, &news), &signal, args.until_concluded);
+    // Where there is no terminal any more there is none to restore.
+    let _ = ratatui::try_restore();
+    let code = match (signal.load(Ordering::Relaxed), left) {
+        (0, left) => left.map(|()| 0)?,
+        // Whoever ended it may have taken the terminal along.
+        (signal, _) => 128_u8.saturating_add(signal),
+    };
     // What was seen last stays on the terminal.
-    super::print(&show::detail(&model.view, now()))?;
-    Ok(ExitCode::SUCCESS)
+    let shown = super::print(&show::detail(&model.view, now()));
+    if code == 0 {
+        shown?;
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// The number of the signal that told this process to end; 0 as long as none did. In raw mode Ctrl-C is a key and none of them.
+fn signals() -> Arc<AtomicU8> {
+    let told = Arc::new(AtomicU8::new(0));
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            let within = runtime.enter();
+            let all = (signal(SignalKind::hangup()), signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+            drop(within);
+            // Without one of them it ends at once, as any program does.
+            if let (Ok(mut hang_up), Ok(mut interrupt), Ok(mut terminate)) = all {
+                let says = Arc::clone(&told);
+                let wait = async move {
+                    let number = tokio::select! {
+                        _ = hang_up.recv() => 1,
+                        _ = interrupt.recv() => 2,
+                        _ = terminate.recv() => 15,
+                    };
+                    says.store(number, Ordering::Relaxed);
+                    // Reading keys of a terminal that is gone never returns: then it is left from here.
+                    tokio::time::sleep(LEAVES).await;
+                    let _ = ratatui::try_restore();
+                    std::process::exit(128 + i32::from(number));
+                };
+                std::thread::spawn(move || runtime.block_on(wait));
+            }
+        }
+    }
+    told
 }
 
 /// Asks the server again and again, and sends what is ordered meanwhile; ends when nobody listens.
@@ -95,17 +143,17 @@ fn converse(server: &Server, path: &str, orders: &Receiver<Value>, told: &Sender
 
 fn reasons(answer: &Value) -> String {
     let reasons = answer.get("reasons").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    reasons.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+    reasons.iter().filter_map(Value::as_str).map(plain).collect::<Vec<_>>().join(" ")
 }
 
 fn follow(
     terminal: &mut DefaultTerminal,
     model: &mut Model,
-    orders: &Sender<Value>,
-    news: &Receiver<News>,
+    (orders, news): (&Sender<Value>, &Receiver<News>),
+    signal: &AtomicU8,
     until_concluded: bool,
 ) -> anyhow::Result<()> {
-    loop {
+    while signal.load(Ordering::Relaxed) == 0 {
         terminal.draw(|frame| draw(frame, model, now()))?;
         if event::poll(KEYS)?
             && let Event::Key(key) = event::read()?
@@ -134,6 +182,7 @@ fn follow(
             return Ok(());
         }
     }
+    Ok(())
 }
 
 /// Takes a key. Whether to go on.

@@ -3,7 +3,7 @@
 use super::{actor, named};
 use crate::keeper::{Command, OrderError, Wanted, WantedCommand};
 use crate::ledger::Told;
-use crate::server::condition::{condition, unmet};
+use crate::server::condition::{condition, is_absent, unmet};
 use crate::server::gate::Note;
 use crate::server::openapi::{BadQuery, Conditional, Conflict, Invalid, Missing, TooLarge, Unmet};
 use crate::server::problem::Problem;
@@ -61,7 +61,9 @@ pub(crate) async fn post(
     request: Request,
 ) -> Result<Json<Told>, Problem> {
     let name = named(name)?;
-    let condition = condition(request.headers())?.map(|wanted| (name.clone(), wanted));
+    let wanted_of = condition(request.headers())?;
+    let absent = is_absent(wanted_of.as_ref());
+    let condition = wanted_of.map(|wanted| (name.clone(), wanted));
     let (note, by) = (Note::on(request.extensions()), actor(&request));
     let bytes = body::read(request.into_body(), MAX_COMMAND).await?;
     let value: Value = serde_json::from_slice(&bytes)
@@ -76,7 +78,7 @@ pub(crate) async fn post(
     note.say(format!("{}: {reason}", command.name()));
     let wanted = Wanted { name: name.clone(), command, by, reason };
     let done = app.keeper.ask_if(condition, |reply| Command::Order(Box::new(wanted), reply)).await?;
-    Ok(Json(done.map_err(|there| unmet(&name, there))??))
+    Ok(Json(done.map_err(|there| unmet(&name, absent, there))??))
 }
 
 /// What a request asks for, for the audit log.

@@ -5,7 +5,7 @@ use super::{actor, bad_query, named, unknown};
 use crate::apply::Conflict;
 use crate::keeper::{Applied, ApplyError, Change, Command, ExperimentView};
 use crate::ledger::DecisionRow;
-use crate::server::condition::{condition, unmet};
+use crate::server::condition::{condition, is_absent, unmet};
 use crate::server::gate::Note;
 use crate::server::openapi::{BadQuery, Conditional, Conflict as Conflicting, Invalid, Missing, TooLarge, Unmet};
 use crate::server::page::{self, PageQuery};
@@ -104,6 +104,7 @@ pub(crate) async fn apply(
     let Query(ApplyQuery { dry_run }) = query.map_err(|rejection| bad_query(&rejection))?;
     let (note, by) = (Note::on(request.extensions()), actor(&request));
     let wanted = condition(request.headers())?;
+    let absent = is_absent(wanted.as_ref());
     let bytes = body::read(request.into_body(), MAX_DOCUMENT).await?;
     let document = std::str::from_utf8(&bytes)
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The body is not UTF-8 text."))?
@@ -127,7 +128,7 @@ pub(crate) async fn apply(
         }
     };
     let apply = |reply| Command::Apply { document, experiments, dry_run, by, reply };
-    let applied = app.keeper.ask_if(condition, apply).await?.map_err(|there| unmet(&names, there))??;
+    let applied = app.keeper.ask_if(condition, apply).await?.map_err(|there| unmet(&names, absent, there))??;
     let told = applied.iter().map(|applied| format!("{} {}", applied.name, applied.result.name()));
     note.say(told.collect::<Vec<_>>().join(", "));
     let created = !dry_run && applied.iter().any(|applied| applied.result == Change::Created);
@@ -274,8 +275,10 @@ pub(crate) async fn delete(
     check_reason(&reason)?;
     Note::on(request.extensions()).say(reason.clone());
     let by = actor(&request);
-    let condition = condition(request.headers())?.map(|wanted| (name.clone(), wanted));
+    let wanted = condition(request.headers())?;
+    let absent = is_absent(wanted.as_ref());
+    let condition = wanted.map(|wanted| (name.clone(), wanted));
     let delete = |reply| Command::Delete { name: name.clone(), by, reason, reply };
-    let deleted = app.keeper.ask_if(condition, delete).await?.map_err(|there| unmet(&name, there))?;
+    let deleted = app.keeper.ask_if(condition, delete).await?.map_err(|there| unmet(&name, absent, there))?;
     deleted.map(|id| Json(Deleted { name: name.clone(), id })).ok_or_else(|| unknown(&name))
 }
