@@ -183,10 +183,10 @@ async fn pass(State((gate, rule)): State<(Gate, Rule)>, mut request: Request, ne
     };
     let key = caller.key.clone();
     request.extensions_mut().insert(caller);
-    if !rule.unmetered {
-        if let Err(wait) = gate.limits.take(&counted_as(&request), Instant::now()) {
-            return too_many(wait);
-        }
+    if !rule.unmetered
+        && let Err(wait) = gate.limits.take(&counted_as(&request), Instant::now())
+    {
+        return too_many(wait);
     }
     // The very query that its handler takes for a trial, and no other that might be one.
     let tries = rule.tried && request.uri().query() == Some("dryRun=true");
