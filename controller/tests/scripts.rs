@@ -18,6 +18,25 @@ fn run(command: &mut Command) -> Ran {
 }
 
 #[test]
+fn contexts_are_kept_where_a_link_leads_and_in_place_of_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let set = |config: &std::path::Path| {
+        let mut weir = weir(&["context", "set", "here", "--server", "http://127.0.0.1:1"]);
+        run(weir.env("WEIR_CONFIG", config))
+    };
+    std::os::unix::fs::symlink(path("kept.yaml"), path("link.yaml")).expect("a link");
+    std::fs::write(path("kept.yaml"), "").expect("a file");
+    assert!(set(&path("link.yaml")).ok());
+    assert!(path("link.yaml").is_symlink() && std::fs::read(path("kept.yaml")).expect("a file").starts_with(b"current"));
+    let socket = std::os::unix::net::UnixListener::bind(path("socket")).expect("a socket");
+    let ran = set(&path("socket"));
+    assert!(!ran.ok(), "{ran:?}");
+    drop(socket);
+    assert!(!path("socket").is_file(), "as a device: /dev/null is named by whoever wants no file at all");
+}
+
+#[test]
 fn a_context_says_where_commands_go_and_keeps_its_token_to_itself() {
     let serve = Serve::start(&["--token", "operator:ada=s3cret", "--token", "viewer=look"]);
     let folder = serve.folder.path();

@@ -105,6 +105,11 @@ impl Config {
     /// When it cannot be written.
     pub(crate) fn write(&self) -> anyhow::Result<PathBuf> {
         let path = path().context("no home directory is known: name the file with WEIR_CONFIG")?;
+        // Where a link leads; and never in place of a device, such as /dev/null for no file at all.
+        let path = path.canonicalize().unwrap_or(path);
+        if path.exists() && !path.is_file() {
+            bail!("{} is no file: contexts are kept in one that WEIR_CONFIG names", path.display());
+        }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         if let Some(folder) = folder {
             std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
