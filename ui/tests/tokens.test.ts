@@ -39,7 +39,7 @@ test('without a token nothing is shown but where to enter one, and a wrong one i
   await page.getByText('does not know this token').waitFor()
   await page.getByLabel('Token').fill('proxy')
   await page.getByRole('button', { name: 'Continue' }).click()
-  await page.getByText('role does not allow that', { exact: false }).waitFor()
+  await page.getByText('that asks for the role', { exact: false }).waitFor()
   assert.equal(
     await page.evaluate(() => sessionStorage.length + localStorage.length),
     0,

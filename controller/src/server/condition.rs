@@ -46,12 +46,10 @@ pub(super) fn unmet(name: &str, absent: bool, Unmet(there): Unmet) -> Problem {
     let name = name.escape_debug();
     let detail = match there {
         Some(_) if absent => {
-            format!(
-                "There is an experiment `{name}` already, and this was to be only if there is none. Nothing has changed."
-            )
+            format!("There is an experiment `{name}` already, and this was to be only if there is none.")
         }
-        Some(_) => format!("{name} is not as you saw it: look again, and decide again. Nothing has changed."),
-        None => format!("There is no experiment `{name}`, so that it is not as you saw it. Nothing has changed."),
+        Some(_) => format!("{name} is not as you saw it: look again, and decide again."),
+        None => format!("There is no experiment `{name}`, so that it is not as you saw it."),
     };
     Problem::new(StatusCode::PRECONDITION_FAILED, detail)
 }
