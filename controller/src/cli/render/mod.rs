@@ -99,7 +99,10 @@ impl Of {
         let outcome = match self.outcome.as_deref() {
             None => None,
             Some("") => Some(concluded.with_context(|| {
-                format!("{} has no outcome yet: wait until it has concluded, or name a version, `--outcome VERSION`", experiment.name)
+                format!(
+                    "{} has no outcome yet: wait until it has concluded, or name a version, `--outcome VERSION`",
+                    experiment.name
+                )
             })?),
             Some(name) => {
                 let known = experiment.versions.iter().position(|version| version.name == name);
@@ -129,7 +132,10 @@ fn of_file(path: &str) -> anyhow::Result<Experiment> {
 fn placeholder(text: &str) -> Result<String, String> {
     // What `weir token create` prints begins so.
     if text.starts_with("weir_") {
-        return Err("this takes a placeholder, not the token: fill that in when it is applied (docs/istio.md#the-token)".to_owned());
+        return Err(
+            "this takes a placeholder, not the token: fill that in when it is applied (docs/istio.md#the-token)"
+                .to_owned(),
+        );
     }
     Ok(text.to_owned())
 }
