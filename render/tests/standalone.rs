@@ -1,4 +1,11 @@
 //! `weir render envoy` prints what `envoy-config/standalone/envoy.yaml` is.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use weir_core::config::Config;
