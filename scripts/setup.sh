@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Gets what building and testing need, or says in one list what is missing. Safe to repeat; quick when nothing is to do.
 #
-#   scripts/setup.sh [rust] [wasm] [envoy] [node] [ui] [browser] [lint] [api]      the parts wanted; none named: all but `browser`
+#   scripts/setup.sh [rust] [wasm] [envoy] [node] [ui] [browser] [lint] [api] [istio]   the parts wanted; none named: all but `browser`
+#                                                                                     and `istio`
 #
 # Writes only into the clone (.weir, target), except what cargo, rustup and, as root, apt keep for themselves.
 source "$(dirname "$0")/lib.sh"
@@ -68,6 +69,12 @@ browser_node() { node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 
 if wants browser; then
     if node_ready && ! browser_node; then lacks 'Node 20 or newer, for the test of the dashboard in a browser'; fi
     [ -n "${CHROMIUM:-}" ] || command -v chromium >/dev/null || lacks 'Chromium' chromium
+fi
+
+istiod=$(istiod_path)
+if wants istio && [ ! -x "$istiod" ]; then
+    go_missing=$(go_missing)
+    [ -z "$go_missing" ] || missing+=("$go_missing (Istio's control plane is built with it)")
 fi
 
 if wants wasm && [ -z "$rust_missing" ] && [ -z "$(wasm_toolchain)" ]; then
@@ -147,6 +154,12 @@ install_schemathesis() {
     }
 }
 
+# Without symbols, and without paths of this machine: 145 MB instead of 190.
+install_istiod() {
+    (cd tests/istio/istiod && GOTOOLCHAIN=local go build -trimpath -ldflags='-s -w' -o "$istiod.part" .) &&
+        mv "$istiod.part" "$istiod"
+}
+
 install_bindgen() {
     # Only the runner, without its TLS, and hardly optimised: it is built once and runs for milliseconds.
     # Not --locked: its own lock file names versions that are not to be had everywhere.
@@ -169,7 +182,15 @@ if wants api && [ ! -x "$schemathesis/bin/schemathesis" ]; then
     step "Schemathesis" quietly schemathesis install_schemathesis || fail 'cannot install Schemathesis'
 fi
 
+if wants istio && [ ! -x "$istiod" ]; then
+    step "Istio's control plane, $(sed -n 's/.*istio.io\/istio v.*-//p' tests/istio/istiod/go.mod) (downloads 300 MB and compiles for about five minutes, once)" \
+        quietly istiod install_istiod || fail "cannot build Istio's control plane; the sources come from Go's module proxy"
+    # Those of older sources.
+    for old in "$TOOLS"/istiod-*; do [ "$old" = "$istiod" ] || rm -f "$old"; done
+fi
+
 say "Ready: Rust $(rustc --version | cut -d ' ' -f 2)$(
     if wants wasm; then printf ', Wasm by %s' "$(wasm_toolchain)"; fi
     if wants envoy; then printf ', Envoy %s' "${ENVOY:-$ENVOY_VERSION}"; fi
-    if wants node; then printf ', Node %s' "$(node --version)"; fi)"
+    if wants node; then printf ', Node %s' "$(node --version)"; fi
+    if wants istio; then printf ', Istio'; fi)"
