@@ -14,9 +14,13 @@ import (
 	"unsafe"
 
 	"istio.io/istio/pilot/pkg/bootstrap"
+	"istio.io/istio/pilot/pkg/config/kube/extensions"
+	"istio.io/istio/pilot/pkg/config/kube/file"
+	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pkg/cmd"
 	"istio.io/istio/pkg/config/mesh"
 	"istio.io/istio/pkg/config/mesh/meshwatcher"
+	"istio.io/istio/pkg/config/schema/collections"
 	"istio.io/istio/pkg/kube"
 	"istio.io/istio/pkg/kube/multicluster"
 	"istio.io/istio/pkg/log"
@@ -41,13 +45,21 @@ func serve(folder, meshFile, grpc, http string) error {
 	args := bootstrap.NewPilotArgs(func(args *bootstrap.PilotArgs) {
 		args.Namespace = "istio-system"
 		args.MeshConfigFile = meshFile
-		args.RegistryOptions.FileDir = folder
 		args.RegistryOptions.KubeOptions.DomainSuffix = "cluster.local"
 		args.ServerOptions.GRPCAddr, args.ServerOptions.HTTPAddr = grpc, http
 		args.ServerOptions.MonitoringAddr = "127.0.0.1:0"
 	})
 	stop := make(chan struct{})
-	server, err := bootstrap.NewServer(args, func(server *bootstrap.Server) { joinEmptyCluster(server, args, stop) })
+	files, err := file.NewController(folder, "cluster.local", collections.Pilot, args.RegistryOptions.KubeOptions)
+	if err != nil {
+		return err
+	}
+	server, err := bootstrap.NewServer(args, func(server *bootstrap.Server) {
+		joinEmptyCluster(server, args, stop)
+		// The second makes of WasmPlugins what the rest of istiod knows. The server itself only has it beside Kubernetes' resources.
+		plugins := extensions.NewController(files, updates{server: server}, args.KrtDebugger)
+		server.ConfigStores = append(server.ConfigStores, files, plugins)
+	})
 	if err != nil {
 		return err
 	}
@@ -56,6 +68,18 @@ func serve(folder, meshFile, grpc, http string) error {
 	}
 	cmd.WaitSignal(stop)
 	return nil
+}
+
+// What has changed goes to the server's part for Envoys, which does not exist yet when the server is put together.
+type updates struct {
+	model.XDSUpdater
+	server *bootstrap.Server
+}
+
+func (updates updates) ConfigUpdate(request *model.PushRequest) {
+	if updates.server.XDSServer != nil {
+		updates.server.XDSServer.ConfigUpdate(request)
+	}
 }
 
 // Without a Kubernetes client the server leaves this field nil and uses it all the same (service entries ask it for the
