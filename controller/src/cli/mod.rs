@@ -14,6 +14,7 @@ mod order;
 mod output;
 mod power;
 mod progress;
+mod render;
 mod replay;
 mod serve;
 mod shell;
@@ -131,6 +132,8 @@ It stays, with its counts and its journal, until it is deleted.")]
     Simulate(simulate::SimulateArgs),
     /// Say how much traffic and how long an experiment needs, by simulation.
     Power(power::PowerArgs),
+    /// Print what a mesh or a stand-alone Envoy needs for an experiment.
+    Render(render::RenderArgs),
     /// Keep servers and their tokens by name, and choose where commands go.
     Context(context::ContextArgs),
     /// Print a shell's completions.
@@ -164,6 +167,7 @@ impl Command {
             Self::Analyze(args) => args.output,
             Self::Simulate(args) => args.output,
             Self::Power(args) => args.output,
+            Self::Render(args) => return args.output(),
         })
     }
 }
@@ -197,6 +201,7 @@ impl Cli {
             Command::Analyze(args) => analyze::run(args),
             Command::Simulate(args) => simulate::run(args),
             Command::Power(args) => power::run(args),
+            Command::Render(args) => render::run(args),
             Command::Context(args) => context::run(args),
             Command::Completions(args) => shell::completions(args),
             Command::Man(args) => shell::man(args),
