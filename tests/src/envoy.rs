@@ -4,7 +4,6 @@ mod builder;
 mod pieces;
 
 pub use builder::EnvoyBuilder;
-pub(crate) use pieces::wasm;
 pub use pieces::{cluster, cluster_speaking};
 
 use crate::wait::{PATIENCE, eventually, holds};

@@ -5,10 +5,12 @@
 
 mod mesh;
 mod ports;
+mod render;
 mod site;
 
 pub use mesh::{Mesh, plan};
 pub use ports::free_port;
+pub use render::change_plugin;
 pub use site::{Delivery, Place, Site};
 
 use crate::wait::{PATIENCE, eventually};

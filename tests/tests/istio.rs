@@ -1,5 +1,5 @@
 //! Through a mesh of Istio's own control plane: shares, exact counts and stickiness, with the filter in a sidecar and in a gateway,
-//! brought by an EnvoyFilter and by a WasmPlugin.
+//! brought by an EnvoyFilter and by a WasmPlugin, all as `weir render istio` prints it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,7 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use weir_tests::bounds::assert_share;
 use weir_tests::istio::{Delivery, Mesh, Place, Site, plan};
@@ -17,17 +17,13 @@ use weir_tests::stand::{arrived, versions};
 use weir_tests::wait::{PATIENCE, holds};
 use weir_tests::{FakeController, Upstream, client, eventually};
 
-fn reporting(site: &Site) -> Value {
-    json!({"controller": {"cluster": site.controller_cluster(), "reportInterval": "100ms"}})
-}
-
 /// Traffic through a mesh: split by weight, counted exactly as it arrived, and with its users sticky as weights move.
 async fn splits_counts_and_sticks(place: Place, delivery: Delivery) {
     let site = Site::new(place, delivery);
     let upstreams: [Upstream; 3] = versions().await;
     let weights = [("v1", 6), ("v2", 3), ("v3", 1)];
     let fake = FakeController::start(plan("1", vec![on_host(site.host(), &weights)])).await;
-    let resources = site.by_hand(&["v1", "v2", "v3"], &reporting(&site));
+    let resources = site.rendered(&site.document(&["v1", "v2", "v3"], &json!({})), &[]);
     let mesh = Mesh::start(site.clone(), &upstreams, fake.address(), &resources).await;
     mesh.workers_with_plan("1").await;
 

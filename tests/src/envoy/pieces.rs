@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
-pub(crate) fn wasm(configuration: &str, module: &std::path::Path) -> Value {
+pub(super) fn wasm(configuration: &str, module: &std::path::Path) -> Value {
     json!({"name": "weir", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
         "config": {

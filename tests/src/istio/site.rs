@@ -1,7 +1,7 @@
 //! A mesh with a shop of several versions, the controller, and one caller: what a cluster has before Weir comes.
 
 use super::free_port;
-use crate::{Upstream, paths};
+use crate::Upstream;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
@@ -44,7 +44,7 @@ impl Site {
     /// The shop's name in the mesh.
     pub const SERVICE: &str = "shop.shop.svc.cluster.local";
     /// The controller's.
-    pub const CONTROLLER: &str = "weir.weir-system.svc.cluster.local";
+    pub const CONTROLLER: &str = "weir.weir.svc.cluster.local";
     /// The shop's name at the gateway.
     pub const OUTSIDE: &str = "shop.example";
 
@@ -89,7 +89,7 @@ impl Site {
         let controller = json!({"address": "127.0.0.1", "ports": {"http": controller.port()}});
         vec![
             service("shop", Self::NAMESPACE, Self::SERVICE, self.port, shop.collect()),
-            service("weir", "weir-system", Self::CONTROLLER, self.controller_port, vec![controller]),
+            service("weir", "weir", Self::CONTROLLER, self.controller_port, vec![controller]),
             json!({
                 "apiVersion": "networking.istio.io/v1", "kind": "Gateway",
                 "metadata": {"name": "gateway", "namespace": Self::NAMESPACE},
@@ -143,61 +143,6 @@ impl Site {
             "static_resources": {"clusters": [discovery]},
             "stats_config": {"stats_tags": crate::admin::stats_tags()},
         })
-    }
-
-    /// What sends versions their requests and brings the filter, as `weir render istio` prints it, by hand.
-    #[must_use]
-    pub fn by_hand(&self, versions: &[&str], plugin: &Value) -> Vec<Value> {
-        let module = paths::filter().unwrap_or_else(|error| panic!("the filter: {error}"));
-        let to = |subset: &str| json!([{"destination": {"host": Self::SERVICE, "subset": subset}}]);
-        let baseline = versions.first().expect("a baseline");
-        let mut routes: Vec<Value> = versions
-            .iter()
-            .map(|version| {
-                json!({
-                    "name": format!("weir-{version}"), "route": to(version),
-                    "match": [{"headers": {crate::plans::ROUTING_HEADER: {"exact": version}}}],
-                })
-            })
-            .collect();
-        routes.push(json!({"name": "weir-baseline", "route": to(baseline)}));
-        let (gateways, context, app) = match self.place {
-            Place::Sidecar => ("mesh", "SIDECAR_OUTBOUND", "frontend"),
-            Place::Gateway => ("gateway", "GATEWAY", "gateway"),
-        };
-        let metadata = json!({"name": "shop", "namespace": Self::NAMESPACE});
-        let filter = match self.delivery {
-            Delivery::EnvoyFilter => {
-                let wasm = crate::envoy::wasm(&plugin.to_string(), &module);
-                json!({
-                    "apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter", "metadata": metadata,
-                    "spec": {"workloadSelector": {"labels": {"app": app}}, "configPatches": [{
-                        "applyTo": "HTTP_FILTER",
-                        "match": {"context": context, "listener": {"filterChain": {"filter": {
-                            "name": "envoy.filters.network.http_connection_manager",
-                            "subFilter": {"name": "envoy.filters.http.router"}}}}},
-                        "patch": {"operation": "INSERT_BEFORE", "value": wasm},
-                    }]},
-                })
-            }
-            Delivery::WasmPlugin => json!({
-                "apiVersion": "extensions.istio.io/v1alpha1", "kind": "WasmPlugin", "metadata": metadata,
-                "spec": {"selector": {"matchLabels": {"app": app}}, "match": [{"mode": "CLIENT"}], "pluginName": "weir",
-                    "url": format!("file://{}", module.display()), "failStrategy": "FAIL_RELOAD", "pluginConfig": plugin},
-            }),
-        };
-        vec![
-            json!({
-                "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": metadata,
-                "spec": {"host": Self::SERVICE, "subsets": versions.iter()
-                    .map(|version| json!({"name": version, "labels": {"version": version}})).collect::<Vec<_>>()},
-            }),
-            json!({
-                "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": metadata,
-                "spec": {"hosts": [self.host()], "gateways": [gateways], "http": routes},
-            }),
-            filter,
-        ]
     }
 }
 

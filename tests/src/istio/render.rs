@@ -1,0 +1,87 @@
+//! What `weir render istio` prints for a site.
+
+use super::{Delivery, Place, Site};
+use crate::paths;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+
+impl Site {
+    /// The document of the experiment `shop`; the first version is the baseline. `more` are further fields of its `spec`.
+    #[must_use]
+    pub fn document(&self, versions: &[&str], more: &Value) -> Value {
+        let mut list: Vec<Value> = versions.iter().map(|name| json!({"name": name})).collect();
+        list[0]["baseline"] = json!(true);
+        let mut spec = json!({"service": "shop", "match": {"hosts": [self.host()]}, "versions": list,
+            "objectives": [{"name": "errors", "errorRate": {"max": "2%"}}],
+            "reward": {"responseHeader": "x-weir-reward", "direction": "maximize"}});
+        let fields = spec.as_object_mut().expect("an object");
+        fields.extend(more.as_object().expect("an object").clone());
+        json!({"apiVersion": "weir.dev/v1alpha1", "kind": "Experiment", "metadata": {"name": "shop"}, "spec": spec})
+    }
+
+    /// The resources for a document, with the built filter as a file; `more` are further options, of which the last counts.
+    ///
+    /// # Panics
+    /// When `weir render istio` fails, with what it said.
+    #[must_use]
+    pub fn rendered(&self, document: &Value, more: &[&str]) -> Vec<Value> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("shop.yaml");
+        std::fs::write(&file, document.to_string()).expect("a file");
+        self.rendered_from(&file, more)
+    }
+
+    /// The same for a document that is a file.
+    ///
+    /// # Panics
+    /// When `weir render istio` fails, with what it said.
+    #[must_use]
+    pub fn rendered_from(&self, document: &Path, more: &[&str]) -> Vec<Value> {
+        let module = paths::filter().unwrap_or_else(|error| panic!("the filter: {error}"));
+        let mut command = Command::new(paths::weir().unwrap_or_else(|error| panic!("the command line: {error}")));
+        command.args(["render", "istio", "--output", "json", "--token", "none", "--namespace", Self::NAMESPACE]);
+        command.arg("--controller").arg(format!("{}:{}", Self::CONTROLLER, self.controller_port));
+        if !more.contains(&"--module") {
+            command.arg("--module").arg(module);
+        }
+        match self.place {
+            Place::Sidecar => command.args(["--at", "sidecar", "--workload", "app=frontend"]),
+            Place::Gateway => {
+                command.args(["--at", "gateway", "--workload", "app=gateway", "--gateway", "shop/gateway"])
+            }
+        };
+        match self.delivery {
+            Delivery::EnvoyFilter => command.args(["--filter", "envoyfilter"]),
+            Delivery::WasmPlugin => command.args(["--filter", "wasmplugin"]),
+        };
+        let output = command.args(more).arg(document).output().expect("`weir` starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "`weir render istio` failed: {said}");
+        let list: Value = serde_json::from_slice(&output.stdout).expect("a list as JSON");
+        list["items"].as_array().expect("resources").clone()
+    }
+}
+
+/// The filter's configuration in what was rendered, changed: text in an EnvoyFilter, fields in a WasmPlugin.
+///
+/// # Panics
+/// When there is none.
+pub fn change_plugin(resources: &mut [Value], change: impl Fn(&mut Value)) {
+    for resource in resources {
+        match resource["kind"].as_str() {
+            Some("EnvoyFilter") => {
+                for patch in resource["spec"]["configPatches"].as_array_mut().expect("patches") {
+                    let text = &mut patch["patch"]["value"]["typed_config"]["config"]["configuration"]["value"];
+                    let mut plugin = serde_json::from_str(text.as_str().expect("a text")).expect("JSON in it");
+                    change(&mut plugin);
+                    *text = json!(plugin.to_string());
+                }
+                return;
+            }
+            Some("WasmPlugin") => return change(&mut resource["spec"]["pluginConfig"]),
+            _ => {}
+        }
+    }
+    panic!("no filter in what was rendered");
+}
