@@ -13,7 +13,8 @@ import sys
 import yaml
 
 KINDS = {
-    "AuthorizationPolicy", "DestinationRule", "EnvoyFilter", "Gateway", "ServiceEntry", "Sidecar", "VirtualService", "WasmPlugin",
+    "AuthorizationPolicy", "DestinationRule", "EnvoyFilter", "Gateway", "PeerAuthentication", "ServiceEntry", "Sidecar",
+    "VirtualService", "WasmPlugin",
 }
 
 

@@ -3,7 +3,6 @@
 use super::{Delivery, Place, Site};
 use crate::paths;
 use serde_json::{Value, json};
-use std::path::Path;
 use std::process::Command;
 
 impl Site {
@@ -20,42 +19,49 @@ impl Site {
         json!({"apiVersion": "weir.dev/v1alpha1", "kind": "Experiment", "metadata": {"name": "shop"}, "spec": spec})
     }
 
-    /// The resources for a document, with the built filter as a file; `more` are further options, of which the last counts.
+    /// The resources for a document that belong to the shop's and its callers' namespaces, with the built filter as a file. Who may call
+    /// the controller is left out: without certificates nobody here has an identity.
     ///
     /// # Panics
     /// When `weir render istio` fails, with what it said.
     #[must_use]
     pub fn rendered(&self, document: &Value, more: &[&str]) -> Vec<Value> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("shop.yaml");
-        std::fs::write(&file, document.to_string()).expect("a file");
-        self.rendered_from(&file, more)
+        let (at, workload) = match self.place {
+            Place::Sidecar => ("sidecar", "app=frontend"),
+            Place::Gateway => ("gateway", "app=gateway"),
+        };
+        let filter = match self.delivery {
+            Delivery::EnvoyFilter => "envoyfilter",
+            Delivery::WasmPlugin => "wasmplugin",
+        };
+        let controller = format!("{}:{}", Self::CONTROLLER, self.controller_port);
+        let mut options = vec!["--at", at, "--workload", workload, "--filter", filter, "--controller", &controller];
+        if self.place == Place::Gateway {
+            options.extend(["--gateway", "shop/gateway"]);
+        }
+        let module = paths::filter().unwrap_or_else(|error| panic!("the filter: {error}"));
+        if !more.contains(&"--module") {
+            options.extend(["--module", module.to_str().expect("a path of characters")]);
+        }
+        options.extend(["--token", "none"]);
+        options.extend(more);
+        let mut resources = self.printed(document, &options);
+        resources.retain(|resource| resource["kind"] != "AuthorizationPolicy");
+        resources
     }
 
-    /// The same for a document that is a file.
+    /// Everything that is printed for a document and these options, in the shop's namespace.
     ///
     /// # Panics
     /// When `weir render istio` fails, with what it said.
     #[must_use]
-    pub fn rendered_from(&self, document: &Path, more: &[&str]) -> Vec<Value> {
-        let module = paths::filter().unwrap_or_else(|error| panic!("the filter: {error}"));
+    pub fn printed(&self, document: &Value, options: &[&str]) -> Vec<Value> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("shop.yaml");
+        std::fs::write(&file, document.to_string()).expect("a file");
         let mut command = Command::new(paths::weir().unwrap_or_else(|error| panic!("the command line: {error}")));
-        command.args(["render", "istio", "--output", "json", "--token", "none", "--namespace", Self::NAMESPACE]);
-        command.arg("--controller").arg(format!("{}:{}", Self::CONTROLLER, self.controller_port));
-        if !more.contains(&"--module") {
-            command.arg("--module").arg(module);
-        }
-        match self.place {
-            Place::Sidecar => command.args(["--at", "sidecar", "--workload", "app=frontend"]),
-            Place::Gateway => {
-                command.args(["--at", "gateway", "--workload", "app=gateway", "--gateway", "shop/gateway"])
-            }
-        };
-        match self.delivery {
-            Delivery::EnvoyFilter => command.args(["--filter", "envoyfilter"]),
-            Delivery::WasmPlugin => command.args(["--filter", "wasmplugin"]),
-        };
-        let output = command.args(more).arg(document).output().expect("`weir` starts");
+        command.args(["render", "istio", "--output", "json", "--namespace", Self::NAMESPACE]).args(options).arg(file);
+        let output = command.output().expect("`weir` starts");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "`weir render istio` failed: {said}");
         let list: Value = serde_json::from_slice(&output.stdout).expect("a list as JSON");
