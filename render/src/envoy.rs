@@ -311,10 +311,8 @@ pub fn of(experiment: &Experiment, options: &Options, outcome: Option<usize>) ->
         let config = Wasm::new(module, None, Failure::Reload, &configuration(experiment, options));
         http_filters.push(HttpFilter { name: FILTER, typed_config: FilterConfig::Weir(Box::new(config)) });
     }
-    http_filters.push(HttpFilter {
-        name: "envoy.filters.http.router",
-        typed_config: FilterConfig::Router { kind: ROUTER },
-    });
+    http_filters
+        .push(HttpFilter { name: "envoy.filters.http.router", typed_config: FilterConfig::Router { kind: ROUTER } });
     let manager = ConnectionManager {
         kind: MANAGER,
         stat_prefix: service.clone(),

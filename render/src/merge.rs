@@ -20,7 +20,7 @@ const OF_THE_SERVER: [&str; 6] =
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Extends the resources of a text with an experiment, or with its outcome. The subsets of the mesh become those that are there, where these
-/// are the versions'.
+/// are the versions'. `delivered`: what is ours alone.
 ///
 /// # Errors
 /// When the text cannot be read, has no route to the service, or has a subset of the same name that is another.
@@ -28,9 +28,17 @@ pub(crate) fn extend(
     text: &str,
     mesh: &mut Mesh<'_>,
     outcome: Option<usize>,
+    delivered: &[Printed],
     rendered: &mut Rendered,
 ) -> Result<(), Refused> {
     let mut documents = read(text)?;
+    // What is printed anyway, or is to be deleted.
+    documents.retain(|document| {
+        let identity = |path: &[&str]| document.text_at(path).unwrap_or_default();
+        let (kind, name) = (identity(&["kind"]), identity(&["metadata", "name"]));
+        let namespace = identity(&["metadata", "namespace"]);
+        delivered.iter().filter_map(Printed::identity).all(|ours| ours != (kind, namespace, name))
+    });
     if text.lines().any(|line| line.trim_start().starts_with('#')) {
         rendered.notes.push("comments of the file that is extended are not kept".to_owned());
     }
@@ -58,7 +66,8 @@ pub(crate) fn extend(
             rule::extend(document, mesh, outcome, &used);
         }
     }
-    if outcome.is_none() {
+    // The controller stays in a `Sidecar` when an experiment concludes: others may need it, and it does no harm.
+    if outcome.is_none() && !delivered.is_empty() {
         for document in documents.iter_mut().filter(|document| is(document, "Sidecar")) {
             sidecar::extend(document, mesh.options);
         }

@@ -44,8 +44,7 @@ pub fn subsets(experiment: &Experiment) -> Vec<String> {
 #[must_use]
 pub fn by_headers(experiment: &Experiment) -> Vec<usize> {
     let count = |version: usize| experiment.versions.get(version).map_or(0, |version| version.headers.len());
-    let mut versions: Vec<usize> =
-        (0..experiment.versions.len()).filter(|version| count(*version) > 0).collect();
+    let mut versions: Vec<usize> = (0..experiment.versions.len()).filter(|version| count(*version) > 0).collect();
     versions.sort_by_key(|version| std::cmp::Reverse(count(*version)));
     versions
 }
@@ -81,13 +80,10 @@ mod tests {
 
     #[test]
     fn a_version_is_a_subset_by_a_name_that_istio_takes() {
-        assert_eq!(["v2", "1.10", "A_b", "--", &"x".repeat(80)].map(label), [
-            "v2".to_owned(),
-            "1-10".to_owned(),
-            "a-b".to_owned(),
-            "version".to_owned(),
-            "x".repeat(63)
-        ]);
+        assert_eq!(
+            ["v2", "1.10", "A_b", "--", &"x".repeat(80)].map(label),
+            ["v2".to_owned(), "1-10".to_owned(), "a-b".to_owned(), "version".to_owned(), "x".repeat(63)]
+        );
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What is printed: resources of our own types, and those of the user's that were extended.
 
+use crate::Refused;
 use crate::istio::access::AuthorizationPolicy;
 use crate::istio::envoy_filter::EnvoyFilter;
 use crate::istio::routes::{DestinationRule, VirtualService};
 use crate::istio::service_entry::ServiceEntry;
 use crate::istio::wasm_plugin::WasmPlugin;
 use crate::yaml::{self, Yaml};
-use crate::Refused;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -71,6 +71,25 @@ pub enum Printed {
     Kept(Yaml),
 }
 
+impl Printed {
+    /// Kind, namespace and name of one of ours; `None` of the user's own.
+    #[must_use]
+    pub fn identity(&self) -> Option<(&'static str, &str, &str)> {
+        fn of<S>(resource: &Resource<S>) -> Option<(&'static str, &str, &str)> {
+            Some((resource.kind, &resource.metadata.namespace, &resource.metadata.name))
+        }
+        match self {
+            Self::DestinationRule(resource) => of(resource),
+            Self::VirtualService(resource) => of(resource),
+            Self::EnvoyFilter(resource) => of(resource),
+            Self::WasmPlugin(resource) => of(resource),
+            Self::ServiceEntry(resource) => of(resource),
+            Self::AuthorizationPolicy(resource) => of(resource),
+            Self::Kept(_) => None,
+        }
+    }
+}
+
 /// Everything that is printed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rendered {
@@ -85,7 +104,7 @@ pub struct Rendered {
 /// A resource that is no longer needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obsolete {
-    /// Its kind, in lower case, as `kubectl` takes it.
+    /// Its kind.
     pub kind: &'static str,
     /// Where it is.
     pub namespace: String,
@@ -99,7 +118,7 @@ impl Obsolete {
     /// The command that deletes it.
     #[must_use]
     pub fn command(&self) -> String {
-        format!("kubectl delete {} {} -n {}", self.kind, self.name, self.namespace)
+        format!("kubectl delete {} {} -n {}", self.kind.to_ascii_lowercase(), self.name, self.namespace)
     }
 }
 

@@ -82,7 +82,8 @@ fn a_patch_with_a_module_that_is_fetched_has_it_as_an_extension_of_its_own() {
 
 #[test]
 fn a_waypoint_has_the_filter_as_a_plugin_for_its_gateway() {
-    let options = Options { place: Place::Waypoint, delivery: Delivery::WasmPlugin, workload: BTreeMap::new(), ..sidecars() };
+    let options =
+        Options { place: Place::Waypoint, delivery: Delivery::WasmPlugin, workload: BTreeMap::new(), ..sidecars() };
     holds("waypoint.yaml", &yaml_of(istio::running(&experiment("experiment.yaml"), &options, None).unwrap()));
 }
 

@@ -75,6 +75,9 @@ pub struct Operation {
     pub paths: Vec<&'static str>,
 }
 
+/// The policy about operators: one for the whole controller.
+pub(crate) const OPERATORS: &str = "weir-operators";
+
 /// The policies; none for a controller outside of the cluster, which Istio does not guard.
 pub(crate) fn of(options: &Options) -> Vec<Resource<AuthorizationPolicy>> {
     let Some(namespace) = host::namespace(&options.controller_host) else { return Vec::new() };
@@ -120,7 +123,7 @@ pub(crate) fn of(options: &Options) -> Vec<Resource<AuthorizationPolicy>> {
         if !source.namespaces.is_empty() {
             sources.push(From { source: Source { namespaces: source.namespaces, ..Source::default() } });
         }
-        policies.push(policy("weir-operators".to_owned(), vec![Rule { from: sources, to: Vec::new() }]));
+        policies.push(policy(OPERATORS.to_owned(), vec![Rule { from: sources, to: Vec::new() }]));
     }
     policies
 }

@@ -1,9 +1,10 @@
 //! `EnvoyFilter`: the filter before the router of its proxies' HTTP connection managers.
 
+use super::wasm_plugin::TargetRef;
 use super::{FILTER, Mesh, filter_name};
-use crate::options::{Module, Place};
-use crate::resource::{Metadata, Resource};
 use crate::names;
+use crate::options::{Module, Options, Place};
+use crate::resource::{Metadata, Resource};
 use crate::wasm::{WASM, Wasm};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -16,6 +17,9 @@ pub struct EnvoyFilter {
     /// Whose configuration is changed; without it that of the whole namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload_selector: Option<WorkloadSelector>,
+    /// The same of waypoints.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub target_refs: Vec<TargetRef>,
     /// The changes.
     pub config_patches: Vec<ConfigPatch>,
 }
@@ -185,16 +189,29 @@ pub(crate) fn of(mesh: &Mesh<'_>) -> Resource<EnvoyFilter> {
             http_filter(Extension { name: FILTER, typed_config: None, config_discovery: Some(discovery()) }),
         ],
     };
-    let mut metadata = Metadata::new(filter_name(options), options.proxies(), None);
-    // Proxies that have only the clusters that they route to have the controller's as well by this.
+    resource(options, filter_name(options), config_patches)
+}
+
+/// Changes nothing, and says that its proxies need the controller's cluster: a waypoint has only the clusters that it routes to, and so has a
+/// gateway, where the mesh is set up so.
+pub(crate) fn reference(options: &Options) -> Resource<EnvoyFilter> {
+    resource(options, names::label(&format!("{}-controller", filter_name(options))), Vec::new())
+}
+
+fn resource(options: &Options, name: String, config_patches: Vec<ConfigPatch>) -> Resource<EnvoyFilter> {
+    let mut metadata = Metadata::new(name, options.proxies(), None);
     metadata.annotations.insert("envoyfilter.istio.io/referenced-services", options.controller_host.clone());
-    let workload_selector =
-        (!options.workload.is_empty()).then(|| WorkloadSelector { labels: options.workload.clone() });
+    let waypoint = options.place == Place::Waypoint;
+    let selected = !waypoint && !options.workload.is_empty();
     Resource {
         api_version: "networking.istio.io/v1alpha3",
         kind: "EnvoyFilter",
         metadata,
-        spec: EnvoyFilter { workload_selector, config_patches },
+        spec: EnvoyFilter {
+            workload_selector: selected.then(|| WorkloadSelector { labels: options.workload.clone() }),
+            target_refs: if waypoint { vec![TargetRef::waypoint(options)] } else { Vec::new() },
+            config_patches,
+        },
     }
 }
 

@@ -51,24 +51,15 @@ impl<'a> Mesh<'a> {
 /// When document, options and those resources do not fit together; says what to do.
 pub fn running(experiment: &Experiment, options: &Options, merge: Option<&str>) -> Result<Rendered, Refused> {
     let mut mesh = Mesh::new(experiment, options)?;
+    if options.delivery == Delivery::EnvoyFilter && options.place == Place::Waypoint {
+        let text = "Istio patches no waypoints: have the filter delivered with --filter wasmplugin";
+        return Err(Refused::options(text));
+    }
     refuse_everybody(&mesh)?;
     let mut rendered = Rendered::default();
     routes(&mut mesh, None, merge, &mut rendered)?;
-    match options.delivery {
-        Delivery::EnvoyFilter if options.place == Place::Waypoint => {
-            return Err(Refused::options(
-                "Istio patches no waypoints: have the filter delivered with --filter wasmplugin",
-            ));
-        }
-        Delivery::EnvoyFilter => {
-            rendered.resources.push(Printed::EnvoyFilter(Box::new(envoy_filter::of(&mesh))));
-        }
-        Delivery::WasmPlugin => rendered.resources.push(Printed::WasmPlugin(wasm_plugin::of(&mesh))),
-        Delivery::None => {}
-    }
     if options.delivery != Delivery::None {
-        rendered.resources.extend(service_entry::of(options).map(Printed::ServiceEntry));
-        rendered.resources.extend(access::of(options).into_iter().map(Printed::AuthorizationPolicy));
+        rendered.resources.extend(delivered(&mesh));
         notes(&mesh, &mut rendered.notes);
     }
     Ok(rendered)
@@ -87,36 +78,33 @@ pub fn concluded(
     let mut mesh = Mesh::new(experiment, options)?;
     let mut rendered = Rendered::default();
     routes(&mut mesh, Some(outcome), merge, &mut rendered)?;
-    let obsolete = |kind, namespace: &str, name: String, unless| Obsolete {
-        kind,
-        namespace: namespace.to_owned(),
-        name,
-        unless,
-    };
-    let shared = "unless another experiment runs in these proxies";
-    match options.delivery {
-        Delivery::EnvoyFilter => {
-            rendered.delete.push(obsolete("envoyfilter", options.proxies(), filter_name(options), shared));
-        }
-        Delivery::WasmPlugin => {
-            rendered.delete.push(obsolete("wasmplugin", options.proxies(), filter_name(options), shared));
-        }
-        Delivery::None => {}
-    }
-    if options.delivery != Delivery::None {
-        for policy in access::of(options) {
-            rendered.delete.push(obsolete(
-                "authorizationpolicy",
-                &policy.metadata.namespace,
-                policy.metadata.name,
-                "unless another experiment runs; without any policy the controller is open to the whole mesh",
-            ));
-        }
-        if let Some(entry) = service_entry::of(options) {
-            rendered.delete.push(obsolete("serviceentry", &entry.metadata.namespace, entry.metadata.name, shared));
+    for resource in delivered(&mesh) {
+        if let Some((kind, namespace, name)) = resource.identity()
+            // Who operates the controller has nothing to do with this experiment.
+            && name != access::OPERATORS
+        {
+            let (namespace, name) = (namespace.to_owned(), name.to_owned());
+            let unless = "unless another experiment has the same callers";
+            rendered.delete.push(Obsolete { kind, namespace, name, unless });
         }
     }
     Ok(rendered)
+}
+
+/// The filter, and what it needs to reach the controller.
+fn delivered(mesh: &Mesh<'_>) -> Vec<Printed> {
+    let options = mesh.options;
+    let mut resources = match options.delivery {
+        Delivery::None => return Vec::new(),
+        Delivery::EnvoyFilter => vec![Printed::EnvoyFilter(Box::new(envoy_filter::of(mesh)))],
+        Delivery::WasmPlugin => vec![Printed::WasmPlugin(wasm_plugin::of(mesh))],
+    };
+    if options.delivery == Delivery::WasmPlugin && options.place != Place::Sidecar {
+        resources.push(Printed::EnvoyFilter(Box::new(envoy_filter::reference(options))));
+    }
+    resources.extend(service_entry::of(options).map(Printed::ServiceEntry));
+    resources.extend(access::of(options).into_iter().map(Printed::AuthorizationPolicy));
+    resources
 }
 
 /// Subsets and routes: ours, or the user's with ours in them. `outcome`: the version that has all traffic.
@@ -133,7 +121,7 @@ fn routes(
         rendered.resources.extend(if outcome.is_none() { [subsets, routes] } else { [routes, subsets] });
         return Ok(());
     };
-    merge::extend(text, mesh, outcome, rendered)
+    merge::extend(text, mesh, outcome, &delivered(mesh), rendered)
 }
 
 /// The name of the filter's resource: it belongs to its proxies and all of their experiments, so it is called by them.
@@ -183,7 +171,10 @@ fn notes(mesh: &Mesh<'_>, notes: &mut Vec<String>) {
     }
     if matches!(options.module(), Module::Remote(_)) && options.sha256.is_none() && !options.module.contains("@sha256:")
     {
-        notes.push(format!("{} is fetched without a digest: give --sha256, or whoever can change it there runs in your proxies", options.module));
+        notes.push(format!(
+            "{} is fetched without a digest: give --sha256, or whoever can change it there runs in your proxies",
+            options.module
+        ));
     }
     if options.token.as_deref().is_some_and(|token| token.starts_with("${")) {
         notes.push(
@@ -191,12 +182,6 @@ fn notes(mesh: &Mesh<'_>, notes: &mut Vec<String>) {
              requests go to the baseline"
                 .to_owned(),
         );
-    }
-    if options.delivery == Delivery::WasmPlugin && options.place != Place::Sidecar {
-        notes.push(format!(
-            "a proxy that only has clusters of what it routes to needs one more reason to have {}: see docs/istio.md#gateways-and-waypoints",
-            options.controller_cluster()
-        ));
     }
 }
 

@@ -123,10 +123,7 @@ pub(crate) fn subsets(mesh: &Mesh<'_>, outcome: Option<usize>) -> Resource<Desti
 ///
 /// # Errors
 /// When there is nobody to route for.
-pub(crate) fn virtual_service(
-    mesh: &Mesh<'_>,
-    outcome: Option<usize>,
-) -> Result<Resource<VirtualService>, Refused> {
+pub(crate) fn virtual_service(mesh: &Mesh<'_>, outcome: Option<usize>) -> Result<Resource<VirtualService>, Refused> {
     let prefix = names::route_prefix(&mesh.experiment.name);
     let mut http = Vec::new();
     if outcome.is_none() {

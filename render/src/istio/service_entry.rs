@@ -39,11 +39,7 @@ pub(crate) fn of(options: &Options) -> Option<Resource<ServiceEntry>> {
     Some(Resource {
         api_version: super::routes::API,
         kind: "ServiceEntry",
-        metadata: Metadata::new(
-            names::label(&format!("weir-{}", options.controller_host)),
-            options.proxies(),
-            None,
-        ),
+        metadata: Metadata::new(names::label(&format!("weir-{}", options.controller_host)), options.proxies(), None),
         spec: ServiceEntry {
             hosts: vec![options.controller_host.clone()],
             location: "MESH_EXTERNAL",

@@ -2,7 +2,7 @@
 
 use super::envoy_filter::configuration;
 use super::{FILTER, Mesh, filter_name};
-use crate::options::{Failure, Module, Place};
+use crate::options::{Failure, Module, Options, Place};
 use crate::resource::{Metadata, Resource};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -58,6 +58,13 @@ pub struct TargetRef {
     pub name: String,
 }
 
+impl TargetRef {
+    /// The waypoint.
+    pub(crate) fn waypoint(options: &Options) -> Self {
+        Self { group: "gateway.networking.k8s.io", kind: "Gateway", name: options.waypoint.clone() }
+    }
+}
+
 /// Traffic by its direction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -79,11 +86,10 @@ pub(crate) fn of(mesh: &Mesh<'_>) -> Resource<WasmPlugin> {
         Failure::Open => "FAIL_OPEN",
         Failure::Closed => "FAIL_CLOSE",
     };
-    let target = || TargetRef { group: "gateway.networking.k8s.io", kind: "Gateway", name: options.waypoint.clone() };
     let spec = WasmPlugin {
         selector: (!waypoint && !options.workload.is_empty())
             .then(|| Selector { match_labels: options.workload.clone() }),
-        target_refs: if waypoint { vec![target()] } else { Vec::new() },
+        target_refs: if waypoint { vec![TargetRef::waypoint(options)] } else { Vec::new() },
         url,
         sha256: options.sha256.clone(),
         plugin_name: FILTER,

@@ -29,7 +29,10 @@ pub(super) fn extend(
     for (number, mut route) in old.into_iter().filter(|route| !own(route)).enumerate() {
         let name = route.text_at(&["name"]).map(str::to_owned);
         let others = name.as_deref().is_some_and(|name| is_ours(name, None));
-        let leads = route.items_at(&["route"]).iter().any(|to| to.get("destination").is_some_and(|to| leads_to(to, &namespace, mesh)));
+        let leads = route
+            .items_at(&["route"])
+            .iter()
+            .any(|to| to.get("destination").is_some_and(|to| leads_to(to, &namespace, mesh)));
         if route.get("delegate").is_some() {
             notes.push(format!("{called} delegates routes to another VirtualService: those are not looked at"));
         }

@@ -70,11 +70,12 @@ pub(super) fn extend(document: &mut Yaml, mesh: &Mesh<'_>, outcome: Option<usize
     }
     if outcome.is_some() {
         let prefix = format!("{experiment}.");
-        let gone = |mark: &String| {
-            mark.strip_prefix(&prefix).is_some_and(|subset| !used.iter().any(|used| used == subset))
-        };
+        let gone =
+            |mark: &String| mark.strip_prefix(&prefix).is_some_and(|subset| !used.iter().any(|used| used == subset));
         subsets.retain(|subset| {
-            subset.text_at(&["name"]).is_none_or(|name| !ours.iter().any(|mark| gone(mark) && *mark == format!("{prefix}{name}")))
+            subset
+                .text_at(&["name"])
+                .is_none_or(|name| !ours.iter().any(|mark| gone(mark) && *mark == format!("{prefix}{name}")))
         });
         // What stays is the user's from now on.
         ours.retain(|mark| !mark.starts_with(&prefix));

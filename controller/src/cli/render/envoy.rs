@@ -39,7 +39,7 @@ pub(super) struct EnvoyArgs {
     #[arg(long, default_value = "standalone-1", value_name = "NAME")]
     node: String,
     /// What stands for the filter's token until it is filled in; `none`: no token.
-    #[arg(long, default_value = "none", value_name = "PLACEHOLDER", value_parser = super::placeholder)]
+    #[arg(long, default_value = "none", value_name = "PLACEHOLDER")]
     token: String,
     #[command(flatten)]
     pub(super) output: Output,
@@ -73,7 +73,7 @@ pub(super) fn run(args: EnvoyArgs) -> anyhow::Result<ExitCode> {
         controller: args.controller,
         module: args.module,
         node: args.node,
-        token: super::token(args.token),
+        token: super::placeholder(&args.token)?,
     };
     let Asked { experiment, outcome } = args.of.read()?;
     let bootstrap = envoy::of(&experiment, &options, outcome)?;

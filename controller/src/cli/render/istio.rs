@@ -72,7 +72,7 @@ pub(super) struct IstioArgs {
     #[arg(long, default_value_t = format!("{DEFAULT_CONTROLLER}:8181"), value_name = "HOST:PORT")]
     controller: String,
     /// What stands for the proxies' token until it is filled in; `none`: no token.
-    #[arg(long, default_value = DEFAULT_TOKEN, value_name = "PLACEHOLDER", value_parser = super::placeholder)]
+    #[arg(long, default_value = DEFAULT_TOKEN, value_name = "PLACEHOLDER")]
     token: String,
     /// Another header that routes (of other experiments in the same proxies). May be given several times.
     #[arg(long, value_name = "NAME")]
@@ -181,7 +181,7 @@ impl IstioArgs {
             }),
             controller_host,
             controller_port,
-            token: super::token(self.token.clone()),
+            token: super::placeholder(&self.token)?,
             routing_headers: self.routing_header.clone(),
             service_accounts: self.service_account.clone(),
             operators: self.operator.clone(),

@@ -99,7 +99,10 @@ impl Of {
         let outcome = match self.outcome.as_deref() {
             None => None,
             Some("") => Some(concluded.with_context(|| {
-                format!("{} has no outcome yet: wait until it has concluded, or name a version, `--outcome VERSION`", experiment.name)
+                format!(
+                    "{} has no outcome yet: wait until it has concluded, or name a version, `--outcome VERSION`",
+                    experiment.name
+                )
             })?),
             Some(name) => {
                 let known = experiment.versions.iter().position(|version| version.name == name);
@@ -125,18 +128,13 @@ fn of_file(path: &str) -> anyhow::Result<Experiment> {
     }
 }
 
-/// What stands for a token: never a token, which in Git would be anybody's who reads there.
-fn placeholder(text: &str) -> Result<String, String> {
-    // What `weir token create` prints begins so.
+/// What stands for the token, if there is one: never a token, which in Git would be anybody's who reads there.
+fn placeholder(text: &str) -> anyhow::Result<Option<String>> {
+    // What `weir token create` prints begins so. It is not repeated here: logs keep what is said.
     if text.starts_with("weir_") {
-        return Err("this takes a placeholder, not the token: fill that in when it is applied (docs/istio.md#the-token)".to_owned());
+        bail!("--token takes a placeholder, not the token: fill that in when it is applied (docs/istio.md#the-token)");
     }
-    Ok(text.to_owned())
-}
-
-/// What stands for the token, if there is one.
-fn token(text: String) -> Option<String> {
-    (text != "none" && !text.is_empty()).then_some(text)
+    Ok((text != "none" && !text.is_empty()).then(|| text.to_owned()))
 }
 
 /// Runs `weir render`.
