@@ -37,11 +37,11 @@ pub struct Istiod {
 }
 
 impl Istiod {
-    /// Starts one on these files: name and resources.
+    /// Starts one on these files, name and resources, with variables of its environment.
     ///
     /// # Panics
     /// When it ends instead, with its log: so when a resource is invalid.
-    pub async fn start(files: &[(&str, &[Value])]) -> Self {
+    pub async fn start(files: &[(&str, &[Value])], environment: &[(&str, &str)]) -> Self {
         let directory = tempfile::Builder::new().prefix("weir-istiod-").tempdir().expect("a folder");
         let path = directory.path();
         fs::create_dir(path.join("config")).expect("a folder");
@@ -52,6 +52,7 @@ impl Istiod {
         let binary = paths::istiod().unwrap_or_else(|error| panic!("Istio's control plane: {error}"));
         let mut command = Command::new(binary);
         command.arg("--config").arg(path.join("config")).arg("--mesh").arg(path.join("mesh.yaml")).envs(ENVIRONMENT);
+        command.envs(environment.iter().copied());
         let log = path.join("istiod.log");
         let mut process = Process::start("istiod", &mut command, &log).unwrap_or_else(|error| panic!("{error}"));
         let address = eventually(PATIENCE, "istiod serves", async || {

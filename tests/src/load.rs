@@ -48,16 +48,10 @@ impl Load {
     /// Starts so many clients, each on a connection of its own, and of a new one whenever it ends.
     #[must_use]
     pub fn start(address: SocketAddr, clients: usize, path: &str) -> Self {
-        Self::for_host(address, clients, crate::client::HOST, path)
-    }
-
-    /// The same for a host.
-    #[must_use]
-    pub fn for_host(address: SocketAddr, clients: usize, host: &str, path: &str) -> Self {
         let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let mut running = JoinSet::new();
         for _ in 0..clients {
-            running.spawn(run(address, [host, path].map(str::to_owned), Arc::clone(&stop), Arc::clone(&answered)));
+            running.spawn(run(address, path.to_owned(), Arc::clone(&stop), Arc::clone(&answered)));
         }
         Self { clients: running, stop, answered }
     }
@@ -91,7 +85,7 @@ impl Load {
     }
 }
 
-async fn run(address: SocketAddr, [host, path]: [String; 2], stop: Arc<AtomicBool>, answered: Arc<AtomicU64>) -> Sent {
+async fn run(address: SocketAddr, path: String, stop: Arc<AtomicBool>, answered: Arc<AtomicU64>) -> Sent {
     let mut sent = Sent::default();
     let mut client = None;
     while !stop.load(Ordering::Relaxed) {
@@ -107,7 +101,7 @@ async fn run(address: SocketAddr, [host, path]: [String; 2], stop: Arc<AtomicBoo
             },
         };
         let began = Instant::now();
-        match open.send(Method::GET, &path, &[("host", host.as_bytes())]).await {
+        match open.send(Method::GET, &path, &[]).await {
             Ok(reply) if reply.version().is_empty() => sent.refused += 1,
             Ok(reply) => {
                 sent.began.push(began);

@@ -70,7 +70,7 @@ async fn fails_to_the_baseline(place: Place, delivery: Delivery) {
 
     let is_filter = |resource: &Value| ["EnvoyFilter", "WasmPlugin"].contains(&resource["kind"].as_str().unwrap());
     let without: Vec<Value> = all.resources.iter().filter(|resource| !is_filter(resource)).cloned().collect();
-    assert_eq!(without.len(), all.resources.len() - 1);
+    assert!(without.len() < all.resources.len());
     all.mesh.put(&without).await.unwrap();
     // The listener of before drains its connections.
     all.workers = all.mesh.connect().await;

@@ -46,7 +46,10 @@ struct Scene {
 
 impl Scene {
     async fn start(place: Place, delivery: Delivery) -> Self {
-        let site = Site::new(place, delivery);
+        Self::of(Site::new(place, delivery)).await
+    }
+
+    async fn of(site: Site) -> Self {
         let versions = versions().await;
         let mut thirds = on_host(site.host(), &NAMES.map(|name| (name, 1)));
         thirds.matching.paths = vec![PathMatch::Prefix("/in".to_owned())];
@@ -69,13 +72,14 @@ impl Scene {
         if let Err(refused) = self.mesh.put(resources).await {
             return Some(refused);
         }
-        if let Some(missing) = self.not_delivered(resources).await {
-            return Some(missing);
-        }
-        if let Err(wrong) = self.requests().await {
+        let missing = self.not_delivered(resources).await;
+        if missing.is_none()
+            && let Err(wrong) = self.requests().await
+        {
             return Some(wrong);
         }
-        // A WasmPlugin comes after all else, and its refusal leaves the one of before in force.
+        // The proxy's word of a refusal may come a little later than the routes that came with it; and a WasmPlugin comes after
+        // all else.
         let until = tokio::time::Instant::now() + Duration::from_secs(3);
         while tokio::time::Instant::now() < until {
             let refusals = self.mesh.istiod.refusals(from);
@@ -84,14 +88,14 @@ impl Scene {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        None
+        missing
     }
 
     /// A field of an EnvoyFilter's patch that is not in Envoy's configuration: Istio leaves out what it does not know, in silence.
     /// (A patch that no listener has is for the requests to show.)
     async fn not_delivered(&self, resources: &[Value]) -> Option<String> {
-        let filter = resources.iter().find(|resource| resource["kind"] == "EnvoyFilter")?;
-        let patch = &filter["spec"]["configPatches"][0]["patch"]["value"];
+        let patch = resources.iter().map(|resource| &resource["spec"]["configPatches"][0]["patch"]["value"]);
+        let patch = patch.into_iter().find(|patch| patch.is_object())?;
         let dump = self.mesh.envoy.admin_get("/config_dump?resource=dynamic_listeners").await.expect("the listeners");
         let dump: Value = serde_json::from_str(&dump).expect("JSON");
         let filters = dump["configs"].as_array()?.iter().filter_map(|listener| {
@@ -244,8 +248,8 @@ async fn routes(mesh: &Mesh) -> Vec<Value> {
     let dump = mesh.envoy.admin_get("/config_dump?resource=dynamic_route_configs").await.expect("the routes");
     let dump: Value = serde_json::from_str(&dump).expect("JSON");
     let configs = dump["configs"].as_array().unwrap().iter();
-    let hosts = configs.flat_map(|config| config["route_config"]["virtual_hosts"].as_array().unwrap().clone());
-    let host = hosts.filter(|host| host["name"].as_str().unwrap().starts_with(Site::SERVICE)).next_back();
+    let mut hosts = configs.flat_map(|config| config["route_config"]["virtual_hosts"].as_array().unwrap().clone());
+    let host = hosts.find(|host| host["name"].as_str().unwrap().starts_with(Site::SERVICE));
     host.expect("a virtual host of the shop")["routes"].as_array().unwrap().clone()
 }
 
@@ -320,5 +324,48 @@ async fn what_remains_of_a_concluded_experiment_needs_nothing_of_weir() {
                 assert_eq!(client.get("/", headers).await.version(), "v2");
             }
         }
+    }
+}
+
+/// A caller that is to know its own namespace alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sidecar_that_may_not_know_the_controller_knows_it_once_its_scope_is_extended() {
+    let mut scene = Scene::start(Place::Sidecar, Delivery::WasmPlugin).await;
+    let site = scene.mesh.site.clone();
+    let scope = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "Sidecar",
+        "metadata": {"name": "frontend", "namespace": Site::NAMESPACE},
+        "spec": {"workloadSelector": {"labels": {"app": "frontend"}}, "egress": [{"hosts": ["./*"]}]},
+    });
+    let narrow = [&scene.resources[..], std::slice::from_ref(&scope)].concat();
+    scene.mesh.put(&narrow).await.unwrap();
+    let wrong = scene.requests().await.expect_err("the controller cannot be reached");
+    assert!(wrong.contains("counted"), "{wrong}");
+
+    let routes = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": "shop", "namespace": Site::NAMESPACE},
+        "spec": {"hosts": [Site::SERVICE], "http": [{"route": [{"destination": {"host": Site::SERVICE}}]}]},
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("theirs.yaml");
+    std::fs::write(&file, format!("---\n{routes}\n---\n{scope}\n")).unwrap();
+    let mut merged = site.rendered(&site.document(&NAMES, &json!({})), &["--merge", file.to_str().unwrap()]);
+    change_plugin(&mut merged, |plugin| plugin["controller"]["reportInterval"] = json!("100ms"));
+    assert!(merged.iter().any(|resource| resource["kind"] == "Sidecar" && *resource != scope), "{merged:#?}");
+    scene.mesh.put(&merged).await.unwrap();
+    eventually(PATIENCE, "the controller is reached", async || scene.requests().await.ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_has_only_the_clusters_it_routes_to_has_the_controllers() {
+    for delivery in [Delivery::EnvoyFilter, Delivery::WasmPlugin] {
+        let mut site = Site::new(Place::Gateway, delivery);
+        site.istiod.push(("PILOT_FILTER_GATEWAY_CLUSTER_CONFIG", "true"));
+        let mut scene = Scene::of(site).await;
+        assert_eq!(scene.requests().await, Ok(()), "{delivery:?}");
+        let clusters = scene.mesh.envoy.admin_get("/clusters").await.unwrap();
+        // Were it not so, the test would say nothing.
+        assert!(!clusters.contains("unrouted.shop.svc.cluster.local"), "the option is in force");
     }
 }

@@ -31,7 +31,7 @@ impl Mesh {
     /// When it does not, with its words.
     pub async fn start(site: Site, versions: &[Upstream], controller: SocketAddr, resources: &[Value]) -> Self {
         let services = site.services(versions, controller);
-        let istiod = Istiod::start(&[("services", &services), ("rendered", resources)]).await;
+        let istiod = Istiod::start(&[("services", &services), ("rendered", resources)], &site.istiod).await;
         let bootstrap = site.bootstrap(istiod.address()).to_string();
         let envoy = Envoy::builder().text(&bootstrap).listens_at(site.entry()).start().await;
         let mesh = Self { envoy, istiod, site, markers: 0 };

@@ -75,18 +75,16 @@ impl Site {
 /// When there is none.
 pub fn change_plugin(resources: &mut [Value], change: impl Fn(&mut Value)) {
     for resource in resources {
-        match resource["kind"].as_str() {
-            Some("EnvoyFilter") => {
-                for patch in resource["spec"]["configPatches"].as_array_mut().expect("patches") {
-                    let text = &mut patch["patch"]["value"]["typed_config"]["config"]["configuration"]["value"];
-                    let mut plugin = serde_json::from_str(text.as_str().expect("a text")).expect("JSON in it");
-                    change(&mut plugin);
-                    *text = json!(plugin.to_string());
-                }
-                return;
-            }
-            Some("WasmPlugin") => return change(&mut resource["spec"]["pluginConfig"]),
-            _ => {}
+        let config = &mut resource["spec"];
+        // A patch may also be there for something else.
+        if let Some(text) = config.pointer_mut("/configPatches/0/patch/value/typed_config/config/configuration/value") {
+            let mut plugin = serde_json::from_str(text.as_str().expect("a text")).expect("JSON in it");
+            change(&mut plugin);
+            *text = json!(plugin.to_string());
+            return;
+        }
+        if let Some(plugin) = config.get_mut("pluginConfig") {
+            return change(plugin);
         }
     }
     panic!("no filter in what was rendered");

@@ -36,6 +36,8 @@ pub struct Site {
     pub gateway_port: u16,
     /// The port of the controller's service.
     pub controller_port: u16,
+    /// Variables of the control plane's environment.
+    pub istiod: Vec<(&'static str, &'static str)>,
 }
 
 impl Site {
@@ -51,7 +53,8 @@ impl Site {
     /// One on free ports.
     #[must_use]
     pub fn new(place: Place, delivery: Delivery) -> Self {
-        Self { place, delivery, port: free_port(), gateway_port: free_port(), controller_port: free_port() }
+        let (port, gateway_port, controller_port) = (free_port(), free_port(), free_port());
+        Self { place, delivery, port, gateway_port, controller_port, istiod: Vec::new() }
     }
 
     /// The host that callers name.
@@ -86,9 +89,12 @@ impl Site {
             json!({"address": "127.0.0.1", "ports": {"http": version.address().port()},
                 "labels": {"app": "shop", "version": version.name()}})
         });
+        let nobody = json!({"address": "127.0.0.1", "ports": {"http": 1}});
         let controller = json!({"address": "127.0.0.1", "ports": {"http": controller.port()}});
         vec![
             service("shop", Self::NAMESPACE, Self::SERVICE, self.port, shop.collect()),
+            // No route leads to this one.
+            service("unrouted", Self::NAMESPACE, "unrouted.shop.svc.cluster.local", self.port, vec![nobody]),
             service("weir", "weir", Self::CONTROLLER, self.controller_port, vec![controller]),
             json!({
                 "apiVersion": "networking.istio.io/v1", "kind": "Gateway",
