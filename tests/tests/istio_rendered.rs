@@ -12,7 +12,9 @@ mod schemas;
 
 use schemas::Schemas;
 use serde_json::{Value, json};
+use sha2::Digest as _;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use weir_core::plan::PathMatch;
 use weir_tests::istio::{Delivery, Mesh, Place, Site, change_plugin, plan};
 use weir_tests::plans::on_host;
@@ -50,11 +52,15 @@ impl Scene {
     }
 
     async fn of(site: Site) -> Self {
+        Self::with(site, &[]).await
+    }
+
+    async fn with(site: Site, options: &[&str]) -> Self {
         let versions = versions().await;
         let mut thirds = on_host(site.host(), &NAMES.map(|name| (name, 1)));
         thirds.matching.paths = vec![PathMatch::Prefix("/in".to_owned())];
         let fake = FakeController::start(plan("1", vec![thirds])).await;
-        let mut resources = site.rendered(&site.document(&NAMES, &json!({})), &[]);
+        let mut resources = site.rendered(&site.document(&NAMES, &json!({})), options);
         change_plugin(&mut resources, |plugin| plugin["controller"]["reportInterval"] = json!("100ms"));
         let mesh = Mesh::start(site, &versions, fake.address(), &resources).await;
         mesh.workers_with_plan("1").await;
@@ -368,4 +374,39 @@ async fn a_gateway_that_has_only_the_clusters_it_routes_to_has_the_controllers()
         // Were it not so, the test would say nothing.
         assert!(!clusters.contains("unrouted.shop.svc.cluster.local"), "the option is in force");
     }
+}
+
+/// Answers every request on a port with a file.
+async fn serve_file(path: std::path::PathBuf) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let content = std::fs::read(path).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") && stream.read_buf(&mut request).await.is_ok_and(|count| count > 0) {}
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", content.len());
+            let _ = stream.write_all(&[head.as_bytes(), &content].concat()).await;
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_that_is_fetched_is_taken_by_its_digest_and_another_leaves_the_baseline() {
+    let module = weir_tests::paths::filter().unwrap();
+    let digest: String =
+        sha2::Sha256::digest(std::fs::read(&module).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut site = Site::new(Place::Gateway, Delivery::WasmPlugin);
+    let modules = serve_file(module).await;
+    site.modules = Some(modules);
+    let url = format!("http://{modules}/weir-filter.wasm");
+    let mut scene = Scene::with(site.clone(), &["--module", &url, "--sha256", &digest]).await;
+    assert_eq!(scene.requests().await, Ok(()));
+    let mut other = scene.resources.clone();
+    let plugin = other.iter_mut().find(|resource| resource["kind"] == "WasmPlugin").unwrap();
+    assert_eq!(plugin["spec"]["failStrategy"], "FAIL_OPEN");
+    plugin["spec"]["sha256"] = json!("5".repeat(64));
+    let wrong = scene.wrong(&other).await.expect("the digest is another");
+    assert!(wrong.contains("v2 gets no requests"), "{wrong}");
 }

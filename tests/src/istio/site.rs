@@ -36,6 +36,8 @@ pub struct Site {
     pub gateway_port: u16,
     /// The port of the controller's service.
     pub controller_port: u16,
+    /// Where the proxy gets modules that are fetched: an agent's part, which has no cluster in the configuration but `_`.
+    pub modules: Option<SocketAddr>,
     /// Variables of the control plane's environment.
     pub istiod: Vec<(&'static str, &'static str)>,
 }
@@ -54,7 +56,7 @@ impl Site {
     #[must_use]
     pub fn new(place: Place, delivery: Delivery) -> Self {
         let (port, gateway_port, controller_port) = (free_port(), free_port(), free_port());
-        Self { place, delivery, port, gateway_port, controller_port, istiod: Vec::new() }
+        Self { place, delivery, port, gateway_port, controller_port, modules: None, istiod: Vec::new() }
     }
 
     /// The host that callers name.
@@ -132,6 +134,8 @@ impl Site {
         let ads = json!({"ads": {}, "resource_api_version": "V3"});
         let mut discovery = crate::envoy::cluster_speaking("xds-grpc", istiod, true);
         discovery["connect_timeout"] = json!("5s");
+        let mut clusters = vec![discovery];
+        clusters.extend(self.modules.map(|modules| crate::envoy::cluster("_", modules, false)));
         json!({
             "node": {
                 "id": format!("{kind}~127.0.0.1~{app}-1.{}~{domain}", Self::NAMESPACE),
@@ -146,7 +150,7 @@ impl Site {
                 "ads_config": {"api_type": "GRPC", "transport_api_version": "V3",
                     "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}]},
             },
-            "static_resources": {"clusters": [discovery]},
+            "static_resources": {"clusters": clusters},
             "stats_config": {"stats_tags": crate::admin::stats_tags()},
         })
     }
