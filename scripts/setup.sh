@@ -154,10 +154,21 @@ install_schemathesis() {
     }
 }
 
-# Without symbols, and without paths of this machine: 145 MB instead of 190.
+# What of Istio's sources is needed; Go fetches it to list it.
+istiod_packages() { (cd tests/istio/istiod && GOTOOLCHAIN=local go list -deps .); }
+# Without symbols, and without paths of this machine: 145 MB instead of 190. Says every half a minute how far it is.
 install_istiod() {
-    (cd tests/istio/istiod && GOTOOLCHAIN=local go build -trimpath -ldflags='-s -w' -o "$istiod.part" .) &&
-        mv "$istiod.part" "$istiod"
+    local log=$TOOLS/log/istiod.log of build seconds=0
+    of=$(wc -l <"$TOOLS/log/istiod-packages.log")
+    (cd tests/istio/istiod && exec env GOTOOLCHAIN=local go build -v -trimpath -ldflags='-s -w' -o "$istiod.part" .) >"$log" 2>&1 &
+    build=$!
+    while kill -0 "$build" 2>/dev/null; do
+        sleep 1
+        seconds=$((seconds + 1))
+        if [ $((seconds % 30)) = 0 ]; then say "  $(wc -l <"$log") of $of packages are compiled"; fi
+    done
+    wait "$build" || { tail -n 40 "$log" >&2; return 1; }
+    mv "$istiod.part" "$istiod"
 }
 
 install_bindgen() {
@@ -183,8 +194,9 @@ if wants api && [ ! -x "$schemathesis/bin/schemathesis" ]; then
 fi
 
 if wants istio && [ ! -x "$istiod" ]; then
-    step "Istio's control plane, $(sed -n 's/.*istio.io\/istio v.*-//p' tests/istio/istiod/go.mod) (downloads 300 MB and compiles for about five minutes, once)" \
-        quietly istiod install_istiod || fail "cannot build Istio's control plane; the sources come from Go's module proxy"
+    step "Istio's sources, $(sed -n 's/.*istio.io\/istio v.*-//p' tests/istio/istiod/go.mod) (a download of about 300 MB, once)" \
+        quietly istiod-packages istiod_packages || fail "cannot get Istio's sources from Go's module proxy"
+    step "Istio's control plane (compiles for about five minutes, once)" install_istiod || fail "cannot build Istio's control plane"
     # Those of older sources.
     for old in "$TOOLS"/istiod-*; do [ "$old" = "$istiod" ] || rm -f "$old"; done
 fi

@@ -81,7 +81,7 @@ can_istio() { [ -x "$(istiod_path)" ] || [ -z "$(go_missing)" ]; }
 istio() {
     local istiod tests
     istiod=$(istiod_path) tests=$(integration_tests istio)
-    if [ ! -x "$istiod" ]; then say "Left out: $(go_missing); \`make e2e-istio\` runs them"; return; fi
+    if [ ! -x "$istiod" ]; then say "Left out: Istio's control plane is not built here, and takes $(go_missing)"; return; fi
     export WEIR_ISTIOD=$istiod
     # shellcheck disable=SC2086 # A list of words.
     on_envoy "$ENVOY_VERSION" $tests
