@@ -1,7 +1,7 @@
 # One word per task; the work is in scripts/. Everything made stays in target/ and .weir/, and is safe to repeat.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup wasm ui ui-test screenshots demo test check api e2e wasm-test bench soak instructions calibrate compare fuzz fmt clean
+.PHONY: help setup wasm ui ui-test screenshots demo test check api e2e e2e-istio setup-istio wasm-test bench soak instructions calibrate compare fuzz fmt clean
 .NOTPARALLEL:
 
 # Which Envoy: a version to fetch (tests are made for those in scripts/envoy; 1.37 means the newest 1.37 there), or a binary of
@@ -22,10 +22,13 @@ demo: ## Shows the main job on a real Envoy, in about a minute (KEEP=1: leaves i
 	@scripts/demo.sh
 
 test: ## Everything that CI asks: unit, end to end on the newest and the oldest Envoy, as Wasm, checks
-	@scripts/test.sh setup wasm ui build unit api e2e e2e-oldest ui-test wasm-test check
+	@scripts/test.sh setup wasm ui build unit api e2e e2e-oldest istio ui-test wasm-test check
 
 e2e: ## Only the tests on a real Envoy (ENVOY_VERSION=1.36, 1.37, 1.38, 1.39, 1.40)
 	@scripts/test.sh setup wasm build e2e
+
+e2e-istio: ## Only the tests in Istio's mesh: its own control plane, without Kubernetes, and real Envoys (needs Go)
+	@scripts/test.sh setup wasm build istio
 
 ui: ## Builds the dashboard: ui/dist, which the next build of the controller takes into its binary
 	@scripts/setup.sh ui
@@ -77,6 +80,9 @@ fuzz: ## Looks for counts and texts that break the engine (FUZZ_SECONDS=60 a tar
 setup: ## Gets the tools, or says in one list what to install
 	@scripts/setup.sh
 	@scripts/ui.sh build --if-node
+
+setup-istio: ## Builds Istio's control plane for its tests, once (needs Go; about five minutes)
+	@scripts/setup.sh istio
 
 wasm: ## Builds the filter: target/weir-filter.wasm
 	@scripts/setup.sh wasm

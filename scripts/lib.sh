@@ -21,6 +21,18 @@ WASM=wasm32-unknown-unknown
 # Where Schemathesis of the pinned version is, or will be.
 schemathesis_folder() { echo "$TOOLS/schemathesis-$(sed -n 's/^schemathesis==\([0-9.]*\).*/\1/p' scripts/schemathesis/requirements.txt)"; }
 
+# Istio's control plane for tests, built from tests/istio/istiod: its name tells what it was built from.
+istiod_path() { echo "$TOOLS/istiod-$(cat tests/istio/istiod/* | sha256sum | cut -c -12)"; }
+go_version() { sed -n 's/^go \(.*\)/\1/p' tests/istio/istiod/go.mod; }
+# What is missing to build it, in words; nothing where nothing is.
+go_missing() {
+    local have
+    have=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed 's/^go//') || have=
+    if [ -z "$have" ]; then echo "Go $(go_version) or newer: https://go.dev/dl"
+    elif ! at_least "$have" "$(go_version)"; then echo "Go $(go_version) or newer (here: $have): https://go.dev/dl"
+    fi
+}
+
 if [ -t 1 ]; then BOLD=$'\e[1m' DIM=$'\e[2m' RED=$'\e[31m' GREEN=$'\e[32m' PLAIN=$'\e[0m'
 else BOLD='' DIM='' RED='' GREEN='' PLAIN=''; fi
 

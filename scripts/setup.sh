@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Gets what building and testing need, or says in one list what is missing. Safe to repeat; quick when nothing is to do.
 #
-#   scripts/setup.sh [rust] [wasm] [envoy] [node] [ui] [browser] [lint] [api]      the parts wanted; none named: all but `browser`
+#   scripts/setup.sh [rust] [wasm] [envoy] [node] [ui] [browser] [lint] [api] [istio]   the parts wanted; none named: all but `browser`
+#                                                                                     and `istio`
 #
 # Writes only into the clone (.weir, target), except what cargo, rustup and, as root, apt keep for themselves.
 source "$(dirname "$0")/lib.sh"
@@ -68,6 +69,12 @@ browser_node() { node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 
 if wants browser; then
     if node_ready && ! browser_node; then lacks 'Node 20 or newer, for the test of the dashboard in a browser'; fi
     [ -n "${CHROMIUM:-}" ] || command -v chromium >/dev/null || lacks 'Chromium' chromium
+fi
+
+istiod=$(istiod_path)
+if wants istio && [ ! -x "$istiod" ]; then
+    go_missing=$(go_missing)
+    [ -z "$go_missing" ] || missing+=("$go_missing (Istio's control plane is built with it)")
 fi
 
 if wants wasm && [ -z "$rust_missing" ] && [ -z "$(wasm_toolchain)" ]; then
@@ -147,6 +154,23 @@ install_schemathesis() {
     }
 }
 
+# What of Istio's sources is needed; Go fetches it to list it.
+istiod_packages() { (cd tests/istio/istiod && GOTOOLCHAIN=local go list -deps .); }
+# Without symbols, and without paths of this machine: 145 MB instead of 190. Says every half a minute how far it is.
+install_istiod() {
+    local log=$TOOLS/log/istiod.log of build seconds=0
+    of=$(wc -l <"$TOOLS/log/istiod-packages.log")
+    (cd tests/istio/istiod && exec env GOTOOLCHAIN=local go build -v -trimpath -ldflags='-s -w' -o "$istiod.part" .) >"$log" 2>&1 &
+    build=$!
+    while kill -0 "$build" 2>/dev/null; do
+        sleep 1
+        seconds=$((seconds + 1))
+        if [ $((seconds % 30)) = 0 ]; then say "  $(wc -l <"$log") of $of packages are compiled"; fi
+    done
+    wait "$build" || { tail -n 40 "$log" >&2; return 1; }
+    mv "$istiod.part" "$istiod"
+}
+
 install_bindgen() {
     # Only the runner, without its TLS, and hardly optimised: it is built once and runs for milliseconds.
     # Not --locked: its own lock file names versions that are not to be had everywhere.
@@ -169,7 +193,16 @@ if wants api && [ ! -x "$schemathesis/bin/schemathesis" ]; then
     step "Schemathesis" quietly schemathesis install_schemathesis || fail 'cannot install Schemathesis'
 fi
 
+if wants istio && [ ! -x "$istiod" ]; then
+    step "Istio's sources, $(sed -n 's/.*istio.io\/istio v.*-//p' tests/istio/istiod/go.mod) (a download of about 300 MB, once)" \
+        quietly istiod-packages istiod_packages || fail "cannot get Istio's sources from Go's module proxy"
+    step "Istio's control plane (compiles for about five minutes, once)" install_istiod || fail "cannot build Istio's control plane"
+    # Those of older sources.
+    for old in "$TOOLS"/istiod-*; do [ "$old" = "$istiod" ] || rm -f "$old"; done
+fi
+
 say "Ready: Rust $(rustc --version | cut -d ' ' -f 2)$(
     if wants wasm; then printf ', Wasm by %s' "$(wasm_toolchain)"; fi
     if wants envoy; then printf ', Envoy %s' "${ENVOY:-$ENVOY_VERSION}"; fi
-    if wants node; then printf ', Node %s' "$(node --version)"; fi)"
+    if wants node; then printf ', Node %s' "$(node --version)"; fi
+    if wants istio; then printf ', Istio'; fi)"

@@ -1,26 +1,29 @@
 #!/usr/bin/env bash
 # Runs stages of the test, each with a heading and the time it took, and adds up what the runners say.
 #
-#   scripts/test.sh STAGE…      setup wasm ui build unit api e2e e2e-oldest ui-test wasm-test check
+#   scripts/test.sh STAGE…      setup wasm ui build unit api e2e e2e-oldest istio ui-test wasm-test check
 #
 # Later stages run although an earlier one failed, except where they would only fail for the same reason.
 source "$(dirname "$0")/lib.sh"
 
-[ $# -gt 0 ] || set -- setup wasm ui build unit api e2e e2e-oldest ui-test wasm-test check
+[ $# -gt 0 ] || set -- setup wasm ui build unit api e2e e2e-oldest istio ui-test wasm-test check
 logs=$CARGO_TARGET_DIR/test-logs
 rm -rf "$logs" && mkdir -p "$logs"
 [ -t 1 ] && export CARGO_TERM_COLOR=always
 
-# Integration tests of the end-to-end crate, or of all others, as cargo's arguments. Everything is chosen by target and never by package:
-# another set of packages is another set of features, for which tokio, axum and SQLite would be compiled once more.
+# Integration tests as cargo's arguments: `istio`, those of the end-to-end crate in a mesh; `e2e`, its others; `unit`, those of all other
+# crates. Everything is chosen by target and never by package: another set of packages is another set of features, for which tokio, axum and SQLite would be compiled once more.
 integration_tests() {
     cargo metadata --format-version 1 --no-deps | python3 -c '
 import json, sys
-metadata, end_to_end = json.load(sys.stdin), sys.argv[1] == "e2e"
+metadata, wanted = json.load(sys.stdin), sys.argv[1]
 for package in metadata["packages"]:
-    if package["id"] in metadata["workspace_default_members"] and (package["name"] == "weir-tests") == end_to_end:
+    if package["id"] in metadata["workspace_default_members"]:
         for target in package["targets"]:
-            if "test" in target["kind"]:
+            kind = "unit"
+            if package["name"] == "weir-tests":
+                kind = "istio" if target["name"].split("_")[0] == "istio" else "e2e"
+            if "test" in target["kind"] and kind == wanted:
                 print("--test", target["name"])
 ' "$1"
 }
@@ -28,12 +31,14 @@ for package in metadata["packages"]:
 # Which parts of the set-up the other stages need.
 setup() {
     local parts=wasm
-    case " $stages " in *' e2e '* | *' ui-test '*) parts+=' envoy' ;; esac
+    case " $stages " in *' e2e '* | *' istio '* | *' ui-test '*) parts+=' envoy' ;; esac
     case " $stages " in *' ui '*) parts+=' ui' ;; esac
     case " $stages " in *' ui-test '*) parts+=' browser' ;; esac
     case " $stages " in *' wasm-test '*) parts+=' node' ;; esac
     case " $stages " in *' check '*) parts+=' lint' ;; esac
     case " $stages " in *' api '*) parts+=' api' ;; esac
+    # Alone it says what is missing; among others it is left out.
+    case " $stages " in *' istio '*) if [ "$stages" = "$istio_alone" ] || can_istio; then parts+=' istio'; fi ;; esac
     # shellcheck disable=SC2086 # A list of words.
     scripts/setup.sh $parts
     case " $stages " in *' e2e-oldest '*) [ -n "${ENVOY:-}" ] || ENVOY_VERSION=$OLDEST_ENVOY scripts/setup.sh envoy ;; esac
@@ -46,6 +51,8 @@ build() {
     case " $stages " in
         *' unit '*) cargo build --bins --tests ;;
         *' ui-test '* | *' api '*) cargo build --bins ;;
+        # shellcheck disable=SC2046 # A list of words.
+        *' istio '*) cargo build --bins $(integration_tests istio) ;;
         # shellcheck disable=SC2046 # A list of words.
         *) cargo build --bins $(integration_tests e2e) ;;
     esac
@@ -69,6 +76,17 @@ e2e_oldest() {
         if grep -qE 'Envoy|Stand|between|paths::demo' tests/tests/"$name".rs; then tests+=(--test "$name"); fi
     done
     on_envoy "$OLDEST_ENVOY" ${tests[@]+"${tests[@]}"}
+}
+# In a mesh of Istio's own control plane, which is there or can be built.
+istio_alone='setup wasm build istio'
+can_istio() { [ -x "$(istiod_path)" ] || [ -z "$(go_missing)" ]; }
+istio() {
+    local istiod tests
+    istiod=$(istiod_path) tests=$(integration_tests istio)
+    if [ ! -x "$istiod" ]; then say "Left out: Istio's control plane is not built here, and takes $(go_missing)"; return; fi
+    export WEIR_ISTIOD=$istiod
+    # shellcheck disable=SC2086 # A list of words.
+    on_envoy "$ENVOY_VERSION" $tests
 }
 # on_envoy VERSION TESTS…: end-to-end tests on one Envoy.
 on_envoy() {
@@ -94,11 +112,12 @@ title() {
         api) echo 'The API, against its description' ;;
         e2e) echo "End to end, on Envoy $ENVOY_VERSION" ;;
         e2e-oldest) echo "End to end, on Envoy $OLDEST_ENVOY" ;;
+        istio) echo "In Istio's mesh, on Envoy $ENVOY_VERSION" ;;
         ui) echo 'The dashboard' ;;
         ui-test) echo 'The dashboard, in a browser' ;;
         wasm-test) echo 'Pure crates as Wasm, under Node' ;;
         check) echo 'Checks' ;;
-        *) fail "no stage \`$1\`; there are: setup wasm ui build unit api e2e e2e-oldest ui-test wasm-test check" ;;
+        *) fail "no stage \`$1\`; there are: setup wasm ui build unit api e2e e2e-oldest istio ui-test wasm-test check" ;;
     esac
 }
 

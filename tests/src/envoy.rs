@@ -178,6 +178,10 @@ impl Envoy {
         let listener = eventually(PATIENCE, "Envoy listens", async || {
             self.must_run();
             self.admin_get("/ready").await.filter(|answer| answer.trim() == "LIVE")?;
+            if let Some(address) = self.builder.listens_at {
+                let listeners = self.admin_get("/listeners").await?;
+                return listeners.contains(&format!("::{address}\n")).then_some(address);
+            }
             let listeners: Value = serde_json::from_str(&self.admin_get("/listeners?format=json").await?).ok()?;
             let socket = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
             format!("{}:{}", socket["address"].as_str()?, socket["port_value"].as_u64()?).parse().ok()

@@ -18,6 +18,7 @@ pub mod controller;
 pub mod envoy;
 pub mod fake;
 pub mod gate;
+pub mod istio;
 pub mod load;
 pub mod noise;
 pub mod paths;

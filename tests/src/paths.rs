@@ -36,6 +36,20 @@ pub fn trap_filter() -> io::Result<PathBuf> {
     found("WEIR_TRAP_FILTER", &[repository().join("target/weir-filter-trap.wasm")], "run `make wasm`")
 }
 
+/// Istio's control plane for tests: `WEIR_ISTIOD`, or what `make setup-istio` built.
+///
+/// # Errors
+/// When there is none, saying what to do.
+pub fn istiod() -> io::Result<PathBuf> {
+    let tools = repository().join(".weir");
+    let built = std::fs::read_dir(&tools).into_iter().flatten().flatten().map(|entry| entry.path());
+    let built =
+        built.filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"istiod-")));
+    let mut candidates: Vec<PathBuf> = built.collect();
+    candidates.push(tools.join("istiod-*"));
+    found("WEIR_ISTIOD", &candidates, "run `make setup-istio`")
+}
+
 /// The controller's binary `weir`: `WEIR_BIN`, or the one beside the running program (tests run one folder below).
 ///
 /// # Errors

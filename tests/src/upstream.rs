@@ -33,11 +33,20 @@ pub struct Upstream {
 impl Upstream {
     /// Starts a version on a free port. Every answer carries its name in `x-served-by`.
     pub async fn start(name: &str) -> Self {
+        Self::start_that(name, None).await
+    }
+
+    /// Starts one that answers every path as it would this one: `/status/500`.
+    pub async fn always(name: &str, path: &'static str) -> Self {
+        Self::start_that(name, Some(path)).await
+    }
+
+    async fn start_that(name: &str, always: Option<&'static str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let received = Arc::<Mutex<BTreeMap<String, u64>>>::default();
         let mut server = JoinSet::new();
-        server.spawn(serve(listener, name.to_owned(), Arc::clone(&received)));
+        server.spawn(serve(listener, name.to_owned(), always, Arc::clone(&received)));
         Self { name: name.to_owned(), address, received, _server: server }
     }
 
@@ -77,7 +86,12 @@ impl Upstream {
     }
 }
 
-async fn serve(listener: TcpListener, name: String, received: Arc<Mutex<BTreeMap<String, u64>>>) {
+async fn serve(
+    listener: TcpListener,
+    name: String,
+    always: Option<&'static str>,
+    received: Arc<Mutex<BTreeMap<String, u64>>>,
+) {
     let mut connections = JoinSet::new();
     let name: Arc<str> = name.into();
     while let Ok((stream, _)) = listener.accept().await {
@@ -85,8 +99,8 @@ async fn serve(listener: TcpListener, name: String, received: Arc<Mutex<BTreeMap
         let _ = stream.set_nodelay(true);
         let service = service_fn(move |request: Request<Incoming>| {
             let path = request.uri().path().to_owned();
-            *received.lock().expect("no panic while counting").entry(path).or_default() += 1;
-            answer(Arc::clone(&name), request)
+            *received.lock().expect("no panic while counting").entry(path.clone()).or_default() += 1;
+            answer(Arc::clone(&name), always.map_or(path, str::to_owned), request)
         });
         connections.spawn(async move {
             let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
@@ -132,8 +146,7 @@ async fn echo(mut request: Request<Incoming>) {
     let _ = stream.shutdown().await;
 }
 
-async fn answer(name: Arc<str>, request: Request<Incoming>) -> Result<Response<Frames>, io::Error> {
-    let path = request.uri().path().to_owned();
+async fn answer(name: Arc<str>, path: String, request: Request<Incoming>) -> Result<Response<Frames>, io::Error> {
     let mut parts = path.trim_start_matches('/').split('/');
     let (kind, argument) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let response = Response::builder().header("x-served-by", &*name);

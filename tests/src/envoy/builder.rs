@@ -20,6 +20,7 @@ pub struct EnvoyBuilder {
     pub(super) listener_from_file: bool,
     pub(super) plugin_from_file: bool,
     pub(super) text: Option<String>,
+    pub(super) listens_at: Option<SocketAddr>,
     pub(super) module: Option<PathBuf>,
     pub(super) upgrades: Vec<String>,
     pub(super) environment: Vec<(String, String)>,
@@ -47,6 +48,7 @@ impl Default for EnvoyBuilder {
             listener_from_file: false,
             plugin_from_file: false,
             text: None,
+            listens_at: None,
             module: None,
             upgrades: Vec::new(),
             environment: Vec::new(),
@@ -173,6 +175,13 @@ impl EnvoyBuilder {
     #[must_use]
     pub fn text(mut self, bootstrap: &str) -> Self {
         self.text = Some(bootstrap.to_owned());
+        self
+    }
+
+    /// It is ready when it listens here, whatever other listeners it has.
+    #[must_use]
+    pub const fn listens_at(mut self, address: SocketAddr) -> Self {
+        self.listens_at = Some(address);
         self
     }
 
