@@ -9,6 +9,7 @@ mod context;
 mod delete;
 mod explain;
 mod get;
+mod health;
 mod insight;
 mod order;
 mod output;
@@ -131,6 +132,8 @@ It stays, with its counts and its journal, until it is deleted.")]
     Simulate(simulate::SimulateArgs),
     /// Say how much traffic and how long an experiment needs, by simulation.
     Power(power::PowerArgs),
+    /// Say whether a controller can serve.
+    Health(health::HealthArgs),
     /// Keep servers and their tokens by name, and choose where commands go.
     Context(context::ContextArgs),
     /// Print a shell's completions.
@@ -143,7 +146,7 @@ impl Command {
     /// How its results are asked for; `None` of what has none.
     fn output(&self) -> Option<output::OutputArgs> {
         Some(match self {
-            Self::Serve(_) | Self::Completions(_) | Self::Man(_) => return None,
+            Self::Serve(_) | Self::Health(_) | Self::Completions(_) | Self::Man(_) => return None,
             Self::Context(args) => return args.output(),
             Self::Wait(args) => args.output,
             Self::Trend(args) => args.output,
@@ -197,6 +200,7 @@ impl Cli {
             Command::Analyze(args) => analyze::run(args),
             Command::Simulate(args) => simulate::run(args),
             Command::Power(args) => power::run(args),
+            Command::Health(args) => health::run(args),
             Command::Context(args) => context::run(args),
             Command::Completions(args) => shell::completions(args),
             Command::Man(args) => shell::man(args),
