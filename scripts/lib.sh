@@ -21,6 +21,14 @@ WASM=wasm32-unknown-unknown
 # Where Schemathesis of the pinned version is, or will be.
 schemathesis_folder() { echo "$TOOLS/schemathesis-$(sed -n 's/^schemathesis==\([0-9.]*\).*/\1/p' scripts/schemathesis/requirements.txt)"; }
 
+# The folder with `prometheus` and `promtool`: this machine's, or the one that set-up made; nothing without them.
+prometheus_folder() {
+    local found
+    found=$(command -v "${PROMETHEUS:-prometheus}" || true)
+    if [ -n "$found" ] && [ -x "$(dirname "$found")/promtool" ]; then dirname "$found"
+    elif [ -x "$TOOLS/prometheus/usr/bin/promtool" ]; then echo "$TOOLS/prometheus/usr/bin"; fi
+}
+
 if [ -t 1 ]; then BOLD=$'\e[1m' DIM=$'\e[2m' RED=$'\e[31m' GREEN=$'\e[32m' PLAIN=$'\e[0m'
 else BOLD='' DIM='' RED='' GREEN='' PLAIN=''; fi
 
