@@ -125,6 +125,11 @@ impl Family<'_, '_> {
         }
         Ok(())
     }
+
+    /// Writes a gauge without labels.
+    fn single(&mut self, (name, help): Named, value: f64) -> Result<(), Error> {
+        ConstGauge::new(value).encode(self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+    }
 }
 
 const fn truth(is_so: bool) -> f64 {
@@ -162,11 +167,11 @@ impl Collector for Standings {
             })
         };
         let running = all.iter().filter(|one| one.phase == "running").count();
-        family.gauge(RUNNING, std::iter::once((Vec::new(), number(running as u64))))?;
+        family.single(RUNNING, number(running as u64))?;
         family
             .gauge(TROUBLED_WORKERS, workers.into_iter().map(|(kind, count)| (vec![("kind", kind)], number(count))))?;
         let beyond = all.len().saturating_sub(shown.len());
-        family.gauge(UNLISTED, std::iter::once((Vec::new(), number(beyond as u64))))?;
+        family.single(UNLISTED, number(beyond as u64))?;
         family.gauge(
             PHASE,
             shown.iter().map(|one| (vec![("experiment", one.name.as_str()), ("phase", one.phase)], 1.0)),
