@@ -80,7 +80,7 @@ on_envoy() {
     [ $# -gt 0 ] || { say 'no end-to-end test found'; return 1; }
     cargo test --no-fail-fast "$@"
 }
-prometheus() { scripts/prometheus.sh; }
+prometheus() { scripts/prometheus.sh && say 'Left out: docker compose, from up to down; `make compose-test` does that, on a Docker engine'; }
 wasm_test() { scripts/wasm-test.sh; }
 ui_test() { scripts/ui.sh test; }
 check() { scripts/check.sh; }
