@@ -1,7 +1,7 @@
 # One word per task; the work is in scripts/. Everything made stays in target/ and .weir/, and is safe to repeat.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup wasm ui ui-test screenshots demo test check api e2e e2e-istio setup-istio wasm-test bench soak instructions calibrate compare fuzz fmt clean
+.PHONY: help setup wasm ui ui-test screenshots demo test check api e2e e2e-istio setup-istio prometheus images compose-test wasm-test bench soak instructions calibrate compare fuzz fmt clean
 .NOTPARALLEL:
 
 # Which Envoy: a version to fetch (tests are made for those in scripts/envoy; 1.37 means the newest 1.37 there), or a binary of
@@ -22,7 +22,7 @@ demo: ## Shows the main job on a real Envoy, in about a minute (KEEP=1: leaves i
 	@scripts/demo.sh
 
 test: ## Everything that CI asks: unit, end to end on the newest and the oldest Envoy, as Wasm, checks
-	@scripts/test.sh setup wasm ui build unit api e2e e2e-oldest istio ui-test wasm-test check
+	@scripts/test.sh setup wasm ui build unit api e2e e2e-oldest istio prometheus ui-test wasm-test check
 
 e2e: ## Only the tests on a real Envoy (ENVOY_VERSION=1.36, 1.37, 1.38, 1.39, 1.40)
 	@scripts/test.sh setup wasm build e2e
@@ -46,6 +46,19 @@ screenshots: ## Pictures of each page of the dashboard, of a real experiment: do
 
 api: ## Only what fits the OpenAPI document, and what nearly does, sent to a real controller (EXAMPLES=30 an operation)
 	@scripts/test.sh setup build api
+
+prometheus: ## Only metrics, alerts and the Grafana dashboard's queries, on a real Prometheus, Envoy and controller
+	@scripts/test.sh setup wasm build prometheus
+
+images: ## Container images (with docker) and the filter as an OCI Wasm artifact: target/images
+	@scripts/setup.sh wasm
+	@scripts/wasm.sh
+	@scripts/images.sh
+
+compose-test: ## Docker compose from up to down, on this machine's Docker (as root, it starts one if none runs)
+	@scripts/setup.sh wasm envoy prometheus
+	@scripts/wasm.sh
+	@scripts/compose-test.sh
 
 wasm-test: ## Only the pure crates' tests, as Wasm under Node
 	@scripts/test.sh setup wasm-test

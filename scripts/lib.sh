@@ -32,6 +32,13 @@ go_missing() {
     elif ! at_least "$have" "$(go_version)"; then echo "Go $(go_version) or newer (here: $have): https://go.dev/dl"
     fi
 }
+# The folder with `prometheus` and `promtool`: this machine's, or the one that set-up made; nothing without them.
+prometheus_folder() {
+    local found
+    found=$(command -v "${PROMETHEUS:-prometheus}" || true)
+    if [ -n "$found" ] && [ -x "$(dirname "$found")/promtool" ]; then dirname "$found"
+    elif [ -x "$TOOLS/prometheus/usr/bin/promtool" ]; then echo "$TOOLS/prometheus/usr/bin"; fi
+}
 
 if [ -t 1 ]; then BOLD=$'\e[1m' DIM=$'\e[2m' RED=$'\e[31m' GREEN=$'\e[32m' PLAIN=$'\e[0m'
 else BOLD='' DIM='' RED='' GREEN='' PLAIN=''; fi

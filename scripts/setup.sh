@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Gets what building and testing need, or says in one list what is missing. Safe to repeat; quick when nothing is to do.
 #
-#   scripts/setup.sh [rust] [wasm] [envoy] [node] [ui] [browser] [lint] [api] [istio]   the parts wanted; none named: all but `browser`
-#                                                                                     and `istio`
+#   scripts/setup.sh [rust] [wasm] [envoy] [node] [ui] [browser] [lint] [api] [prometheus] [istio]
+#       the parts wanted; none named: all but `browser` and `istio`
 #
 # Writes only into the clone (.weir, target), except what cargo, rustup and, as root, apt keep for themselves.
 source "$(dirname "$0")/lib.sh"
 
-parts=${*:-wasm envoy node ui lint api}
+parts=${*:-wasm envoy node ui lint api prometheus}
 wants() { case " $parts " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
 
 # The log, the tools and the package database bear one set-up at a time.
@@ -60,6 +60,10 @@ schemathesis=$(schemathesis_folder)
 schemathesis_ready() { "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 if wants api && [ ! -x "$schemathesis/bin/schemathesis" ]; then
     schemathesis_ready || lacks "Python 3.11 or newer with venv" python3 python3-venv
+fi
+
+if wants prometheus && [ -z "$(prometheus_folder)" ] && ! { command -v apt-get && command -v dpkg-deb; } >/dev/null; then
+    lacks 'Prometheus 2.42 or newer with promtool on the PATH, or PROMETHEUS=/path/to/prometheus beside promtool'
 fi
 
 node_ready() { node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null; }
@@ -187,6 +191,20 @@ if wants node && [ "$("$tools_dir/bin/wasm-bindgen-test-runner" --version 2>/dev
 then
     step "wasm-bindgen-test-runner $bindgen_version (compiles for a minute or two, once)" quietly bindgen install_bindgen ||
         fail "cannot build wasm-bindgen-test-runner $bindgen_version"
+fi
+
+# Only unpacked: nothing is installed and no server started.
+unpack_prometheus() {
+    local part=$TOOLS/prometheus.part
+    rm -rf "$part" "$TOOLS/prometheus" && mkdir -p "$part" && chmod 755 "$part" || return
+    # Without any list of packages there is nothing to choose from yet.
+    (cd "$part" && apt-get download prometheus) || { [ "$(id -u)" = 0 ] && apt-get update && (cd "$part" && apt-get download prometheus); } || return
+    dpkg-deb -x "$part"/prometheus_*.deb "$part" && rm "$part"/prometheus_*.deb && "$part/usr/bin/promtool" --version &&
+        mv "$part" "$TOOLS/prometheus"
+}
+if wants prometheus && [ -z "$(prometheus_folder)" ]; then
+    step "Prometheus, unpacked from Debian's package" quietly prometheus unpack_prometheus ||
+        fail 'cannot get Prometheus; if this machine has one: PROMETHEUS=/path/to/prometheus, with promtool beside it'
 fi
 
 if wants api && [ ! -x "$schemathesis/bin/schemathesis" ]; then

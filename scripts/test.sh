@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Runs stages of the test, each with a heading and the time it took, and adds up what the runners say.
 #
-#   scripts/test.sh STAGE…      setup wasm ui build unit api e2e e2e-oldest istio ui-test wasm-test check
+#   scripts/test.sh STAGE…      setup wasm ui build unit api e2e e2e-oldest istio prometheus ui-test wasm-test check
 #
 # Later stages run although an earlier one failed, except where they would only fail for the same reason.
 source "$(dirname "$0")/lib.sh"
 
-[ $# -gt 0 ] || set -- setup wasm ui build unit api e2e e2e-oldest istio ui-test wasm-test check
+[ $# -gt 0 ] || set -- setup wasm ui build unit api e2e e2e-oldest istio prometheus ui-test wasm-test check
 logs=$CARGO_TARGET_DIR/test-logs
 rm -rf "$logs" && mkdir -p "$logs"
 [ -t 1 ] && export CARGO_TERM_COLOR=always
@@ -31,7 +31,7 @@ for package in metadata["packages"]:
 # Which parts of the set-up the other stages need.
 setup() {
     local parts=wasm
-    case " $stages " in *' e2e '* | *' istio '* | *' ui-test '*) parts+=' envoy' ;; esac
+    case " $stages " in *' e2e '* | *' istio '* | *' ui-test '* | *' prometheus '*) parts+=' envoy' ;; esac
     case " $stages " in *' ui '*) parts+=' ui' ;; esac
     case " $stages " in *' ui-test '*) parts+=' browser' ;; esac
     case " $stages " in *' wasm-test '*) parts+=' node' ;; esac
@@ -39,6 +39,7 @@ setup() {
     case " $stages " in *' api '*) parts+=' api' ;; esac
     # Alone it says what is missing; among others it is left out.
     case " $stages " in *' istio '*) if [ "$stages" = "$istio_alone" ] || can_istio; then parts+=' istio'; fi ;; esac
+    case " $stages " in *' prometheus '*) parts+=' prometheus' ;; esac
     # shellcheck disable=SC2086 # A list of words.
     scripts/setup.sh $parts
     case " $stages " in *' e2e-oldest '*) [ -n "${ENVOY:-}" ] || ENVOY_VERSION=$OLDEST_ENVOY scripts/setup.sh envoy ;; esac
@@ -50,7 +51,7 @@ build() {
     case " $stages " in *' ui '*) ;; *) [ ! -f ui/dist/index.html ] || scripts/ui.sh build --if-node ;; esac
     case " $stages " in
         *' unit '*) cargo build --bins --tests ;;
-        *' ui-test '* | *' api '*) cargo build --bins ;;
+        *' ui-test '* | *' api '* | *' prometheus '*) cargo build --bins ;;
         # shellcheck disable=SC2046 # A list of words.
         *' istio '*) cargo build --bins $(integration_tests istio) ;;
         # shellcheck disable=SC2046 # A list of words.
@@ -99,6 +100,7 @@ on_envoy() {
     [ $# -gt 0 ] || { say 'no end-to-end test found'; return 1; }
     cargo test --no-fail-fast "$@"
 }
+prometheus() { scripts/prometheus.sh && say 'Left out: docker compose, from up to down; `make compose-test` does that, on a Docker engine'; }
 wasm_test() { scripts/wasm-test.sh; }
 ui_test() { scripts/ui.sh test; }
 check() { scripts/check.sh; }
@@ -114,10 +116,11 @@ title() {
         e2e-oldest) echo "End to end, on Envoy $OLDEST_ENVOY" ;;
         istio) echo "In Istio's mesh, on Envoy $ENVOY_VERSION" ;;
         ui) echo 'The dashboard' ;;
+        prometheus) echo 'Metrics, alerts and dashboard, on a real Prometheus' ;;
         ui-test) echo 'The dashboard, in a browser' ;;
         wasm-test) echo 'Pure crates as Wasm, under Node' ;;
         check) echo 'Checks' ;;
-        *) fail "no stage \`$1\`; there are: setup wasm ui build unit api e2e e2e-oldest istio ui-test wasm-test check" ;;
+        *) fail "no stage \`$1\`; there are: setup wasm ui build unit api e2e e2e-oldest istio prometheus ui-test wasm-test check" ;;
     esac
 }
 

@@ -15,6 +15,7 @@ mod mirror;
 mod publish;
 mod reader;
 mod server;
+mod standing;
 mod steward;
 #[cfg(test)]
 mod testing;

@@ -1,7 +1,9 @@
-//! The controller's own metrics. Every label has few values, all of them known here: no name that a user chose.
+//! The controller's own metrics. Every label has few values, all of them known here: no name that a user chose, but for how experiments
+//! stand (`standing`), where it is bounded.
 
 use crate::ingest::Reason;
 use crate::mirror::Claimed;
+use crate::standing::Standings;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -47,6 +49,8 @@ pub(crate) struct Metrics {
     pub(crate) ingest_seconds: Histogram,
     /// Seconds of one commit.
     pub(crate) commit_seconds: Histogram,
+    /// How each experiment stood at the last look.
+    pub(crate) standings: Standings,
 }
 
 impl Metrics {
@@ -73,7 +77,13 @@ impl Metrics {
             open_cells: Gauge::default(),
             ingest_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+            standings: Standings::default(),
         };
+        // What alerts ask the increase of is there from the start.
+        for result in ["accepted", "duplicate", "refused"] {
+            drop(metrics.reports.get_or_create(&[("result", result)]));
+        }
+        registry.register_collector(Box::new(metrics.standings.clone()));
         registry.register("reports", "Reports, by what became of them", metrics.reports.clone());
         registry.register("reports_refused", "Refused reports, by reason", metrics.refusals.clone());
         registry.register("decisions", "Decisions, by action", metrics.decisions.clone());

@@ -53,6 +53,17 @@ fn an_experiment_is_created_shown_changed_and_deleted() {
 }
 
 #[test]
+fn health_is_an_exit_code_and_asks_for_no_token() {
+    let serve = Serve::start(&["--token", "operator=secret"]);
+    let ran = serve.run(&["health"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "ready\n"), "{ran:?}");
+    assert_eq!(serve.run(&["get"]).code, Some(1));
+    let ran = serve.run(&["health", "--server", "http://127.0.0.1:1"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{ran:?}");
+    assert!(ran.err.contains("no answer from http://127.0.0.1:1"), "{ran:?}");
+}
+
+#[test]
 fn an_experiment_is_shown_in_depth_once_it_is_assessed() {
     let serve = Serve::start(&["--decision-interval", "100ms"]);
     serve.write("checkout.yaml", DOCUMENT);

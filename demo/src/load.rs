@@ -9,7 +9,6 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,9 +23,9 @@ const IN_FLIGHT: usize = 2_000;
 /// Arguments of `weir-demo load`.
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// Where Envoy listens.
-    #[arg(long)]
-    target: SocketAddr,
+    /// Where Envoy listens: a host, by address or name, and a port.
+    #[arg(long, value_name = "HOST:PORT")]
+    target: String,
     /// The `Host` of requests.
     #[arg(long, default_value = "shop.example")]
     host: String,

@@ -12,6 +12,7 @@ mod destination;
 mod explain;
 mod failure;
 mod get;
+mod health;
 mod insight;
 mod order;
 mod output;
@@ -140,6 +141,8 @@ It stays, with its counts and its journal, until it is deleted.")]
     Power(power::PowerArgs),
     /// Print what a mesh or a stand-alone Envoy needs for an experiment.
     Render(render::RenderArgs),
+    /// Say whether a controller can serve.
+    Health(health::HealthArgs),
     /// Keep servers and their tokens by name, and choose where commands go.
     Context(context::ContextArgs),
     /// Print a shell's completions.
@@ -152,7 +155,7 @@ impl Command {
     /// How its results are asked for; `None` of what has none.
     fn output(&self) -> Option<output::OutputArgs> {
         Some(match self {
-            Self::Serve(_) | Self::Completions(_) | Self::Man(_) => return None,
+            Self::Serve(_) | Self::Health(_) | Self::Completions(_) | Self::Man(_) => return None,
             Self::Context(args) => return args.output(),
             Self::Wait(args) => args.output,
             Self::Trend(args) => args.output,
@@ -213,6 +216,7 @@ impl Cli {
             Command::Simulate(args) => simulate::run(args),
             Command::Power(args) => power::run(args),
             Command::Render(args) => render::run(args),
+            Command::Health(args) => health::run(args),
             Command::Context(args) => context::run(args),
             Command::Completions(args) => shell::completions(args),
             Command::Man(args) => shell::man(args),

@@ -8,6 +8,7 @@ use crate::ingest::{Reason, Refused, ingest, needs_room};
 use crate::ledger::{DecisionRow, Ledger, LedgerError, Told, action_name};
 use crate::mirror::{Live, Mirror};
 use crate::publish::{Published, make};
+use crate::standing::Standing;
 use std::sync::Arc;
 use weir_core::plan::InvalidPlan;
 use weir_core::report::{Acknowledgement, Report};
@@ -213,6 +214,13 @@ impl Keeper {
         let specs = self.mirror.experiments.iter().map(|(id, live)| (id.clone(), Arc::clone(&live.spec)));
         let specs: Vec<_> = specs.collect();
         let healths = specs.iter().map(|(id, spec)| health(&self.mirror, id, spec, now)).collect::<Vec<_>>();
+        let stand = self
+            .mirror
+            .experiments
+            .values()
+            .zip(&healths)
+            .map(|(live, health)| Standing::of(&live.spec, &live.state, live.assessment.as_deref(), health));
+        self.metrics.standings.set(stand.collect());
         let mut snapshots = Vec::new();
         // Both in the order of ids.
         for (live, health) in self.mirror.experiments.values_mut().zip(healths) {
