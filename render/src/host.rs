@@ -17,8 +17,8 @@ pub fn namespace(host: &str) -> Option<&str> {
     rest.starts_with("svc.").then_some(namespace)
 }
 
-/// A host in full, as it is meant by a resource of a namespace: Istio reads a name without a dot as a service of that namespace.
-/// `a.b` and `a.b.svc` stand for a service only where the full name that is meant is known: see [`same`].
+/// A host in full, as it is meant by a resource of a namespace: Istio reads a name without a dot as a service of that
+/// namespace. `a.b` and `a.b.svc` stand for a service only where the full name that is meant is known: see [`same`].
 #[must_use]
 pub fn in_full(host: &str, namespace: &str) -> String {
     if host.contains('.') || host == "*" { host.to_owned() } else { of_service(host, namespace) }
@@ -31,8 +31,8 @@ pub fn same(host: &str, namespace: &str, full: &str) -> bool {
     host == full || aliases(full).contains(&host)
 }
 
-/// The names by which a sidecar knows a service beside the full one, the shortest first; none of a host that is no service of the
-/// cluster.
+/// The names by which a sidecar knows a service beside the full one, the shortest first; none of a host that is no
+/// service of the cluster.
 #[must_use]
 pub fn aliases(full: &str) -> Vec<String> {
     let Some(namespace) = namespace(full) else { return Vec::new() };
@@ -40,7 +40,8 @@ pub fn aliases(full: &str) -> Vec<String> {
     vec![service.to_owned(), format!("{service}.{namespace}"), format!("{service}.{namespace}.svc")]
 }
 
-/// Whether a text may stand as a host: labels of letters, digits and dashes with dots between them, perhaps a star in the first.
+/// Whether a text may stand as a host: labels of letters, digits and dashes with dots between them, perhaps a star in
+/// the first.
 #[must_use]
 pub fn is_host(text: &str) -> bool {
     let fine = |label: &str| {

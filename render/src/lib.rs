@@ -1,7 +1,7 @@
 //! What a mesh or a stand-alone Envoy needs for an experiment, as resources to be kept in Git.
 //!
-//! Pure: an experiment, options and the user's own resources in, resources out. Owns the types of what is printed and the
-//! rules of extending what is already there; files, servers and the command line are the controller's.
+//! Pure: an experiment, options and the user's own resources in, resources out. Owns the types of what is printed and
+//! the rules of extending what is already there; files, servers and the command line are the controller's.
 
 pub mod envoy;
 pub mod host;

@@ -1,8 +1,8 @@
-//! Extending routes that are there already: the user's own `VirtualService`, `DestinationRule` and `Sidecar` keep what they have, and get what the
-//! experiment needs.
+//! Extending routes that are there already: the user's own `VirtualService`, `DestinationRule` and `Sidecar` keep what
+//! they have, and get what the experiment needs.
 //!
-//! What is ours in them is known again by its name ([`names::route_prefix`]) or by an annotation, so extending what was extended changes nothing,
-//! and what is ours can be taken out. Fields that this code does not know stay.
+//! What is ours in them is known again by its name ([`names::route_prefix`]) or by an annotation, so extending what was
+//! extended changes nothing, and what is ours can be taken out. Fields that this code does not know stay.
 
 mod route;
 mod rule;
@@ -19,8 +19,8 @@ const OF_THE_SERVER: [&str; 6] =
 /// What `kubectl apply` writes.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Extends the resources of a text with an experiment, or with its outcome. The subsets of the mesh become those that are there, where these
-/// are the versions'. `delivered`: what is ours alone.
+/// Extends the resources of a text with an experiment, or with its outcome. The subsets of the mesh become those that
+/// are there, where these are the versions'. `delivered`: what is ours alone.
 ///
 /// # Errors
 /// When the text cannot be read, has no route to the service, or has a subset of the same name that is another.

@@ -5,8 +5,8 @@ use weir_engine::spec::Experiment;
 /// Longest label of a name in Kubernetes.
 const LONGEST: usize = 63;
 
-/// A text as a DNS label: Istio takes nothing else for a subset's name, nor Kubernetes for a resource's. What is no lower-case letter,
-/// digit or dash becomes a dash.
+/// A text as a DNS label: Istio takes nothing else for a subset's name, nor Kubernetes for a resource's. What is no
+/// lower-case letter, digit or dash becomes a dash.
 #[must_use]
 pub fn label(text: &str) -> String {
     let fine = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
@@ -39,8 +39,8 @@ pub fn subsets(experiment: &Experiment) -> Vec<String> {
     taken
 }
 
-/// The versions that have routing headers, those with more of them first: who sends all of a version's headers may also send all of another's
-/// that has fewer.
+/// The versions that have routing headers, those with more of them first: who sends all of a version's headers may also
+/// send all of another's that has fewer.
 #[must_use]
 pub fn by_headers(experiment: &Experiment) -> Vec<usize> {
     let count = |version: usize| experiment.versions.get(version).map_or(0, |version| version.headers.len());
@@ -62,7 +62,8 @@ pub fn routing_headers(experiment: &Experiment, others: &[String]) -> Vec<String
     headers
 }
 
-/// What the names of an experiment's routes begin with: none of another experiment's do, for no experiment's name has a dot.
+/// What the names of an experiment's routes begin with: none of another experiment's do, for no experiment's name has a
+/// dot.
 #[must_use]
 pub fn route_prefix(experiment: &str) -> String {
     format!("weir-{experiment}.")

@@ -32,7 +32,8 @@ pub enum Delivery {
 pub enum Failure {
     /// It is loaded anew; until then the worker answers 503. A module that cannot be fetched has every request refused.
     Reload,
-    /// Requests pass without it, to the baseline; a worker whose filter trapped has none until the proxy's configuration changes.
+    /// Requests pass without it, to the baseline; a worker whose filter trapped has none until the proxy's
+    /// configuration changes.
     Open,
     /// Requests are refused.
     Closed,

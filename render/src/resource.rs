@@ -62,7 +62,7 @@ pub enum Printed {
     /// The filter, as a patch.
     EnvoyFilter(Box<Resource<EnvoyFilter>>),
     /// The filter, as a plugin.
-    WasmPlugin(Resource<WasmPlugin>),
+    WasmPlugin(Box<Resource<WasmPlugin>>),
     /// A controller outside of the mesh.
     ServiceEntry(Resource<ServiceEntry>),
     /// Who may reach the controller.

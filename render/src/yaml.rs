@@ -78,8 +78,8 @@ impl Yaml {
         }
     }
 
-    /// The items of a list that is a field, to be changed; the list is made if there is none. `None` where the value is no map, or the field
-    /// is something else.
+    /// The items of a list that is a field, to be changed; the list is made if there is none. `None` where the value is
+    /// no map, or the field is something else.
     pub fn list_mut(&mut self, name: &str) -> Option<&mut Vec<Self>> {
         if !matches!(self.get(name), Some(Self::List(_))) {
             match self.get(name) {

@@ -1,6 +1,13 @@
 //! What is printed for the documents in `docs/examples/istio/` is what stands there, to the letter.
 //!
 //! `WEIR_UPDATE_EXAMPLES=1 cargo test -p weir-render --test golden` writes it anew.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

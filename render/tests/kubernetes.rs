@@ -1,4 +1,11 @@
 //! The controller's Kustomize base and overlays: least privilege, and probes that the controller serves.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::path::{Path, PathBuf};
 use weir_render::yaml::Yaml;

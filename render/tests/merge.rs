@@ -1,4 +1,11 @@
 //! What is the user's stays, what is ours comes and goes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use weir_engine::document;
@@ -229,5 +236,27 @@ fn what_is_asked_for_and_cannot_be_is_refused() {
     ] {
         let error = istio::running(&two(), &options, None).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn a_sidecar_that_knows_the_controller_stays_as_it_is() {
+    let controller = "weir/weir.weir.svc.cluster.local";
+    for (hosts, added) in [
+        ("['./*', 'istio-system/*']", true),
+        ("['*/*']", false),
+        ("['weir/*']", false),
+        ("['*/weir.weir.svc.cluster.local']", false),
+        ("['weir/*.weir.svc.cluster.local']", false),
+        ("['other/weir.weir.svc.cluster.local']", true),
+    ] {
+        let sidecar = format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: s, namespace: shop}}\nspec:\n  egress:\n  \
+             - {{port: {{number: 9080}}, hosts: ['./cart']}}\n  - hosts: {hosts}\n"
+        );
+        let rendered = merged(&format!("{}{sidecar}", routes(PLAIN)));
+        let egress = kept(&rendered, "Sidecar").items_at(&["spec", "egress"]);
+        assert_eq!(egress[0].items_at(&["hosts"]).len(), 1, "a port of its own");
+        assert_eq!(egress[1].items_at(&["hosts"]).contains(&Yaml::text(controller)), added, "{hosts}");
     }
 }

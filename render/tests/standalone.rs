@@ -1,4 +1,11 @@
 //! `weir render envoy` prints what `envoy-config/standalone/envoy.yaml` is.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use weir_core::config::Config;
@@ -10,8 +17,8 @@ fn file(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The same without what is said in other words: how clusters find an address, what the plugin is told by default, and the baseline's own
-/// route, which leads where everything else does.
+/// The same without what is said in other words: how clusters find an address, what the plugin is told by default, and
+/// the baseline's own route, which leads where everything else does.
 fn normal(value: &mut Yaml) -> Config {
     let resources = value.get_mut("static_resources").unwrap();
     for cluster in resources.list_mut("clusters").unwrap() {

@@ -9,7 +9,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
-use weir_tests::paths;
+use weir_tests::{Controller, paths};
 
 fn render(arguments: &[&str]) -> Output {
     let mut command = Command::new(paths::weir().unwrap());
@@ -110,4 +110,26 @@ fn an_outcome_that_nobody_knows_is_asked_for() {
     let other = [outcome.as_slice(), &["v9"]].concat();
     let said = String::from_utf8_lossy(&render(&other).stderr).into_owned();
     assert!(said.contains("no version `v9`"), "{said}");
+}
+
+#[tokio::test]
+async fn an_experiment_of_the_server_is_rendered_by_its_name_and_so_is_its_outcome() {
+    let controller = Controller::start().await;
+    let experiment = paths::repository().join("docs/examples/istio/experiment.yaml");
+    controller.apply(&std::fs::read_to_string(&experiment).unwrap());
+    let by_name = |more: &[&str]| {
+        let arguments = [&["render", "istio", "checkout", "-n", "shop"], more].concat();
+        let output = controller.weir(&arguments);
+        (output.status.success(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let by_file =
+        |more: &[&str]| printed(&[&["istio", "docs/examples/istio/experiment.yaml", "-n", "shop"], more].concat());
+    assert_eq!(by_name(&[]).1, by_file(&[]));
+    let (done, _, said) = by_name(&["--outcome"]);
+    assert!(!done && said.contains("no outcome yet"), "{said}");
+    let promoted = controller.weir(&["promote", "checkout", "v2", "--reason", "a test"]);
+    assert!(promoted.status.success(), "{}", String::from_utf8_lossy(&promoted.stderr));
+    let (_, outcome, _) = by_name(&["--outcome"]);
+    assert_eq!(outcome, by_file(&["--outcome", "v2"]));
+    assert!(outcome.contains("subset: v2") && !outcome.contains("subset: v1"), "{outcome}");
 }

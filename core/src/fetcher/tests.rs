@@ -198,6 +198,18 @@ fn garbage_in_shared_data_does_no_harm() {
     }
 }
 
+/// Istio gives no `vm_id` to a plugin: it shares data with every other that has none.
+#[test]
+fn what_is_shared_has_a_name_that_no_other_filter_has() {
+    let mut vms = Vms::new(2);
+    vms.tick(0);
+    vms.answer(MS, 200, &json("r1"));
+    vms.tick(2 * MS);
+    let mut keys: Vec<&str> = vms.host.shared.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["head", "lease", "plan", "queues"].map(|key| format!("weir/1/ctl/weir/{key}")));
+}
+
 #[test]
 fn queues_of_vms_that_are_gone_are_forgotten() {
     let mut vms = Vms::new(300);

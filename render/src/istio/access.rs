@@ -1,4 +1,5 @@
-//! `AuthorizationPolicy`: who may reach the controller: these proxies the plan and the reports, operators all of it, nobody else anything.
+//! `AuthorizationPolicy`: who may reach the controller: these proxies the plan and the reports, operators all of it,
+//! nobody else anything.
 
 use crate::options::{Options, Place};
 use crate::resource::{Metadata, Resource};

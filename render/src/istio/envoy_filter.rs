@@ -192,8 +192,8 @@ pub(crate) fn of(mesh: &Mesh<'_>) -> Resource<EnvoyFilter> {
     resource(options, filter_name(options), config_patches)
 }
 
-/// Changes nothing, and says that its proxies need the controller's cluster: a waypoint has only the clusters that it routes to, and so has a
-/// gateway, where the mesh is set up so.
+/// Changes nothing, and says that its proxies need the controller's cluster: a waypoint has only the clusters that it
+/// routes to, and so has a gateway, where the mesh is set up so.
 pub(crate) fn reference(options: &Options) -> Resource<EnvoyFilter> {
     resource(options, names::label(&format!("{}-controller", filter_name(options))), Vec::new())
 }

@@ -97,7 +97,7 @@ fn delivered(mesh: &Mesh<'_>) -> Vec<Printed> {
     let mut resources = match options.delivery {
         Delivery::None => return Vec::new(),
         Delivery::EnvoyFilter => vec![Printed::EnvoyFilter(Box::new(envoy_filter::of(mesh)))],
-        Delivery::WasmPlugin => vec![Printed::WasmPlugin(wasm_plugin::of(mesh))],
+        Delivery::WasmPlugin => vec![Printed::WasmPlugin(Box::new(wasm_plugin::of(mesh)))],
     };
     if options.delivery == Delivery::WasmPlugin && options.place != Place::Sidecar {
         resources.push(Printed::EnvoyFilter(Box::new(envoy_filter::reference(options))));

@@ -162,7 +162,8 @@ fn exact(headers: &[Header]) -> BTreeMap<String, Exact> {
     headers.iter().map(|header| (header.name.clone(), Exact { exact: header.value.clone() })).collect()
 }
 
-/// By which hosts requests come: for sidecars and waypoints the service's, which stands for its shorter names too, and the document's others.
+/// By which hosts requests come: for sidecars and waypoints the service's, which stands for its shorter names too, and
+/// the document's others.
 fn hosts(mesh: &Mesh<'_>) -> Result<Vec<String>, Refused> {
     let named = &mesh.experiment.matching.hosts;
     if mesh.options.place == Place::Gateway && !gateways(mesh)?.iter().any(|gateway| gateway == "mesh") {

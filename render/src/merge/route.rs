@@ -91,7 +91,8 @@ fn check_gateways(document: &Yaml, mesh: &Mesh<'_>, called: &str, notes: &mut Ve
     }
 }
 
-/// Asks a route for headers too. Whether a request can still match it: not where it asks for another value of one of them.
+/// Asks a route for headers too. Whether a request can still match it: not where it asks for another value of one of
+/// them.
 fn add_headers(route: &mut Yaml, headers: &[Header]) -> bool {
     let Some(matches) = route.list_mut("match") else { return false };
     if matches.is_empty() {
@@ -126,8 +127,8 @@ fn names_of(headers: Option<&Yaml>) -> Vec<String> {
     }
 }
 
-/// Has a route lead to one version wherever it leads to the service: to one destination per port, with the weight of all of them. Whether it
-/// led to several subsets.
+/// Has a route lead to one version wherever it leads to the service: to one destination per port, with the weight of
+/// all of them. Whether it led to several subsets.
 fn point(route: &mut Yaml, namespace: &str, mesh: &Mesh<'_>, version: usize) -> bool {
     let Some(Yaml::List(targets)) = route.get_mut("route") else { return false };
     let subset = Yaml::text(mesh.subset(version));

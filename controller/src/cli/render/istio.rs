@@ -64,8 +64,8 @@ pub(super) struct IstioArgs {
     /// Digest: of the image (oci), or of the module.
     #[arg(long, value_name = "HEX", value_parser = sha256)]
     sha256: Option<String>,
-    /// When the filter itself fails: `reload` (the default of a path) loads it anew, `open` (of what is fetched) goes on without it, to the
-    /// baseline; `closed` refuses requests.
+    /// When the filter itself fails: `reload` (the default of a path) loads it anew, `open` (of what is fetched) goes
+    /// on without it, to the baseline; `closed` refuses requests.
     #[arg(long, value_enum, value_name = "POLICY")]
     fail: Option<FailArg>,
     /// The controller's Service.
@@ -86,7 +86,8 @@ pub(super) struct IstioArgs {
     /// The mesh's trust domain.
     #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
     trust_domain: String,
-    /// File with a VirtualService (and DestinationRule) that is to be extended, not replaced; `-` for the standard input.
+    /// File with a VirtualService (and DestinationRule) that is to be extended, not replaced; `-` for the standard
+    /// input.
     #[arg(long, value_name = "FILE")]
     merge: Option<String>,
     #[command(flatten)]

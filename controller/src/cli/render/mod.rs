@@ -1,5 +1,5 @@
-//! `weir render`: what a mesh or a stand-alone Envoy needs for an experiment. Reads documents, files and the server; what is printed is
-//! `weir-render`'s.
+//! `weir render`: what a mesh or a stand-alone Envoy needs for an experiment. Reads documents, files and the server;
+//! what is printed is `weir-render`'s.
 
 mod envoy;
 mod istio;
