@@ -80,8 +80,9 @@ fn blocks(page: &str) -> Vec<(String, String, String)> {
 
 fn examples() -> Vec<String> {
     let files = std::fs::read_dir(root().join("docs/examples")).expect("docs/examples");
-    let mut names: Vec<String> =
-        files.map(|file| file.expect("a file").file_name().into_string().expect("a name")).collect();
+    // Folders hold examples of something else.
+    let files = files.map(|file| file.expect("a file")).filter(|file| file.path().is_file());
+    let mut names: Vec<String> = files.map(|file| file.file_name().into_string().expect("a name")).collect();
     names.sort();
     names
 }

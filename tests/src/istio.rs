@@ -1,7 +1,7 @@
 //! Istio's own control plane on a folder of resources, without Kubernetes (`make setup-istio`), and an Envoy that is a proxy
 //! of its mesh.
 //!
-//! Must not know what Weir renders: that is [`site`]'s and the tests'.
+//! What Weir renders is asked of its command line, in `render` alone.
 
 mod mesh;
 mod ports;
