@@ -185,3 +185,11 @@ async fn every_answer_says_that_it_is_nobodys_to_keep_frame_or_run() {
         }
     }
 }
+
+#[tokio::test]
+async fn of_two_keys_none_is_chosen() {
+    let api = Api::start(&[]);
+    let two = [("idempotency-key", "1"), ("idempotency-key", "2")];
+    assert_eq!(api.send("POST", "/v1/experiments", &two, document("shop")).await.status(), 400);
+    assert_eq!(api.send("GET", SHOP, &[], "").await.status(), 404);
+}
