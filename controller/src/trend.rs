@@ -104,6 +104,15 @@ pub(crate) fn trend(service: &str, past: &[PastRow]) -> Trend {
     Trend { service: service.to_owned(), experiments }
 }
 
+/// When those began that did before the first of these was over, in Unix milliseconds: what served then does not stand among them.
+pub(crate) fn begun_before(past: &[PastRow]) -> impl Iterator<Item = u64> + '_ {
+    let first = match past.first().map(|row| &row.state.phase) {
+        Some(Phase::Concluded { at, .. }) => *at,
+        _ => 0,
+    };
+    past.iter().map(|row| row.state.started_at).filter(move |began| *began < first)
+}
+
 fn one(row: &PastRow) -> Option<Past> {
     let PastRow { id, spec, state, deleted_at, assessment } = row;
     let Phase::Concluded { outcome, version, at } = state.phase else { return None };

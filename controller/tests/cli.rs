@@ -372,7 +372,10 @@ fn what_commands_a_terminal_is_never_printed_raw() {
         let services =
             serde_json::json!({ "services": [{ "service": "a\u{1b}[2J\nb", "experiments": 1, "concluded": 0 }] });
         let problem = serde_json::json!({ "detail": "no \u{1b}]0;owned\u{7}" });
-        for (status, body) in [("200 OK", &services), ("200 OK", &services), ("409 Conflict", &problem)] {
+        let token = serde_json::json!({ "name": "eve", "role": "viewer", "createdAt": 1, "createdBy": "\u{1b}c" });
+        let tokens = serde_json::json!({ "tokens": [token], "configured": [{ "name": "\u{9b}2J", "role": "viewer" }] });
+        let answers = [("200 OK", &services), ("200 OK", &services), ("409 Conflict", &problem), ("200 OK", &tokens)];
+        for (status, body) in answers {
             let (mut client, _) = listener.accept().expect("somebody");
             request(&mut client);
             let body = body.to_string();
@@ -387,4 +390,7 @@ fn what_commands_a_terminal_is_never_printed_raw() {
     assert_eq!(structured.json()["services"][0]["service"], "a\u{1b}[2J\nb", "programs get it as it is");
     let refused = run(&["trend", "--server", &url]);
     assert!(!refused.ok() && refused.err.contains("no \\u{1b}]0;owned\\u{7}"), "{refused:?}");
+    let tokens = run(&["token", "list", "--server", &url]);
+    let raw = tokens.out.contains(['\u{1b}', '\u{9b}']);
+    assert!(tokens.ok() && !raw && tokens.out.contains("\\u{1b}c") && tokens.out.contains("\\u{9b}2J"), "{tokens:?}");
 }

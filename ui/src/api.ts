@@ -32,13 +32,20 @@ export class ApiError extends Error {
     detail: string,
     readonly problems: Detail[] = [],
     readonly advice: string = '',
+    /** It says when to ask again. */
+    readonly passes = false,
   ) {
     super(detail)
   }
 
-  /** Whether a write may have been done although this is what became of it: no answer came, or the controller failed at it. */
+  /** Whether a write may have been done although this is what became of it: no answer came, the controller failed at it, or is still at it. */
   get unknown(): boolean {
-    return this.status === 0 || this.status >= 500 || this.status === 408
+    return this.status === 0 || this.status >= 500 || this.status === 408 || (this.status === 409 && this.passes)
+  }
+
+  /** Whether the controller did not even look at what was asked: this says nothing of an attempt before it. */
+  get unseen(): boolean {
+    return [401, 403, 429].includes(this.status)
   }
 }
 
@@ -117,7 +124,8 @@ async function request<T>(path: string, init: RequestInit = {}, patience = PATIE
     if (response.status === 401) unauthorized.forEach((listener) => listener())
     const problem = (body ?? {}) as { detail?: string; title?: string; problems?: Detail[] }
     const said = problem.detail ?? problem.title ?? `The controller answered ${response.status} without saying why.`
-    throw new ApiError(response.status, said, problem.problems ?? [], advice(response.status))
+    const passes = response.headers.has('retry-after')
+    throw new ApiError(response.status, said, problem.problems ?? [], advice(response.status), passes)
   }
   return { value: body as T, text, tag: response.headers.get('etag') ?? '' }
 }

@@ -71,6 +71,34 @@ test('an answer that is lost is told as not known, and trying again does it once
   assert.equal(pauses[0]?.ordered?.reason, 'a load test, until noon')
 })
 
+test('what is still under way, or asked for too often, is asked for again and not anew', async () => {
+  await world.ask('/v1/experiments', DOCUMENT('slow'))
+  await go('#/experiments/slow/decide')
+  const keys: (string | undefined)[] = []
+  const answers = [
+    { status: 409, headers: { 'retry-after': '1' }, body: '{"status":409,"detail":"It is under way."}' },
+    { status: 429, headers: { 'retry-after': '1' }, body: '{"status":429,"detail":"Too many requests."}' },
+  ]
+  await page.route('**/v1/experiments/slow/commands', async (route) => {
+    keys.push(route.request().headers()['idempotency-key'])
+    const answer = answers[keys.length - 2]
+    if (keys.length === 1) await route.abort('connectionreset')
+    else if (answer) await route.fulfill(answer)
+    else await route.continue()
+  })
+  await page.getByRole('button', { name: 'Pause …' }).click()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByRole('textbox').fill('lunch')
+  await dialog.getByRole('button', { name: 'Pause', exact: true }).click()
+  for (const said of ['does not answer', 'under way', 'Too many requests']) {
+    await dialog.getByRole('alert').getByText(said, { exact: false }).waitFor()
+    assert.equal(await dialog.getByRole('textbox').getAttribute('readonly'), '', said)
+    await dialog.getByRole('button', { name: 'Try again' }).click()
+  }
+  await dialog.waitFor({ state: 'detached' })
+  assert.ok(keys.length === 4 && keys.every((key) => key === keys[0]), `the same key: ${keys}`)
+})
+
 test('a refusal is not kept for the next attempt', async () => {
   await go('#/experiments/lost/decide')
   await page.getByRole('button', { name: 'Resume …' }).click()
@@ -112,7 +140,7 @@ test('what somebody else created meanwhile is not changed by who meant to create
   await world.ask('/v1/experiments', DOCUMENT('twice'))
   await dialog.getByRole('button', { name: 'Apply', exact: true }).click()
   await dialog.getByRole('alert').waitFor()
-  assert.match(await dialog.getByRole('alert').innerText(), /Nothing was changed\..*experiment `twice` already/s)
+  assert.match(await dialog.getByRole('alert').innerText(), /Nothing was changed\..*There is an experiment `twice` already/s)
   assert.equal((await shown('twice')).document, DOCUMENT('twice'))
 })
 

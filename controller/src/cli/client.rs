@@ -9,7 +9,7 @@ use crate::server::tls::provider;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use ureq::tls::{RootCerts, TlsConfig};
 use weir_engine::assess::Assessment;
 use weir_engine::spec::Experiment;
@@ -22,6 +22,8 @@ pub(crate) use super::failure::{ApiError, Detail};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Longest until there is a connection.
 const CONNECTED: Duration = Duration::from_secs(10);
+/// Until it is looked again whether a change is still under way.
+const UNDER_WAY: Duration = Duration::from_millis(250);
 /// Most bytes of an answer that are read.
 const MOST: u64 = 64 * 1024 * 1024;
 
@@ -105,12 +107,12 @@ impl Server {
     /// Reads a resource.
     pub(crate) fn get(&self, path: &str) -> Result<serde_json::Value, ApiError> {
         let request = self.agent.get(self.url(path)).header("accept", "application/json");
-        self.understand(self.answer(self.authorized(request).call(), false)?)
+        self.understand(self.answer(self.authorized(request).call(), Asked::ToShow)?)
     }
 
     /// Reads what `If-Match` takes of a resource; `None` if there is no such thing.
     pub(crate) fn tag(&self, path: &str) -> Result<Option<String>, ApiError> {
-        match self.answer(self.authorized(self.agent.get(self.url(path))).call(), false) {
+        match self.answer(self.authorized(self.agent.get(self.url(path))).call(), Asked::ToShow) {
             Ok(Answer { tag: Some(tag), .. }) => Ok(Some(tag)),
             Ok(_) => Err(self.strange("no ETag".to_owned())),
             Err(ApiError::NotFound(_)) => Ok(None),
@@ -121,7 +123,7 @@ impl Server {
     /// Reads a resource that is no JSON, as text.
     pub(crate) fn text(&self, path: &str) -> Result<String, ApiError> {
         let request = self.agent.get(self.url(path));
-        let Answer { body, .. } = self.answer(self.authorized(request).call(), false)?;
+        let Answer { body, .. } = self.answer(self.authorized(request).call(), Asked::ToShow)?;
         String::from_utf8(body).map_err(|error| self.strange(error.to_string()))
     }
 
@@ -173,14 +175,20 @@ impl Server {
         let mut random = [0; 16];
         let key = getrandom::fill(&mut random).map(|()| format!("{:032x}", u128::from_be_bytes(random)));
         let key = key.unwrap_or_default();
-        let mut sent = send(&key);
+        let (mut sent, mut asked) = (send(&key), Asked::ToChange);
         if let Err(error) = &sent
             && !key.is_empty()
             && broken(&self.destination.server, error).ended
         {
-            sent = send(&key);
+            (sent, asked) = (send(&key), Asked::ToChangeAgain);
+            // The first may still be under way: then its answer is to come.
+            let until = Instant::now() + PATIENCE;
+            while sent.as_ref().is_ok_and(is_under_way) && Instant::now() < until {
+                std::thread::sleep(UNDER_WAY);
+                sent = send(&key);
+            }
         }
-        self.understand(self.answer(sent, true)?)
+        self.understand(self.answer(sent, asked)?)
     }
 
     /// One part of an answer as a type, to be shown: its texts are without what would command a terminal.
@@ -230,16 +238,16 @@ impl Server {
         serde_json::from_slice(&body).map_err(|error| self.strange(error.to_string()))
     }
 
-    /// A success. `write`: something was to be changed.
+    /// A success.
     fn answer(
         &self,
         answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-        write: bool,
+        asked: Asked,
     ) -> Result<Answer, ApiError> {
         let server = self.destination.server.clone();
         let failed = |error: &ureq::Error, begun: bool| {
             let (server, why) = (self.destination.server.clone(), broken(&self.destination.server, error));
-            if write && (begun || why.may_be_done) {
+            if asked == Asked::ToChangeAgain || (asked == Asked::ToChange && (begun || why.may_be_done)) {
                 ApiError::Lost { server, reason: why.reason }
             } else {
                 ApiError::Unreachable { server, reason: why.reason, next: why.next }
@@ -247,6 +255,7 @@ impl Server {
         };
         let mut answer = answer.map_err(|error| failed(&error, false))?;
         let status = answer.status().as_u16();
+        let says_nothing = status >= 500 || [401, 403, 408, 429].contains(&status) || is_under_way(&answer);
         let tag = answer.headers().get("etag").and_then(|tag| tag.to_str().ok()).map(str::to_owned);
         let body = answer.body_mut().with_config().limit(MOST).read_to_vec().map_err(|error| failed(&error, true))?;
         if (200..300).contains(&status) {
@@ -258,6 +267,10 @@ impl Server {
             problem.message = plain(&problem.message);
         }
         let detail = plain(&details.sentence());
+        if asked == Asked::ToChangeAgain && says_nothing {
+            let reason = format!("the connection ended, and asked once more it said {status}: {detail}");
+            return Err(ApiError::Lost { server, reason });
+        }
         Err(match status {
             401 | 403 => ApiError::Forbidden { server, status, detail },
             404 if detail.starts_with("There is no experiment") => {
@@ -268,6 +281,20 @@ impl Server {
             _ => ApiError::Refused { server, status, detail },
         })
     }
+}
+
+/// What for a server was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    ToShow,
+    ToChange,
+    /// After an attempt of which nobody knows what became: a refusal to look at this one says nothing of that.
+    ToChangeAgain,
+}
+
+/// Whether the same change is being made: a 409 that passes, as no refusal does.
+fn is_under_way(answer: &ureq::http::Response<ureq::Body>) -> bool {
+    answer.status().as_u16() == 409 && answer.headers().contains_key("retry-after")
 }
 
 /// A success, as it came.

@@ -5,7 +5,7 @@ use serde_json::Value;
 /// Controls (C0, DEL, C1: a terminal obeys them), ends of lines and marks of direction, which make a line look like another.
 fn commands(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
+        || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{feff}')
 }
 
 /// A text that can be shown on a line of its own.
@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn what_commands_a_terminal_is_written_out_and_all_else_stays() {
         assert_eq!(plain("a \u{1b}[2Jb\r\n\u{9b}1m\u{7f}"), "a \\u{1b}[2Jb\\r\\n\\u{9b}1m\\u{7f}");
-        assert_eq!(plain("\u{202e}evil"), "\\u{202e}evil");
+        assert_eq!(plain("\u{202e}e\u{61c}vil"), "\\u{202e}e\\u{61c}vil");
         for fine in ["", "p95 ≤ 300 ms → “v2” 👍🏽", "α, é, 中文"] {
             assert_eq!(plain(fine), fine);
         }

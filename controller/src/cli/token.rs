@@ -2,6 +2,7 @@
 
 use super::client::{Server, ServerArgs};
 use super::output::{NOTHING, OutputArgs, Table, now, print, print_value, stretch};
+use super::plain::made_plain;
 use crate::access::{Access, Attempt, NAMES, Role, TokenRow, is_name, is_spelt};
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -170,6 +171,10 @@ fn list(args: ListArgs) -> anyhow::Result<()> {
     };
     if common.output.structured() {
         return Ok(print_value(common.output, &json!({ "tokens": tokens, "configured": configured }))?);
+    }
+    let (mut tokens, mut configured) = (tokens, configured);
+    for shown in [&mut tokens, &mut configured] {
+        made_plain(shown);
     }
     let rows: Vec<TokenRow> = serde_json::from_value(tokens)?;
     let mut table = Table::new(&["NAME", "ROLE", "MADE", "BY", "USED", "EXPIRES"]);

@@ -73,6 +73,33 @@ async fn services_and_a_past_come_in_pages_that_make_the_whole() {
 }
 
 #[tokio::test]
+async fn what_served_before_is_known_also_where_others_ran_beside_and_a_page_ends_between() {
+    let api = Api::start(&[]);
+    let create = async |name: &str| {
+        assert_eq!(api.call("POST", "/v1/experiments", "", document(name)).await.status, 201, "{name}");
+    };
+    let promote = async |name: &str, at: u64| {
+        api.bench.set_time(START + at);
+        let promote = r#"{"command": "promote", "version": "v2", "reason": "needed for the launch"}"#;
+        assert_eq!(api.call("POST", &format!("/v1/experiments/{name}/commands"), "", promote).await.status, 200);
+        assert_eq!(api.call("DELETE", &format!("/v1/experiments/{name}"), "", "").await.status, 200);
+    };
+    create("before").await;
+    promote("before", 1_000).await;
+    create("one").await;
+    create("other").await;
+    promote("one", 2_000).await;
+    promote("other", 3_000).await;
+    for limit in [1, 2, 3] {
+        let page = api.call("GET", &format!("/v1/services/shop/trend?limit={limit}"), "", "").await.json();
+        let page = page["experiments"].as_array().unwrap().clone();
+        assert_eq!(page.len(), limit);
+        let last = page.last().unwrap();
+        assert_eq!((&last["name"], &last["changedElsewhere"]), (&"other".into(), &true.into()), "{limit}");
+    }
+}
+
+#[tokio::test]
 async fn a_rehearsal_is_answered_as_it_is_described_and_says_what_is_wrong() {
     let api = Api::start(&[]);
     let scenario = include_str!("../../../docs/scenarios/broken.yaml");

@@ -2,11 +2,10 @@
 
 use super::auth::{Auth, Denied, Role};
 use super::body;
-use super::connections::Peer;
 use super::limits::Limits;
 use super::problem::{Problem, Said};
 use super::repeat::{self, UnderWay};
-use super::routes::{actor, counted_as};
+use super::routes::{actor, counted_as, network_of};
 use crate::access::{self, Access, Attempt};
 use crate::clock::Clock;
 use axum::extract::{Request, State};
@@ -87,7 +86,7 @@ pub(super) struct Gate {
     pub(super) under_way: UnderWay,
     /// Of callers that are known, and …
     pub(super) limits: Arc<Limits>,
-    /// … of addresses that send no token that is.
+    /// … of networks that send no token that is, and of tokens that may not do what they ask for.
     pub(super) failures: Arc<Limits>,
 }
 
@@ -149,13 +148,15 @@ async fn pass(State((gate, rule)): State<(Gate, Rule)>, mut request: Request, ne
         Ok(caller) => caller,
         Err(denied @ Denied::Role(..)) if writes => {
             // Somebody who is known tried. Not so often that it is all the audit log has room for, or keeps the disk from others.
-            let address = request.extensions().get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default();
-            if let Err(wait) = gate.failures.take(&address, Instant::now()) {
+            let caller = match auth.caller(request.headers()) {
+                Ok(caller) => caller,
+                Err(denied) => return Problem::from(denied).into_response(),
+            };
+            // By the token, from wherever it comes.
+            if let Err(wait) = gate.failures.take(&caller.key, Instant::now()) {
                 return too_many(wait);
             }
-            if let Ok(caller) = auth.caller(request.headers()) {
-                request.extensions_mut().insert(caller);
-            }
+            request.extensions_mut().insert(caller);
             let refused = tokio::spawn(async move {
                 let attempt = gate.attempt(&request);
                 gate.audited(attempt, async {
@@ -174,8 +175,7 @@ async fn pass(State((gate, rule)): State<(Gate, Rule)>, mut request: Request, ne
             return refused.await.unwrap_or_else(|_| failed());
         }
         Err(denied) => {
-            let address = request.extensions().get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default();
-            return match gate.failures.take(&address, Instant::now()) {
+            return match gate.failures.take(&network_of(&request), Instant::now()) {
                 Ok(()) => Problem::from(denied).into_response(),
                 Err(wait) => too_many(wait),
             };

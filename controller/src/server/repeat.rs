@@ -60,16 +60,19 @@ async fn try_once(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let key = request.headers().get(KEY).map(|key| key.to_str().unwrap_or_default().to_owned());
-    let Some(key) = key else { return Ok(next.run(request).await) };
-    if !(1..=MAX_KEY).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let detail =
-            format!("The headers cannot be read: `Idempotency-Key` has 1 to {MAX_KEY} visible ASCII characters.");
+    let mut keys = request.headers().get_all(KEY).iter();
+    let Some(key) = keys.next() else { return Ok(next.run(request).await) };
+    let (key, one) = (key.to_str().unwrap_or_default().to_owned(), keys.next().is_none());
+    if !one || !(1..=MAX_KEY).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let detail = format!(
+            "The headers cannot be read: `Idempotency-Key` is there once, with 1 to {MAX_KEY} visible ASCII characters."
+        );
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
     }
     let Some(_turn) = gate.under_way.begin(&who, &key) else {
         let detail = "A request with this `Idempotency-Key` is under way: send it again later.";
-        return Err(Problem::new(StatusCode::CONFLICT, detail));
+        // By `Retry-After` whoever asks again for a lost answer knows this from a refusal.
+        return Err(Problem::new(StatusCode::CONFLICT, detail).after(1));
     };
     let (head, request_body) = request.into_parts();
     let bytes = body::read(request_body, MAX_BODY).await?;

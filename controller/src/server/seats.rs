@@ -14,7 +14,7 @@ const OTHER_FILES: u64 = 64;
 const FEWEST: usize = 16;
 
 /// An IPv4 address, or an IPv6 network of 64 bits: whoever has one address of it has them all.
-type Network = IpAddr;
+pub(super) type Network = IpAddr;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -153,7 +153,8 @@ impl Drop for Seat {
     }
 }
 
-fn network(address: IpAddr) -> Network {
+/// Whose an address is.
+pub(super) fn network(address: IpAddr) -> Network {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
         address => address,

@@ -1,8 +1,12 @@
 //! Writes that depend on what somebody saw, writes that are sent twice, lists in pages, and who asks too often.
 
+use super::connections::Peer;
 use super::test_api::{Api, Sent};
 use crate::testing::document;
+use axum::body::Body;
+use axum::extract::Request;
 use serde_json::Value;
+use tower::ServiceExt;
 
 const SHOP: &str = "/v1/experiments/shop";
 
@@ -184,4 +188,34 @@ async fn every_answer_says_that_it_is_nobodys_to_keep_frame_or_run() {
             assert_eq!(answer.header(name), value, "{path} {name}");
         }
     }
+}
+
+#[tokio::test]
+async fn of_two_keys_none_is_chosen() {
+    let api = Api::start(&[]);
+    let two = [("idempotency-key", "1"), ("idempotency-key", "2")];
+    assert_eq!(api.send("POST", "/v1/experiments", &two, document("shop")).await.status(), 400);
+    assert_eq!(api.send("GET", SHOP, &[], "").await.status(), 404);
+}
+
+#[tokio::test]
+async fn an_ipv6_network_is_one_caller_and_a_token_is_one_from_wherever_it_comes() {
+    let api = Api::limited(&["viewer=v"], 1);
+    let called = async |method: &str, token: &str, from: &dyn Fn(u16) -> String| {
+        let mut statuses = Vec::new();
+        for number in 0..60 {
+            let request = Request::builder().method(method).uri("/v1/experiments");
+            let request = request.header("authorization", format!("Bearer {token}"));
+            let mut request = request.body(Body::empty()).unwrap();
+            request.extensions_mut().insert(Peer(from(number).parse().unwrap()));
+            statuses.push(api.router.clone().oneshot(request).await.unwrap().status().as_u16());
+        }
+        statuses
+    };
+    let guesses = called("GET", "guess", &|number| format!("2001:db8::{number}")).await;
+    assert!(guesses.starts_with(&[401; 20]) && guesses.contains(&429), "{guesses:?}");
+    let others = called("GET", "guess", &|number| format!("2001:db8:1:{number}::1")).await;
+    assert_eq!(others, [401; 60], "each from a network of its own");
+    let refused = called("POST", "v", &|number| format!("2001:db8:2:{number}::1")).await;
+    assert!(refused.starts_with(&[403; 20]) && refused.contains(&429), "{refused:?}");
 }

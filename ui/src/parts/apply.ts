@@ -72,7 +72,8 @@ export function applying(
         return await post(how)
       } catch (failure) {
         const told = asApiError(failure)
-        lost = told.unknown ? how : null
+        if (told.unknown) lost = how
+        else if (!told.unseen) lost = null
         if (told.status !== 412 || attempt >= ATTEMPTS) throw told
       }
     }

@@ -46,7 +46,8 @@ export function Confirm({
   const [error, setError] = useState<ApiError | null>(null)
   const [lost, setLost] = useState(false)
   const [busy, setBusy] = useState(false)
-  const resends = error?.unknown === true
+  /** Whether the next attempt is the same as the last, of which it is not known whether it was done. */
+  const [resends, setResends] = useState(false)
   useEffect(() => {
     const before = document.activeElement
     dialog.current?.showModal()
@@ -66,9 +67,11 @@ export function Confirm({
     } catch (failure) {
       const told = asApiError(failure)
       setError(told)
+      const open = told.unknown || (resends && told.unseen)
+      setResends(open)
       if (told.unknown) setLost(true)
       // What was refused is kept with its key, and would be answered so again.
-      else key.current = newKey()
+      if (!open) key.current = newKey()
       action.look()
       setBusy(false)
     }

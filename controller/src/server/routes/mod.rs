@@ -18,6 +18,7 @@ pub(super) mod tokens;
 use super::auth::Caller;
 use super::connections::Peer;
 use super::problem::Problem;
+use super::seats::network;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Request};
 use axum::http::StatusCode;
@@ -39,10 +40,15 @@ pub(super) fn actor(request: &Request) -> Actor {
     }
 }
 
-/// As whose a request is counted: its token's, or its address's where there are none.
+/// As whose a request is counted: its token's, or its network's where there are none.
 pub(super) fn counted_as(request: &Request) -> String {
     let key = request.extensions().get::<Caller>().map(|caller| caller.key.clone()).unwrap_or_default();
-    if key.is_empty() { actor(request).from } else { key }
+    if key.is_empty() { network_of(request) } else { key }
+}
+
+/// The network that a request comes from. Not its address: of IPv6 whoever has one has as many as they like.
+pub(super) fn network_of(request: &Request) -> String {
+    request.extensions().get::<Peer>().map(|peer| network(peer.0).to_string()).unwrap_or_default()
 }
 
 /// An experiment's name from a path.

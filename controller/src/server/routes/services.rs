@@ -1,12 +1,12 @@
 //! `/v1/services`: what experiments are about, and how each has evolved.
 
 use super::bad_query;
-use crate::ledger::ServiceRow;
+use crate::ledger::{Ledger, LedgerError, ServiceRow};
 use crate::server::App;
 use crate::server::openapi::{BadQuery, Missing};
 use crate::server::page::{self, PageQuery};
 use crate::server::problem::Problem;
-use crate::trend::{Trend, csv, trend};
+use crate::trend::{Trend, begun_before, csv, trend};
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -100,6 +100,33 @@ pub(crate) async fn list(
     Ok(Json(ServiceList { services: services.into_iter().map(service).collect(), next }))
 }
 
+/// A page of a service's trend, and whether there is another before it.
+fn page_of(
+    ledger: &Ledger,
+    service: &str,
+    before: Option<&(u64, String)>,
+    limit: u32,
+) -> Result<(Trend, bool), LedgerError> {
+    // One more says whether there is another page.
+    let mut page = ledger.past(service, before, limit + 1)?;
+    let more = page::is_full(page.len(), limit + 1);
+    if !more {
+        return Ok((trend(service, &page), more));
+    }
+    page.remove(0);
+    // What served when one of these began may have been left by one of long before: others ran beside it.
+    let mut all = Vec::new();
+    for at in begun_before(&page) {
+        all.extend(ledger.past(service, Some(&(at.saturating_add(1), String::new())), 1)?);
+    }
+    let first = page.first().map(|row| row.id.clone());
+    all.append(&mut page);
+    let mut trend = trend(service, &all);
+    let earlier = trend.experiments.iter().take_while(|past| Some(&past.id) != first.as_ref()).count();
+    trend.experiments.drain(..earlier);
+    Ok((trend, more))
+}
+
 /// A service's concluded experiments in the order in which they ended, the latest 200, as JSON or as a table; none for a service that nobody knows.
 #[utoipa::path(
     get, operation_id = "getTrend",
@@ -122,13 +149,7 @@ pub(crate) async fn get_trend(
     let limit = page::limit_to(limit, MOST_PAST, MOST_PAST)?;
     let before = page::place('p', cursor.as_deref())?.map(|place| page::read::<(u64, String)>(&place)).transpose()?;
     let turn = app.reader.turn().await?;
-    // One more: what served before the first of the page stands there, and whether there is another page.
-    let read = turn.read(move |ledger| Ok(trend(&service, &ledger.past(&service, before.as_ref(), limit + 1)?)));
-    let mut trend = read.await?;
-    let more = page::is_full(trend.experiments.len(), limit + 1);
-    if more {
-        trend.experiments.remove(0);
-    }
+    let (trend, more) = turn.read(move |ledger| page_of(ledger, &service, before.as_ref(), limit)).await?;
     let first = trend.experiments.first().filter(|_| more);
     let next = first.map(|first| page::write('p', &(first.concluded_at, &first.id)));
     Ok(match format {
