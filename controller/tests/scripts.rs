@@ -28,7 +28,9 @@ fn contexts_are_kept_where_a_link_leads_and_in_place_of_nothing_else() {
     std::os::unix::fs::symlink(path("kept.yaml"), path("link.yaml")).expect("a link");
     std::fs::write(path("kept.yaml"), "").expect("a file");
     assert!(set(&path("link.yaml")).ok());
-    assert!(path("link.yaml").is_symlink() && std::fs::read(path("kept.yaml")).expect("a file").starts_with(b"current"));
+    assert!(
+        path("link.yaml").is_symlink() && std::fs::read(path("kept.yaml")).expect("a file").starts_with(b"current")
+    );
     let socket = std::os::unix::net::UnixListener::bind(path("socket")).expect("a socket");
     let ran = set(&path("socket"));
     assert!(!ran.ok(), "{ran:?}");
