@@ -34,3 +34,20 @@ fn a_name_that_is_none_is_refused_before_anything_is_served() {
         assert!(refused.code == Some(2) && refused.err.contains("write a name alone"), "{wrong}: {refused:?}");
     }
 }
+
+#[test]
+fn where_it_cannot_start_it_says_what_to_change() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let (here, nowhere) = (folder.path().join("weir.db"), folder.path().join("none/weir.db"));
+    for (listen, ledger, says) in [
+        ("8181", &here, "write it as `127.0.0.1:8181`"),
+        ("127.0.0.1:0", &nowhere, "whose folder has to be there"),
+        (address.as_str(), &here, "is given with --listen"),
+    ] {
+        let mut command = weir(&["serve", "--listen", listen, "--ledger"]);
+        let refused = Ran::from(command.arg(ledger).output().expect("`weir` runs"));
+        assert!(refused.code == Some(1) && refused.err.contains(says), "{listen}: {refused:?}");
+    }
+}

@@ -124,8 +124,8 @@ test('it is watched live: counts grow and a step comes to wait, without a reload
     loads += 1
   })
   await page
-    .getByText('new weights waits for approval', { exact: false })
-    .or(page.getByText('New weights waits for approval'))
+    .getByText('new weights wait for approval', { exact: false })
+    .or(page.getByText('New weights wait for approval'))
     .first()
     .waitFor({ timeout: 90_000 })
   await page.getByRole('img', { name: /^Evidence against its limits/ }).waitFor()

@@ -155,7 +155,9 @@ pub(super) fn read_token(file: &str) -> anyhow::Result<String> {
         let input = std::io::stdin().lock();
         input.take(MAX_TOKEN).read_to_string(&mut text).context("the standard input cannot be read")?;
     } else {
-        let opened = std::fs::File::open(file).with_context(|| format!("{file} cannot be opened"))?;
+        let opened = std::fs::File::open(file).with_context(|| {
+            format!("{file} cannot be opened: name a file with the token, or `-` for the standard input")
+        })?;
         opened.take(MAX_TOKEN).read_to_string(&mut text).with_context(|| format!("{file} cannot be read"))?;
     }
     let token = text.trim();

@@ -29,7 +29,7 @@ fn verdicts(assessment: &Assessment) -> String {
         text.push_str(&believed(version, limited));
     }
     if let Some(none) = assessment.probability_none_feasible.filter(|_| limited) {
-        text.push_str(&format!("belief: no version keeps its limits {}\n", probability(none)));
+        text.push_str(&format!("belief that no version keeps its limits: {}\n", probability(none)));
     }
     text
 }

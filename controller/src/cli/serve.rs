@@ -101,7 +101,9 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let addresses: Vec<SocketAddr> = args
         .listen
         .to_socket_addrs()
-        .with_context(|| format!("--listen {}: not an address to listen on", args.listen))?
+        .with_context(|| {
+            format!("--listen {}: not an address to listen on; write it as `127.0.0.1:8181`", args.listen)
+        })?
         .collect();
     let kept = args.ledger.exists() && {
         let access = Access::open(&args.ledger).context("the tokens cannot be read")?;
@@ -148,7 +150,9 @@ async fn serve(
     let (keeper, thread) = keeper.spawn()?;
     let (stop, stopped) = watch::channel(false);
 
-    let listener = TcpListener::bind(addresses).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let listener = TcpListener::bind(addresses).await.with_context(|| {
+        format!("cannot listen on {}; another address, or another port, is given with --listen", args.listen)
+    })?;
     let address = listener.local_addr().context("cannot tell the address")?;
     let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
     if let Some(certificate) = &certificate {

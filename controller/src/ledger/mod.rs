@@ -29,7 +29,7 @@ use weir_engine::state::{Phase, State};
 pub(crate) enum LedgerError {
     #[error("another `weir serve` is using the ledger {}; stop it, or give this one its own with --ledger", .0.display())]
     InUse(PathBuf),
-    #[error("cannot open the ledger {}", path.display())]
+    #[error("cannot open the ledger {}, whose folder has to be there and open to writing", path.display())]
     Open { path: PathBuf, source: std::io::Error },
     #[error(
         "the ledger has schema version {found}, this program knows {known}: use the program that wrote it, or a newer one"

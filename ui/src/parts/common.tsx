@@ -92,8 +92,10 @@ export function attention(experiment: Experiment): { kind: 'wait' | 'bad'; text:
   if (state.awaited) {
     const step = state.awaited.step
     const what =
-      'promotion' in step ? `the promotion of ${versionName(experiment, step.promotion.version)}` : 'new weights'
-    found.push({ kind: 'wait', text: `${what} waits for approval` })
+      'promotion' in step
+        ? `the promotion of ${versionName(experiment, step.promotion.version)} waits`
+        : 'new weights wait'
+    found.push({ kind: 'wait', text: `${what} for approval` })
   }
   if (state.phase.phase === 'pending') found.push({ kind: 'wait', text: 'waits to be started' })
   if (state.phase.phase === 'paused') found.push({ kind: 'wait', text: pauseWord(state.phase.cause) })

@@ -237,9 +237,10 @@ fn draw(frame: &mut Frame<'_>, model: &mut Model, now: u64) {
     let text: Vec<Line<'_>> = detail.lines().map(styled).collect();
     frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: false }).scroll((model.scroll, 0)), middle);
 
-    let mut keys: Vec<String> =
-        dialog::keys(&model.view).into_iter().map(|(key, does)| format!("{key} {does}")).collect();
-    keys.extend(["↑↓ scroll".to_owned(), "q leave (it runs on)".to_owned()]);
+    // First how to leave, which has room on any terminal.
+    let mut keys = vec!["q leave".to_owned()];
+    keys.extend(dialog::keys(&model.view).into_iter().map(|(key, does)| format!("{key} {does}")));
+    keys.push("↑↓ scroll".to_owned());
     let said = match (&model.away, model.sending, &model.said) {
         (Some(away), ..) => Line::from(format!("not up to date: {away}")).red(),
         (_, true, _) => Line::from("sent, waiting for the answer …").yellow(),
@@ -303,6 +304,14 @@ mod tests {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(frame, model, 30_000)).unwrap();
         terminal.backend().to_string()
+    }
+
+    #[test]
+    fn a_narrow_screen_still_says_how_to_leave_and_what_else_the_keys_do() {
+        let picture = picture(&mut model(), 50, 20);
+        for text in ["q leave", "p pause", "o promote", "r roll back"] {
+            assert!(picture.contains(text), "{text}:\n{picture}");
+        }
     }
 
     #[test]

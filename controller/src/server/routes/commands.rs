@@ -72,7 +72,11 @@ pub(crate) async fn post(
     let reason = beside.reason.as_deref().unwrap_or_default().trim().to_owned();
     if reason.is_empty() {
         let problem = format!("say why, in 1 to {MAX_REASON} characters: it is kept, for whoever asks later");
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "The command has no reason.").at("reason", problem));
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "The command has no reason: say why, for it is kept.",
+        )
+        .at("reason", problem));
     }
     check_reason(&reason)?;
     note.say(format!("{}: {reason}", command.name()));
