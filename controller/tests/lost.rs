@@ -1,5 +1,5 @@
 //! Changes of which the command line does not hear what became: it asks once more, and claims nothing that it does not know.
-#![expect(clippy::expect_used, reason = "helpers of tests: to panic is to fail")]
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests: to panic is to fail")]
 
 mod support;
 

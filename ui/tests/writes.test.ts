@@ -140,7 +140,7 @@ test('what somebody else created meanwhile is not changed by who meant to create
   await world.ask('/v1/experiments', DOCUMENT('twice'))
   await dialog.getByRole('button', { name: 'Apply', exact: true }).click()
   await dialog.getByRole('alert').waitFor()
-  assert.match(await dialog.getByRole('alert').innerText(), /Nothing was changed\..*There is an experiment `twice` already/s)
+  assert.match(await dialog.getByRole('alert').innerText(), /Nothing was changed\..*experiment `twice` already/s)
   assert.equal((await shown('twice')).document, DOCUMENT('twice'))
 })
 

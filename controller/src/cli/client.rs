@@ -107,12 +107,12 @@ impl Server {
     /// Reads a resource.
     pub(crate) fn get(&self, path: &str) -> Result<serde_json::Value, ApiError> {
         let request = self.agent.get(self.url(path)).header("accept", "application/json");
-        self.understand(self.answer(self.authorized(request).call(), Asked::ToShow)?)
+        self.understand(self.answer(self.authorized(request).call(), Asked::Show)?)
     }
 
     /// Reads what `If-Match` takes of a resource; `None` if there is no such thing.
     pub(crate) fn tag(&self, path: &str) -> Result<Option<String>, ApiError> {
-        match self.answer(self.authorized(self.agent.get(self.url(path))).call(), Asked::ToShow) {
+        match self.answer(self.authorized(self.agent.get(self.url(path))).call(), Asked::Show) {
             Ok(Answer { tag: Some(tag), .. }) => Ok(Some(tag)),
             Ok(_) => Err(self.strange("no ETag".to_owned())),
             Err(ApiError::NotFound(_)) => Ok(None),
@@ -123,7 +123,7 @@ impl Server {
     /// Reads a resource that is no JSON, as text.
     pub(crate) fn text(&self, path: &str) -> Result<String, ApiError> {
         let request = self.agent.get(self.url(path));
-        let Answer { body, .. } = self.answer(self.authorized(request).call(), Asked::ToShow)?;
+        let Answer { body, .. } = self.answer(self.authorized(request).call(), Asked::Show)?;
         String::from_utf8(body).map_err(|error| self.strange(error.to_string()))
     }
 
@@ -175,12 +175,12 @@ impl Server {
         let mut random = [0; 16];
         let key = getrandom::fill(&mut random).map(|()| format!("{:032x}", u128::from_be_bytes(random)));
         let key = key.unwrap_or_default();
-        let (mut sent, mut asked) = (send(&key), Asked::ToChange);
+        let (mut sent, mut asked) = (send(&key), Asked::Change);
         if let Err(error) = &sent
             && !key.is_empty()
             && broken(&self.destination.server, error).ended
         {
-            (sent, asked) = (send(&key), Asked::ToChangeAgain);
+            (sent, asked) = (send(&key), Asked::ChangeAgain);
             // The first may still be under way: then its answer is to come.
             let until = Instant::now() + PATIENCE;
             while sent.as_ref().is_ok_and(is_under_way) && Instant::now() < until {
@@ -247,7 +247,7 @@ impl Server {
         let server = self.destination.server.clone();
         let failed = |error: &ureq::Error, begun: bool| {
             let (server, why) = (self.destination.server.clone(), broken(&self.destination.server, error));
-            if asked == Asked::ToChangeAgain || (asked == Asked::ToChange && (begun || why.may_be_done)) {
+            if asked == Asked::ChangeAgain || (asked == Asked::Change && (begun || why.may_be_done)) {
                 ApiError::Lost { server, reason: why.reason }
             } else {
                 ApiError::Unreachable { server, reason: why.reason, next: why.next }
@@ -267,7 +267,7 @@ impl Server {
             problem.message = plain(&problem.message);
         }
         let detail = plain(&details.sentence());
-        if asked == Asked::ToChangeAgain && says_nothing {
+        if asked == Asked::ChangeAgain && says_nothing {
             let reason = format!("the connection ended, and asked once more it said {status}: {detail}");
             return Err(ApiError::Lost { server, reason });
         }
@@ -286,10 +286,10 @@ impl Server {
 /// What for a server was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
-    ToShow,
-    ToChange,
+    Show,
+    Change,
     /// After an attempt of which nobody knows what became: a refusal to look at this one says nothing of that.
-    ToChangeAgain,
+    ChangeAgain,
 }
 
 /// Whether the same change is being made: a 409 that passes, as no refusal does.
