@@ -84,7 +84,7 @@ can_istio() { [ -x "$(istiod_path)" ] || [ -z "$(go_missing)" ]; }
 istio() {
     local istiod tests missing
     istiod=$(istiod_path) tests=$(integration_tests istio) missing=$(go_missing)
-    if [ ! -x "$istiod" ]; then say "Left out: Istio's control plane is not built here, and takes ${missing:-its sources, from Go's module proxy}"; return; fi
+    if [ ! -x "$istiod" ]; then say "Left out: Istio's control plane is not built here, and takes ${missing:-sources that the module proxy of Go has}"; return; fi
     export WEIR_ISTIOD=$istiod
     # shellcheck disable=SC2086 # A list of words.
     on_envoy "$ENVOY_VERSION" $tests
