@@ -183,7 +183,16 @@ fn a_server_that_is_not_there_and_wrong_usage_are_told_apart() {
         ran.err.contains(url) && ran.err.contains("is `weir serve` running") && ran.err.contains("--server"),
         "{ran:?}"
     );
-    for usage in [&["get", "--server", "somewhere"] as &[&str], &["delete", "../plan"], &["apply"], &["nonsense"]] {
+    for usage in [
+        &["get", "--server", "somewhere"] as &[&str],
+        &["delete", "../plan"],
+        &["apply"],
+        &["nonsense"],
+        &["serve", "--listen", "1234", "--ledger", "/no/such/folder/weir.db"],
+        &["serve", "--token", "boss=x", "--ledger", "/no/such/folder/weir.db"],
+        &["set-weights", "checkout", "v1=90%", "v2=5%", "--reason", "a try"],
+        &["set-weights", "checkout", "v1=50%", "v1=50%", "--reason", "a try"],
+    ] {
         let ran = Ran::from(weir(usage).output().expect("`weir`"));
         assert_eq!(ran.code, Some(2), "{ran:?}");
     }
@@ -214,6 +223,29 @@ fn a_token_is_asked_for_by_name_and_taken_from_the_environment() {
     assert_eq!(ran.code, Some(1), "{ran:?}");
     let ran = serve.run(&["apply", "-f", "checkout.yaml", "--token-value", "change-too-0123456789"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[test]
+fn an_empty_variable_of_the_environment_is_one_that_is_not_set() {
+    let serve = Serve::start(&["--token", "operator=change-too-0123456789"]);
+    serve.write("token", "change-too-0123456789");
+    let run = |arguments: &[&str], empty: &[&str]| {
+        let mut command = serve.command(arguments);
+        command.env("WEIR_CONFIG", serve.folder.path().join("config.yaml"));
+        for name in empty {
+            command.env(name, "");
+        }
+        Ran::from(command.output().expect("`weir` runs"))
+    };
+    let ran = run(&["context", "set", "here", "--server", &serve.url, "--token-file", "token"], &[]);
+    assert!(ran.ok(), "{ran:?}");
+    for empty in ["WEIR_TOKEN", "WEIR_SERVER", "WEIR_CONTEXT", "WEIR_CA_FILE"] {
+        let ran = run(&["get"], &[empty]);
+        assert!(ran.ok(), "{empty}: {ran:?}");
+    }
+    let all = ["WEIR_LISTEN", "WEIR_TLS_CERT", "WEIR_RATE_LIMIT", "WEIR_LOG_FORMAT", "WEIR_HSTS"];
+    let ran = run(&["serve", "--listen", "127.0.0.1:0", "--ledger", "/no/such/folder/weir.db"], &all);
+    assert!(ran.code == Some(1) && ran.err.contains("whose folder has to be there"), "{ran:?}");
 }
 
 #[test]

@@ -29,6 +29,8 @@ const REFRESH_EVERY: Duration = Duration::from_secs(1);
 const MAX_TOKENS: usize = 1_000;
 /// Most entries of the audit log; the oldest go first.
 const KEEP_AUDIT: u64 = 100_000;
+/// … and of them, most refusals of what a token's role may not do.
+const KEEP_REFUSALS: u64 = KEEP_AUDIT / 10;
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -209,7 +211,7 @@ impl Access {
 
     /// … and how it ended.
     pub(crate) fn ended(&self, number: u64, status: u16, detail: &str) -> Result<(), AccessError> {
-        self.store().end_audit(number, status, detail)
+        self.store().end_audit(number, status, detail, KEEP_REFUSALS)
     }
 
     /// What was answered to whoever sent this key before.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// One entry per version, the first being version 1.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE access_token (
         digest TEXT NOT NULL PRIMARY KEY,
@@ -52,7 +52,15 @@ const MIGRATIONS: [&str; 2] = [
     UPDATE access_answer SET bytes = COALESCE(LENGTH(body), 0);
     CREATE INDEX access_answer_at ON access_answer (at, who, key, bytes);
 ",
+    "
+    -- The same of one sender's, and which entries are refusals.
+    CREATE INDEX access_answer_who ON access_answer (who, at, key, bytes);
+    CREATE INDEX access_audit_refused ON access_audit (number) WHERE status = 403;
+",
 ];
+
+/// What whoever may not do something is answered, as it stands in the index of refusals.
+const REFUSED: u16 = 403;
 
 /// An open file.
 #[derive(Debug)]
@@ -161,16 +169,41 @@ impl Store {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '')",
             params![number, attempt.at, attempt.who, attempt.says, attempt.from, attempt.method, attempt.target],
         )?;
-        transaction.execute("DELETE FROM access_audit WHERE number <= ?1", params![number.saturating_sub(keep)])?;
+        // Refusals leave gaps, so that numbers alone do not say how many there are; only where they might be too many is it counted.
+        let first: u64 = transaction.query_row("SELECT MIN(number) FROM access_audit", [], |row| row.get(0))?;
+        if number.saturating_sub(first) >= keep {
+            transaction.execute(
+                "DELETE FROM access_audit WHERE number <=
+                     (SELECT number FROM access_audit ORDER BY number DESC LIMIT 1 OFFSET ?1)",
+                params![keep],
+            )?;
+        }
         transaction.commit()?;
         Ok(number)
     }
 
-    pub(super) fn end_audit(&mut self, number: u64, status: u16, detail: &str) -> Result<(), AccessError> {
-        let mut statement =
-            self.connection.prepare_cached("UPDATE access_audit SET status = ?2, detail = ?3 WHERE number = ?1")?;
-        statement.execute(params![number, status, detail])?;
-        Ok(())
+    /// How an entry ended. Of refusals no more than `refusals` stay, the oldest go first: whoever may do nothing cannot push out what
+    /// others did.
+    pub(super) fn end_audit(
+        &mut self,
+        number: u64,
+        status: u16,
+        detail: &str,
+        refusals: u64,
+    ) -> Result<(), AccessError> {
+        let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        transaction.execute(
+            "UPDATE access_audit SET status = ?2, detail = ?3 WHERE number = ?1",
+            params![number, status, detail],
+        )?;
+        if status == REFUSED {
+            transaction.execute(
+                "DELETE FROM access_audit WHERE status = 403 AND number <=
+                     (SELECT number FROM access_audit WHERE status = 403 ORDER BY number DESC LIMIT 1 OFFSET ?1)",
+                params![refusals],
+            )?;
+        }
+        Ok(transaction.commit()?)
     }
 
     /// The entries before a number, newest first.

@@ -106,7 +106,7 @@ fn an_answer_is_kept_for_its_sender_for_a_day_and_so_many_of_them() {
     let folder = tempfile::tempdir().unwrap();
     let access = open(&folder);
     let answer = KeptAnswer { fingerprint: [7; 32], status: 200, kind: "text".to_owned(), body: Some(vec![0, 255]) };
-    let most = answers::Keep { answers: 3, bytes: 100 };
+    let most = answers::Keep { answers: 6, bytes: 100 };
     let keep = |key: &str, at: u64| access.store().keep_answer("ada", key, at, &answer, most).unwrap();
     let kept = |who: &str, key: &str, now: u64| access.answer(who, key, now).unwrap();
     keep("1", DAY);
@@ -136,7 +136,8 @@ fn of_answers_no_more_bytes_are_kept_than_may_be_those_of_an_earlier_release_too
     let keep = |key: &str, at: u64, length: usize| {
         let body = Some(vec![0; length]);
         let answer = KeptAnswer { fingerprint: [7; 32], status: 200, kind: "text".to_owned(), body };
-        let most = answers::Keep { answers: 9, bytes: 100 };
+        // Half of it for one.
+        let most = answers::Keep { answers: 18, bytes: 200 };
         access.store().keep_answer("ada", key, at, &answer, most).unwrap();
     };
     keep("1", 3, 60);
@@ -155,4 +156,57 @@ fn of_answers_no_more_bytes_are_kept_than_may_be_those_of_an_earlier_release_too
     {
         assert!(plan(sql).contains("access_answer_at"), "{sql}");
     }
+}
+
+#[test]
+fn whoever_may_do_nothing_pushes_out_their_own_refusals_and_nothing_that_others_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = open(&folder);
+    let (keep, refusals) = (20, 2);
+    let write = |who: &str, status: u16| {
+        let attempt = Attempt { at: 7, who: who.to_owned(), ..Attempt::default() };
+        let mut store = access.store();
+        let number = store.insert_audit(&attempt, keep).unwrap();
+        store.end_audit(number, status, "", refusals).unwrap();
+    };
+    write("ada", 200);
+    write("ada", 409);
+    for _ in 0..50 {
+        write("eve", 403);
+    }
+    write("ada", 204);
+    let left = || {
+        let rows = access.audit(None, 100).unwrap();
+        rows.into_iter().map(|row| (row.number, row.status.unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!(left(), [(53, 204), (52, 403), (51, 403), (2, 409), (1, 200)]);
+    for _ in 0..16 {
+        write("ada", 200);
+    }
+    // Now it is full, and what is oldest goes, whatever it is.
+    assert_eq!(left().len(), 20);
+    assert_eq!(left()[16..], [(53, 204), (52, 403), (51, 403), (2, 409)]);
+}
+
+#[test]
+fn of_answers_one_sender_has_half_and_pushes_out_nobody_elses() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = open(&folder);
+    let keep = |who: &str, key: usize, at: u64, length: usize| {
+        let body = Some(vec![0; length]);
+        let answer = KeptAnswer { fingerprint: [7; 32], status: 200, kind: "text".to_owned(), body };
+        let most = answers::Keep { answers: 10, bytes: 100 };
+        access.store().keep_answer(who, &key.to_string(), at, &answer, most).unwrap();
+    };
+    let left = |who: &str| {
+        (0..40).filter(|key| access.answer(who, &key.to_string(), 99).unwrap().is_some()).collect::<Vec<_>>()
+    };
+    (0..4).for_each(|key| keep("ada", key, 1, 10));
+    (0..40).for_each(|key| keep("eve", key, 2 + u64::try_from(key).unwrap(), 1));
+    assert_eq!((left("ada"), left("eve")), (vec![0, 1, 2, 3], vec![35, 36, 37, 38, 39]));
+    (0..4).for_each(|key| keep("eve", key, 50 + u64::try_from(key).unwrap(), 20));
+    assert_eq!((left("ada"), left("eve")), (vec![0, 1, 2, 3], vec![2, 3]), "of bytes, too");
+    let plan = "EXPLAIN QUERY PLAN SELECT SUM(bytes) FROM access_answer WHERE who = 'eve'";
+    let plan: String = access.store().connection.query_row(plan, [], |row| row.get(3)).unwrap();
+    assert!(plan.contains("COVERING INDEX access_answer_who"), "{plan}");
 }

@@ -9,6 +9,7 @@ mod config;
 mod context;
 mod delete;
 mod destination;
+mod environment;
 mod explain;
 mod failure;
 mod get;
@@ -31,7 +32,7 @@ mod validate;
 mod wait;
 mod watch;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Continuous experimentation in Envoy: the controller and its command line.
@@ -151,6 +152,11 @@ It stays, with its counts and its journal, until it is deleted.")]
     Man(shell::ManArgs),
 }
 
+/// That the command line is wrong, which could not be told while it was read: exit code 2, as where it could.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongUse(String);
+
 impl Command {
     /// How its results are asked for; `None` of what has none.
     fn output(&self) -> Option<output::OutputArgs> {
@@ -184,11 +190,13 @@ impl Command {
 impl Cli {
     /// The command line of this process; ends it where that is wrong, or asks for help.
     pub(crate) fn read() -> Self {
-        Self::parse_from(ahead::behind(std::env::args_os()))
+        let arguments = ahead::behind(std::env::args_os());
+        let matches = environment::without_empty(Self::command()).get_matches_from(arguments);
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
     /// Runs the command. A failure goes to stderr with its causes, and where programs read to stdout as a line of JSON, and becomes
-    /// exit code 1.
+    /// exit code 1, or 2 where the command line is what is wrong.
     pub(crate) fn run(self) -> ExitCode {
         let structured = self.command.output().filter(|output| output.structured());
         let result = match self.command {
@@ -227,7 +235,7 @@ impl Cli {
                 // It may follow what `watch` has printed. If nobody reads it, stderr has it.
                 let _ = output::print_one_of_several(output, &serde_json::json!({ "error": format!("{error:#}") }));
             }
-            ExitCode::FAILURE
+            if error.is::<WrongUse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         })
     }
 }

@@ -1,5 +1,6 @@
 //! What people ask of an experiment: `weir start`, `pause`, `resume`, `approve`, `set-weights`, `promote`, `roll-back`, `stop`.
 
+use super::WrongUse;
 use super::client::{Server, ServerArgs, View, experiment_name};
 use super::output::{OutputArgs, now, print, print_value, stretch};
 use super::show::{action, step};
@@ -149,11 +150,11 @@ pub(crate) fn set_weights(args: SetWeightsArgs) -> anyhow::Result<ExitCode> {
     let count = args.weights.len();
     let weights: BTreeMap<String, u32> = args.weights.into_iter().collect();
     if weights.len() < count {
-        anyhow::bail!("a version is there twice");
+        return Err(WrongUse("a version is there twice".to_owned()).into());
     }
     let sum: u32 = weights.values().sum();
     if sum != 10_000 {
-        anyhow::bail!("the weights are {:.2}% in all: give 100%", f64::from(sum) / 100.0);
+        return Err(WrongUse(format!("the weights are {:.2}% in all: give 100%", f64::from(sum) / 100.0)).into());
     }
     send(args.common, json!({ "command": "setWeights", "weights": weights }))
 }

@@ -1,5 +1,6 @@
 //! `weir serve`: raw arguments to one running controller, and its orderly end.
 
+use super::WrongUse;
 use crate::access::{self, Access};
 use crate::clock::Clock;
 use crate::keeper::Keeper;
@@ -28,7 +29,7 @@ use weir_core::duration::parse_milliseconds;
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
     /// Address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8181", env = "WEIR_LISTEN")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8181", env = "WEIR_LISTEN", value_parser = host_port)]
     listen: String,
     /// The ledger's file; made if it is not there
     #[arg(long, value_name = "FILE", default_value = "weir.db", env = "WEIR_LEDGER")]
@@ -82,6 +83,12 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
         Ok(_) => Err("must be 100ms to 1h".to_owned()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// What looks like an address and a port; whether its name is known is found out when it is listened on.
+fn host_port(text: &str) -> Result<String, String> {
+    let parts = text.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    parts.map(|_| text.to_owned()).ok_or_else(|| "not an address to listen on; write it as `127.0.0.1:8181`".to_owned())
 }
 
 /// A name, with or without a port; `None` where nothing stands, as after a last comma.
@@ -212,6 +219,8 @@ fn read_auth(args: &ServeArgs) -> anyhow::Result<Auth> {
     };
     let lines = file.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let given = args.token.iter().map(|token| token.trim()).filter(|token| !token.is_empty());
+    // Not as they are read, which would repeat what is wrong, and that may be a secret.
+    Auth::parse(given.clone()).map_err(|error| WrongUse(format!("--token or WEIR_TOKENS: {error:#}")))?;
     let auth = Auth::parse(given.chain(lines))?.with_hosts(args.host.iter().flatten().cloned());
     if args.token_file.is_some() && auth.is_open() {
         anyhow::bail!(

@@ -334,6 +334,12 @@ async fn a_journal_comes_in_pages_and_a_story_is_told() {
         after = page["next"].as_u64().unwrap();
     }
     assert_eq!(numbers, [1, 2, 3, 4]);
+    // Whoever asks for what comes after that is told to ask for the same again.
+    for after in [u64::from(u32::MAX) + 1, u64::MAX] {
+        let path = format!("/v1/experiments/shop/journal?after={after}");
+        let page = api.call("GET", &path, "", "").await.json();
+        assert_eq!((page["entries"].as_array().map(Vec::len), page["next"].as_u64()), (Some(0), Some(after)));
+    }
     assert_eq!(api.call("GET", "/v1/experiments/shop/journal?from=1", "", "").await.checked_status(), 400);
     assert_eq!(api.call("GET", "/v1/experiments/none/journal", "", "").await.checked_status(), 404);
     let story = api.call("GET", "/v1/experiments/shop/explanation", "", "").await.json();

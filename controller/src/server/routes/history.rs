@@ -59,11 +59,11 @@ pub(crate) async fn journal(
     let name = named(name)?;
     let Query(JournalQuery { after, limit }) = query.map_err(|rejection| bad_query(&rejection))?;
     // Beyond that the ledger has no numbers.
-    let after = after.min(u64::from(u32::MAX));
+    let beyond = after.min(u64::from(u32::MAX));
     let limit = page::limit(limit, ENTRIES)?;
     let turn = app.reader.turn().await?;
     let id = app.keeper.ask(|reply| Command::Find(name.clone(), reply)).await?.ok_or_else(|| unknown(&name))?;
-    let entries = turn.read(move |ledger| ledger.journal(&id, after, limit, MAX_ENTRY_BYTES)).await?;
+    let entries = turn.read(move |ledger| ledger.journal(&id, beyond, limit, MAX_ENTRY_BYTES)).await?;
     let next = entries.last().map_or(after, |row| row.number);
     Ok(Json(JournalPage { entries, next }))
 }
