@@ -6,7 +6,7 @@ use crate::server::openapi::wire;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
-use weir_engine::assess::{Assessment, assess};
+use weir_engine::assess::{Assessment, VersionAssessment, assess};
 use weir_engine::command::Command;
 use weir_engine::decide::Action;
 use weir_engine::gates;
@@ -14,7 +14,7 @@ use weir_engine::health::Health;
 use weir_engine::journal::{Actor, Event};
 use weir_engine::outlook::{Claim, Missing, Outlook, outlook, promotion_waits};
 use weir_engine::spec::{Direction, Experiment, RewardKind, Rule, Strategy};
-use weir_engine::state::{Cause, Observations, Outcome, Phase, State, Step};
+use weir_engine::state::{Cause, Observations, Outcome, Phase, State, Step, Verdict};
 use weir_engine::words;
 
 /// What a story is told from.
@@ -94,7 +94,7 @@ pub(crate) fn explain(basis: &Basis, journal: &[JournalRow]) -> Explanation {
         stands: stands(basis, &assessment),
         story: story(experiment, journal),
         beliefs: beliefs(experiment, &assessment),
-        evidence: evidence(basis, &assessment),
+        evidence: evidence(basis, &assessment, journal),
         missing: missing.into_iter().map(|missing| Gap { sentence: sentence(&missing), missing }).collect(),
         warnings,
     }
@@ -234,7 +234,8 @@ fn stands(basis: &Basis, assessment: &Assessment) -> Vec<String> {
     }
     if let Some(last) = &basis.decision
         && matches!(last.decision.action, Action::Hold | Action::Renew)
-        && !state.is_concluded()
+        // What has not begun, or is paused, holds for the reason that was just told.
+        && state.is_running()
     {
         said.push(format!("It holds. {}", last.decision.reasons.join(" ")));
     }
@@ -337,11 +338,30 @@ fn beliefs(experiment: &Experiment, assessment: &Assessment) -> Vec<String> {
     believed.flatten().collect()
 }
 
-fn evidence(basis: &Basis, assessment: &Assessment) -> Vec<String> {
-    let mut said: Vec<String> = assessment.versions.iter().map(|version| version.why.clone()).collect();
+fn evidence(basis: &Basis, assessment: &Assessment, journal: &[JournalRow]) -> Vec<String> {
+    let versions = assessment.versions.iter().enumerate();
+    let mut said: Vec<String> = versions
+        .map(|(index, version)| by_hand(index, version, journal).unwrap_or_else(|| version.why.clone()))
+        .collect();
     said.push(assessment.conclusion.clone());
     said.extend(promotion_waits(&basis.experiment, &basis.state, assessment));
     said
+}
+
+/// Who rolled a version back by hand, if it is that which put it out and its journal still has it.
+fn by_hand(index: usize, version: &VersionAssessment, journal: &[JournalRow]) -> Option<String> {
+    let order = journal.iter().rev().find_map(|JournalRow { entry, .. }| match &entry.event {
+        // What was refused led to nothing.
+        Event::Command { order, .. } if entry.trace.action == Some(Action::RollBack) => match order.command {
+            Command::RollBack { version: of } if of.is_none_or(|of| of == index) => Some(order),
+            _ => None,
+        },
+        _ => None,
+    })?;
+    // Everything is rolled back where one may have broken a limit before: evidence comes first.
+    let evident = version.gates.iter().any(|gate| gate.verdict == Verdict::Violated);
+    (version.out && !version.baseline && !evident)
+        .then(|| format!("{} is out: rolled back by hand ({}).", version.name, order.by))
 }
 
 fn sentence(missing: &Missing) -> String {

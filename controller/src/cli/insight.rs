@@ -80,7 +80,23 @@ fn measured(assessment: &Assessment) -> String {
             ]);
         }
     }
-    section("What was measured", &table)
+    let mut text = section("What was measured", &table);
+    if assessment.versions.iter().any(has_part_of_its_latencies) {
+        text.push_str(
+            "p50 and p99 are of the stretches with the weights that had the most exposures: quantiles of different weights are not \
+             added up.\n",
+        );
+    }
+    text
+}
+
+/// Whether quantiles stand on fewer exposures than the mean of the same latencies.
+fn has_part_of_its_latencies(version: &VersionAssessment) -> bool {
+    let of = |name| version.metric(name).map(|metric| metric.exposures);
+    let mean = of(MetricName::LatencyMean);
+    [MetricName::LatencyP50, MetricName::LatencyP99]
+        .into_iter()
+        .any(|name| of(name).is_some_and(|few| Some(few) < mean))
 }
 
 /// Every metric of every pair of versions, once: the baseline last, otherwise in the experiment's order.
@@ -309,6 +325,32 @@ mod tests {
         assert_eq!(interval(huge, |x| signed(x, change(x))), "+465.0% or more");
         assert_eq!(interval(capped(range(Some(1e9), Some(1e12))), times), "10000 or more");
         assert_eq!([change(-0.25), change(0.5), change(16.2)], ["25.0%", "50.0%", "16×"]);
+    }
+
+    #[test]
+    fn that_quantiles_count_fewer_exposures_is_explained_where_they_do_alone() {
+        let document = "apiVersion: weir.dev/v1alpha1\nkind: Experiment\nmetadata: {name: x}\nspec:\n  service: x\n  \
+                        versions: [{name: v1, baseline: true}, {name: v2}]\n  objectives: [{name: e, errorRate: {max: 1%}}]\n";
+        let experiment = weir_engine::document::read(document).expect("a document").remove(0);
+        let state = weir_engine::state::State::begin(&experiment, 0);
+        let observations: weir_engine::state::Observations = Default::default();
+        let mut assessment = weir_engine::assess::assess(&experiment, &state, &observations);
+        let metric = |name, exposures| Metric {
+            name,
+            direction: weir_engine::spec::Direction::Minimize,
+            exposures,
+            observed: 1.0,
+            observed_or_more: false,
+            belief: None,
+            sequence: None,
+            comparisons: Vec::new(),
+        };
+        for (quantile, explained) in [(100, false), (40, true)] {
+            assessment.versions[0].metrics =
+                vec![metric(MetricName::LatencyMean, 100), metric(MetricName::LatencyP99, quantile)];
+            let text = measured(&assessment);
+            assert_eq!(text.contains("the weights that had the most exposures"), explained, "{text}");
+        }
     }
 
     #[test]

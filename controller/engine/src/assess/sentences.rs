@@ -80,7 +80,7 @@ pub(super) fn standing(experiment: &Experiment, version: &VersionAssessment) -> 
         return format!("{name} breaks {}.", violated.join(", "));
     }
     if version.out {
-        return format!("{name} is out: rolled back by an earlier look's evidence, or by hand.");
+        return format!("{name} is out: it was rolled back; its decisions say when and why.");
     }
     if version.settled.assigned == 0 {
         return format!("{name} has no settled exposures: nothing is known of it.");

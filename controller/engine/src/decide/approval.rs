@@ -14,7 +14,7 @@ impl Look<'_> {
                 version == wanted
             }
             // A bandit wants something else at every look: the first proposal stands until its epoch ends.
-            (Some(Proposal { step: Step::Weights { .. }, .. }), Step::Weights { .. }) if self.is_bandit() => true,
+            (Some(_), Step::Weights { .. }) if self.proposal_stands() => true,
             (Some(Proposal { step: proposed @ Step::Weights { .. }, .. }), wanted) => proposed == wanted,
             _ => false,
         };
@@ -24,6 +24,12 @@ impl Look<'_> {
         }
         self.reasons.push("It waits for approval.".to_owned());
         if first { Action::Ask } else { self.renew() }
+    }
+
+    /// Whether a bandit's weights wait for approval, so that it proposes no others.
+    pub(super) fn proposal_stands(&self) -> bool {
+        let weights = |proposal: &Proposal| matches!(proposal.step, Step::Weights { .. });
+        self.is_bandit() && self.experiment.approvals.step && self.next.awaited.as_ref().is_some_and(weights)
     }
 }
 

@@ -57,7 +57,12 @@ pub(super) fn step(look: &mut Look<'_>) -> Option<(Vec<u32>, usize)> {
     };
     let weights = policy::step_towards(look.next.weights(), &target, &open, floor, max_step, baseline);
     if weights.as_slice() != look.next.weights() {
-        look.reasons.push(reasons::leader(look.experiment, look.assessment, rule, &weights));
+        // What is proposed already stands, whatever would be by now: whoever is asked sees that alone.
+        if look.proposal_stands() {
+            look.reasons.extend(reasons::leader(look.experiment, look.assessment, rule));
+        } else {
+            look.reasons.push(reasons::follows(look.experiment, look.assessment, rule, &weights));
+        }
     }
     Some((weights, look.next.rung))
 }

@@ -169,19 +169,10 @@ pub(crate) fn moves(experiment: &Experiment, from: &[u32], to: &[u32]) -> String
     moves.join(", ")
 }
 
-/// Whom traffic follows.
-pub(super) fn leader(experiment: &Experiment, assessment: &Assessment, rule: Rule, weights: &[u32]) -> String {
-    let moves: Vec<String> = assessment
-        .versions
-        .iter()
-        .zip(weights)
-        .filter(|(version, weight)| version.weight != **weight)
-        .map(|(version, weight)| {
-            format!("{} {:.0}% → {:.0}%", version.name, f64::from(version.weight) / 100.0, f64::from(*weight) / 100.0)
-        })
-        .collect();
+/// Who leads, as a bandit sees it; nothing where it asks nobody's belief.
+pub(super) fn leader(experiment: &Experiment, assessment: &Assessment, rule: Rule) -> Option<String> {
     if rule == Rule::Uniform {
-        return format!("Equal shares for all that are in: {}.", moves.join(", "));
+        return None;
     }
     let leader = assessment
         .versions
@@ -200,5 +191,27 @@ pub(super) fn leader(experiment: &Experiment, assessment: &Assessment, rule: Rul
                 )
             },
         );
-    format!("Belief: {leader}. Traffic follows: {}.", moves.join(", "))
+    Some(format!("Belief: {leader}."))
+}
+
+/// Where traffic goes by a bandit's rule.
+pub(super) fn follows(experiment: &Experiment, assessment: &Assessment, rule: Rule, weights: &[u32]) -> String {
+    let moves: Vec<String> = assessment
+        .versions
+        .iter()
+        .zip(weights)
+        .filter(|(version, weight)| version.weight != **weight)
+        .map(|(version, weight)| {
+            format!("{} {:.0}% → {:.0}%", version.name, f64::from(version.weight) / 100.0, f64::from(*weight) / 100.0)
+        })
+        .collect();
+    let moves = moves.join(", ");
+    if rule == Rule::Uniform {
+        return format!("Equal shares for all that are in: {moves}.");
+    }
+    leader(experiment, assessment, rule)
+        .into_iter()
+        .chain([format!("Traffic follows: {moves}.")])
+        .collect::<Vec<_>>()
+        .join(" ")
 }

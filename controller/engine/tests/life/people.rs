@@ -280,6 +280,29 @@ fn a_bandits_proposal_stands_and_is_carried_out_as_it_was_shown() {
 }
 
 #[test]
+fn while_a_bandits_proposal_stands_no_other_weights_are_named_beside_it() {
+    let mut goals = bandit(Rule::Thompson, 500, 2_000);
+    goals.approvals.step = true;
+    let mut world = World::new(goals, 10);
+    let asked = world.until(Action::Ask, &THREE, 50, 100);
+    assert!(asked.reasons.iter().any(|reason| reason.contains("Traffic follows: v1 ")), "{:?}", asked.reasons);
+    let proposed = world.state.awaited.clone();
+    let mut waited = 0;
+    for _ in 0..20 {
+        world.serve(&THREE, 100);
+        let decision = world.look();
+        if decision.action != Action::Hold || world.state.awaited != proposed {
+            continue;
+        }
+        let said = decision.reasons.join(" ");
+        assert!(!said.contains('→') && !said.contains("Traffic follows"), "{said}");
+        // It says who leads by now, and that it waits.
+        waited += u32::from(said.starts_with("Belief: ") && said.ends_with("It waits for approval."));
+    }
+    assert!(waited > 0, "no look would have wanted other weights: the test shows nothing");
+}
+
+#[test]
 fn approving_what_has_become_doubtful_is_refused() {
     let mut goals = canary(&[1_000, 5_000]);
     goals.approvals.step = true;
