@@ -3,6 +3,7 @@
 //! Pure: an experiment, options and the user's own resources in, resources out. Owns the types of what is printed and
 //! the rules of extending what is already there; files, servers and the command line are the controller's.
 
+mod check;
 pub mod envoy;
 pub mod host;
 pub mod istio;

@@ -89,7 +89,7 @@ pub(crate) fn extend(
 
 /// The resources of a text, those of lists one by one, without what the API server adds.
 fn read(text: &str) -> Result<Vec<Yaml>, Refused> {
-    let documents: Vec<Yaml> = serde_saphyr::from_multiple(text)
+    let documents: Vec<Yaml> = crate::yaml::read_all(text)
         .map_err(|error| Refused::merge(format!("what is to be extended is no YAML that can be read: {error}")))?;
     let mut resources = Vec::new();
     for document in documents {

@@ -132,6 +132,15 @@ impl Yaml {
     }
 }
 
+/// The documents of a text, as Kubernetes' tools read them: `0440` is octal there.
+///
+/// # Errors
+/// When it is no YAML.
+pub fn read_all(text: &str) -> Result<Vec<Yaml>, serde_saphyr::Error> {
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    serde_saphyr::from_multiple_with_options(text, options)
+}
+
 /// Anything as a YAML document.
 ///
 /// # Errors

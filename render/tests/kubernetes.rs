@@ -140,3 +140,24 @@ fn every_file_is_named_by_its_kustomization_and_every_name_is_a_file() {
         }
     }
 }
+
+#[test]
+fn the_pod_runs_the_image_that_is_made() {
+    let script = folder().join("../../scripts/images.py");
+    let script = std::fs::read_to_string(script).unwrap();
+    let set = base("statefulset.yaml");
+    let pod = set.at(&["spec", "template", "spec"]).unwrap();
+    let container = &pod.items_at(&["containers"])[0];
+    let image = container.text_at(&["image"]).unwrap();
+    assert!(script.contains(&format!("f\"{image}:{{version}}\"")), "nothing makes {image}");
+    let kustomization = base("kustomization.yaml");
+    let tagged = &kustomization.items_at(&["images"])[0];
+    assert_eq!(tagged.text_at(&["name"]), Some(image));
+    assert_eq!(tagged.text_at(&["newTag"]), Some(env!("CARGO_PKG_VERSION")), "of this version");
+    // Its binary is the entry point, so that arguments are Weir's, and its user owns the ledger's folder.
+    assert!(container.get("command").is_none() && script.contains("\"Entrypoint\": [\"/weir\"]"));
+    assert_eq!(texts(container.items_at(&["args"])), ["serve"]);
+    let user = pod.at(&["securityContext", "runAsUser"]).and_then(Yaml::whole).unwrap();
+    assert!(script.contains(&format!("\nUSER = {user}\n")));
+    assert_eq!(pod.at(&["securityContext", "fsGroup"]).and_then(Yaml::whole), Some(user));
+}

@@ -228,7 +228,16 @@ fn a_document_that_matches_every_host_is_refused() {
 fn what_is_asked_for_and_cannot_be_is_refused() {
     let labels = BTreeMap::from([("v9".to_owned(), BTreeMap::new())]);
     let gateway = weir_render::Place::Gateway;
+    let star = || vec!["*".to_owned()];
     for (options, says) in [
+        (Options { namespace: "shop\nkind: Other".to_owned(), ..options() }, "--namespace"),
+        (Options { caller_namespace: Some(String::new()), ..options() }, "--caller-namespace"),
+        (Options { service_accounts: star(), ..options() }, "--service-account"),
+        (Options { operators: star(), ..options() }, "--operator"),
+        (Options { gateways: vec!["a/b/".to_owned()], ..options() }, "--gateway"),
+        (Options { workload: BTreeMap::from([("app".to_owned(), "a b".to_owned())]), ..options() }, "--workload"),
+        (Options { workload: BTreeMap::from([("a/b/c".to_owned(), "a".to_owned())]), ..options() }, "--workload"),
+        (Options { subset_label: "-x".to_owned(), ..options() }, "--subset-label"),
         (Options { labels, ..options() }, "no version `v9`"),
         (Options { place: gateway, ..options() }, "--gateway"),
         (Options { place: weir_render::Place::Waypoint, ..options() }, "--filter wasmplugin"),
@@ -259,4 +268,92 @@ fn a_sidecar_that_knows_the_controller_stays_as_it_is() {
         assert_eq!(egress[0].items_at(&["hosts"]).len(), 1, "a port of its own");
         assert_eq!(egress[1].items_at(&["hosts"]).contains(&Yaml::text(controller)), added, "{hosts}");
     }
+}
+
+#[test]
+fn a_route_that_asks_for_the_header_in_another_way_has_copies_of_the_versions_that_fit() {
+    for (asks, has) in [
+        ("headers: {x-weir-version: {prefix: v}}", &["weir-pay.v1.mine", "weir-pay.v2.mine", "mine"][..]),
+        ("headers: {x-weir-version: {}}", &["weir-pay.v1.mine", "weir-pay.v2.mine", "mine"]),
+        ("headers: {x-weir-version: {prefix: v2}}", &["weir-pay.v2.mine", "mine"]),
+        ("withoutHeaders: {X-Weir-Version: {exact: v1}}", &["weir-pay.v2.mine", "mine"]),
+        ("headers: {x-weir-version: {regex: 'v[12]'}}", &["mine"]),
+    ] {
+        let rendered = merged(&routes(&format!(
+            "    - name: mine\n      match: [{{{asks}}}]\n      route: [{{destination: {{host: pay}}}}]\n"
+        )));
+        assert_eq!(names(&rendered), has, "{asks}");
+        assert_eq!(rendered.notes.iter().any(|note| note.contains("by a regex")), asks.contains("regex"), "{asks}");
+        for route in kept(&rendered, "VirtualService").items_at(&["spec", "http"]) {
+            let version = route.items_at(&["route"])[0].text_at(&["destination", "subset"]);
+            if route.text_at(&["name"]) != Some("mine") {
+                let headers = route.items_at(&["match"])[0].get("headers").unwrap();
+                assert_eq!(headers.text_at(&["x-weir-version", "exact"]), version, "{asks}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_order_in_which_experiments_are_merged_changes_nothing() {
+    let pay = two();
+    let other = Experiment { name: "zoo".to_owned(), ..two() };
+    let then = |experiment: &Experiment, text: &str| {
+        istio::running(experiment, &options(), Some(text)).unwrap().yaml().unwrap()
+    };
+    let text = routes(&format!("    - route: [{{destination: {{host: cart}}}}]\n{PLAIN}{PLAIN}"));
+    let one = then(&other, &then(&pay, &text));
+    let routes = |text: &str| {
+        let lines = text.lines().filter_map(|line| line.trim().strip_prefix("- name: weir-"));
+        lines.filter(|name| name.contains('.')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        routes(&one),
+        ["pay.v1.2", "pay.v2.2", "zoo.v1.2", "zoo.v2.2", "pay.v1.3", "pay.v2.3", "zoo.v1.3", "zoo.v2.3"]
+    );
+    assert_eq!(then(&pay, &one), one);
+    assert_eq!(routes(&then(&pay, &then(&other, &text))), routes(&one));
+}
+
+#[test]
+fn numbers_stay_what_kubernetes_reads() {
+    let text = format!("{}---\nkind: Other\nmode: 0440\nport: 8080\ntext: '0440'\n", routes(PLAIN));
+    let rendered = merged(&text);
+    let other = kept(&rendered, "Other");
+    assert_eq!(other.get("mode"), Some(&Yaml::Integer(0o440)));
+    assert_eq!((other.get("port"), other.text_at(&["text"])), (Some(&Yaml::Integer(8080)), Some("0440")));
+}
+
+#[test]
+fn a_version_that_kubernetes_or_istio_cannot_tell_is_refused() {
+    for (versions, says) in [
+        ("[{name: v1, baseline: true}, {name: v2+b}]", "--labels v2+b=LABEL=VALUE"),
+        ("[{name: v1, baseline: true}, {name: v2, headers: {method: a}}]", "routing header `method`"),
+    ] {
+        let error = istio::running(&experiment(versions), &options(), None).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let labels = BTreeMap::from([("version".to_owned(), "v2-b".to_owned())]);
+    let told = Options { labels: BTreeMap::from([("v2+b".to_owned(), labels)]), ..options() };
+    assert!(istio::running(&experiment("[{name: v1, baseline: true}, {name: v2+b}]"), &told, None).is_ok());
+}
+
+#[test]
+fn what_belongs_to_other_callers_has_another_name() {
+    let of = |namespace: &str, workload: &[(&str, &str)]| {
+        let labels = workload.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let options = Options { namespace: namespace.to_owned(), workload: labels.collect(), ..options() };
+        let rendered = istio::running(&two(), &options, None).unwrap();
+        let mut names = rendered.resources.iter().filter_map(Printed::identity);
+        let mut name =
+            |kind: &str| names.by_ref().find(|one| one.0 == kind).map(|one| format!("{} {}", one.1, one.2)).unwrap();
+        (name("EnvoyFilter"), name("AuthorizationPolicy"))
+    };
+    let (filter, policy) = of("shop", &[("app", "web-front")]);
+    assert_eq!((filter.as_str(), policy.as_str()), ("shop weir-web-front", "weir weir-proxies-shop.web-front"));
+    assert_ne!(of("shop-web", &[("app", "front")]).1, policy);
+    let (long, same) = (format!("{}a", "x".repeat(60)), format!("{}b", "x".repeat(60)));
+    assert_ne!(of(&long, &[]).1, of(&same, &[]).1);
+    let (one, two) = (of("shop", &[("app", "web"), ("tier", "a")]), of("shop", &[("app", "web"), ("tier", "b")]));
+    assert!(one.0 != two.0 && one.1 != two.1, "{one:?} {two:?}");
 }

@@ -102,10 +102,14 @@ pub(crate) fn of(options: &Options) -> Vec<Resource<AuthorizationPolicy>> {
     };
     // Named by the proxies, so that those of several callers stand beside each other.
     let callers = match options.place {
-        Place::Waypoint => &options.waypoint,
-        Place::Sidecar | Place::Gateway => options.workload.values().next().map_or("", |workload| workload),
+        Place::Waypoint => options.waypoint.clone(),
+        Place::Sidecar | Place::Gateway => super::callers(options),
     };
-    let name = names::label(&format!("weir-proxies-{}-{callers}", options.proxies()));
+    // A dot is in no namespace: `web` of `shop-a` and `a-web` of `shop` are two. A part is at most 63 long, a name 253.
+    let mut name = format!("weir-proxies-{}", options.proxies());
+    if !callers.is_empty() {
+        name = format!("{name}.{}", names::label(&callers));
+    }
     let allowed = vec![to("GET", "/v1/plan"), to("POST", "/v1/reports")];
     let mut policies = vec![policy(name, vec![Rule { from: from(proxies), to: allowed }])];
     if !options.operators.is_empty() {

@@ -9,7 +9,7 @@ pub mod wasm_plugin;
 use crate::options::{Delivery, Module, Options, Place};
 use crate::resource::{Obsolete, Printed, Rendered};
 pub(crate) use crate::wasm::FILTER;
-use crate::{Refused, host, merge, names};
+use crate::{Refused, check, host, merge, names};
 use weir_engine::spec::Experiment;
 
 /// An experiment in a mesh: what every resource needs to know.
@@ -29,12 +29,14 @@ impl<'a> Mesh<'a> {
     /// # Errors
     /// When document and options together do not say enough.
     pub fn new(experiment: &'a Experiment, options: &'a Options) -> Result<Self, Refused> {
+        check::options(options)?;
         let host = options.service_host(&experiment.service)?;
         if let Some(unknown) =
             options.labels.keys().find(|name| experiment.versions.iter().all(|version| version.name != **name))
         {
             return Err(Refused::options(format!("--labels: {} has no version `{unknown}`", experiment.name)));
         }
+        check::versions(experiment, options)?;
         Ok(Self { experiment, options, host, subsets: names::subsets(experiment) })
     }
 
@@ -129,11 +131,16 @@ fn routes(
 pub fn filter_name(options: &Options) -> String {
     match options.place {
         Place::Waypoint => format!("weir-{}", names::label(&options.waypoint)),
-        Place::Sidecar | Place::Gateway => match options.workload.values().next() {
-            Some(workload) => names::label(&format!("weir-{workload}")),
-            None => "weir".to_owned(),
+        Place::Sidecar | Place::Gateway => match callers(options) {
+            callers if callers.is_empty() => "weir".to_owned(),
+            callers => names::label(&format!("weir-{callers}")),
         },
     }
+}
+
+/// The callers' workload by all of its labels' values; empty: a whole namespace.
+pub(crate) fn callers(options: &Options) -> String {
+    options.workload.values().map(String::as_str).collect::<Vec<_>>().join("-")
 }
 
 /// A proxy of a mesh sees requests to all services: an experiment that matches every host would count them all.

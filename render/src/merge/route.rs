@@ -24,9 +24,9 @@ pub(super) fn extend(
     let experiment = mesh.experiment;
     let prefix = names::route_prefix(&experiment.name);
     let own = |route: &Yaml| route.text_at(&["name"]).is_some_and(|name| is_ours(name, Some(&experiment.name)));
-    let mut routed = 0;
+    let (mut routed, mut number) = (0_usize, 0_usize);
     let mut new = Vec::with_capacity(old.len());
-    for (number, mut route) in old.into_iter().filter(|route| !own(route)).enumerate() {
+    for mut route in old.into_iter().filter(|route| !own(route)) {
         let name = route.text_at(&["name"]).map(str::to_owned);
         let others = name.as_deref().is_some_and(|name| is_ours(name, None));
         let leads = route
@@ -36,23 +36,40 @@ pub(super) fn extend(
         if route.get("delegate").is_some() {
             notes.push(format!("{called} delegates routes to another VirtualService: those are not looked at"));
         }
+        // Routes are counted as they are without any experiment, so that one does not change another's names.
+        number += usize::from(!others);
         if others || !leads {
             new.push(route);
             continue;
         }
         routed += 1;
-        let label = name.unwrap_or_else(|| (number + 1).to_string());
+        let label = name.unwrap_or_else(|| number.to_string());
         if outcome.is_none() {
+            let mut copies = Vec::new();
             for version in names::by_headers(experiment) {
                 let headers = experiment.versions.get(version).map_or(&[][..], |version| &version.headers);
                 let mut copy = route.clone();
-                if !add_headers(&mut copy, headers) {
-                    continue;
+                match add_headers(&mut copy, headers) {
+                    Some(true) => {}
+                    Some(false) => continue,
+                    None => {
+                        notes.push(format!(
+                            "{called}: route {label} asks for {} by a regex: it has no copy for {}, and leads to the baseline",
+                            headers.iter().map(|header| header.name.as_str()).collect::<Vec<_>>().join(", "),
+                            mesh.subset(version)
+                        ));
+                        continue;
+                    }
                 }
                 point(&mut copy, &namespace, mesh, version);
                 copy.set_first("name", Yaml::Text(format!("{prefix}{}.{label}", mesh.subset(version))));
-                new.push(copy);
+                copies.push(copy);
             }
+            // Among those of other experiments by the experiments' names, so that the order of merging changes nothing.
+            let later =
+                |route: &&Yaml| route.text_at(&["name"]).is_some_and(|name| is_ours(name, None) && *name > *prefix);
+            let at = new.len() - new.iter().rev().take_while(later).count();
+            new.splice(at..at, copies);
         }
         if point(&mut route, &namespace, mesh, outcome.unwrap_or(experiment.baseline)) {
             notes.push(format!(
@@ -92,39 +109,63 @@ fn check_gateways(document: &Yaml, mesh: &Mesh<'_>, called: &str, notes: &mut Ve
 }
 
 /// Asks a route for headers too. Whether a request can still match it: not where it asks for another value of one of
-/// them.
-fn add_headers(route: &mut Yaml, headers: &[Header]) -> bool {
-    let Some(matches) = route.list_mut("match") else { return false };
+/// them; `None` where nothing matches, and a regex kept that from being known.
+fn add_headers(route: &mut Yaml, headers: &[Header]) -> Option<bool> {
+    let matches = route.list_mut("match")?;
     if matches.is_empty() {
         matches.push(Yaml::Map(Vec::new()));
     }
+    let mut unknown = false;
     matches.retain_mut(|item| {
-        if headers.iter().any(|header| names_of(item.get("withoutHeaders")).contains(&header.name)) {
-            return false;
-        }
-        if !matches!(item.get("headers"), Some(Yaml::Map(_))) {
-            item.set("headers", Yaml::Map(Vec::new()));
-        }
-        let Some(Yaml::Map(known)) = item.get_mut("headers") else { return false };
-        headers.iter().all(|header| {
-            let exact = Yaml::map([("exact", Yaml::text(&header.value))]);
-            match known.iter().find(|(name, _)| name.eq_ignore_ascii_case(&header.name)) {
-                Some((_, value)) => *value == exact,
-                None => {
-                    known.push((header.name.clone(), exact));
-                    true
-                }
-            }
-        })
+        let holds = asks(item, headers);
+        unknown |= holds.is_none();
+        holds == Some(true) && set_headers(item, headers)
     });
-    !matches.is_empty()
+    if matches.is_empty() && unknown { None } else { Some(!matches.is_empty()) }
 }
 
-fn names_of(headers: Option<&Yaml>) -> Vec<String> {
-    match headers {
-        Some(Yaml::Map(fields)) => fields.iter().map(|(name, _)| name.to_ascii_lowercase()).collect(),
-        _ => Vec::new(),
+/// Whether a request with these headers has what a match says about them.
+fn asks(item: &Yaml, headers: &[Header]) -> Option<bool> {
+    let mut known = true;
+    for (field, wanted) in [("headers", true), ("withoutHeaders", false)] {
+        let Some(Yaml::Map(fields)) = item.get(field) else { continue };
+        for (name, pattern) in fields {
+            let Some(header) = headers.iter().find(|header| name.eq_ignore_ascii_case(&header.name)) else { continue };
+            match fits(pattern, &header.value) {
+                Some(fits) if fits == wanted => {}
+                Some(_) => return Some(false),
+                None => known = false,
+            }
+        }
     }
+    known.then_some(true)
+}
+
+/// Whether a value is one that a pattern of Istio's is about; nothing in the pattern: any value. `None` of a regex.
+fn fits(pattern: &Yaml, value: &str) -> Option<bool> {
+    let part = |name| pattern.text_at(&[name]);
+    match (part("exact"), part("prefix"), part("regex")) {
+        (Some(exact), _, _) => Some(value == exact),
+        (_, Some(prefix), _) => Some(value.starts_with(prefix)),
+        (_, _, Some(_)) => None,
+        _ => Some(true),
+    }
+}
+
+/// Has a match ask for exactly these headers.
+fn set_headers(item: &mut Yaml, headers: &[Header]) -> bool {
+    if !matches!(item.get("headers"), Some(Yaml::Map(_))) {
+        item.set("headers", Yaml::Map(Vec::new()));
+    }
+    let Some(Yaml::Map(known)) = item.get_mut("headers") else { return false };
+    for header in headers {
+        let exact = Yaml::map([("exact", Yaml::text(&header.value))]);
+        match known.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case(&header.name)) {
+            Some((_, value)) => *value = exact,
+            None => known.push((header.name.clone(), exact)),
+        }
+    }
+    true
 }
 
 /// Has a route lead to one version wherever it leads to the service: to one destination per port, with the weight of
