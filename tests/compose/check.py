@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """docker compose from up to down: what is published, the split, exact counts through the controller's death, the winner, nothing left."""
 
+import base64
 import collections
 import http.client
 import json
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -103,6 +105,16 @@ def what_is_published(project):
     for service, path, part in [("WEIR_PORT", "/", "<html"), ("GRAFANA_PORT", "/api/health", "ok")]:
         with urllib.request.urlopen(f"http://127.0.0.1:{project.ports[service]}{path}", timeout=5) as answer:
             assert part in answer.read().decode(), path
+    # Grafana's first administrator has a password that everybody knows. A stand-in has no users: there, what it is told counts.
+    known = {"authorization": "Basic " + base64.b64encode(b"admin:admin").decode()}
+    request = urllib.request.Request(f"http://127.0.0.1:{project.ports['GRAFANA_PORT']}/api/user", headers=known)
+    try:
+        urllib.request.urlopen(request, timeout=5)
+        raise AssertionError("Grafana knows admin:admin")
+    except urllib.error.HTTPError as error:
+        assert error.code in (401, 403, 404), error
+    told = json.loads(project.inspect("grafana", "json .Config.Env"))
+    assert {"GF_AUTH_BASIC_ENABLED=false", "GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION=true"} <= set(told), told
     token = project.do("run", "--rm", "--entrypoint", "cat", "prepare", "/operator/token").strip()
     request = urllib.request.Request(f"http://127.0.0.1:{project.ports['WEIR_PORT']}/v1/experiments", headers={"authorization": f"Bearer {token}"})
     with urllib.request.urlopen(request, timeout=5) as answer:
