@@ -40,7 +40,7 @@ fn an_experiment_is_created_shown_changed_and_deleted() {
     let ran = serve.run(&["get", "checkout", "-o", "json"]);
     assert_eq!(ran.json()["experiment"]["minExposures"], 200, "{ran:?}");
 
-    let ran = serve.run(&["delete", "checkout"]);
+    let ran = serve.run(&["delete", "checkout", "--reason", "done"]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "experiment checkout deleted\n"), "{ran:?}");
     let ran = serve.run(&["get", "checkout"]);
     assert_eq!(
@@ -406,7 +406,14 @@ fn what_commands_a_terminal_is_never_printed_raw() {
         let problem = serde_json::json!({ "detail": "no \u{1b}]0;owned\u{7}" });
         let token = serde_json::json!({ "name": "eve", "role": "viewer", "createdAt": 1, "createdBy": "\u{1b}c" });
         let tokens = serde_json::json!({ "tokens": [token], "configured": [{ "name": "\u{9b}2J", "role": "viewer" }] });
-        let answers = [("200 OK", &services), ("200 OK", &services), ("409 Conflict", &problem), ("200 OK", &tokens)];
+        let made = serde_json::json!({ "name": "eve", "token": "weir_\u{1b}]52;c;b3duZWQ=\u{7}" });
+        let answers = [
+            ("200 OK", &services),
+            ("200 OK", &services),
+            ("409 Conflict", &problem),
+            ("200 OK", &tokens),
+            ("201 Created", &made),
+        ];
         for (status, body) in answers {
             let (mut client, _) = listener.accept().expect("somebody");
             request(&mut client);
@@ -425,4 +432,7 @@ fn what_commands_a_terminal_is_never_printed_raw() {
     let tokens = run(&["token", "list", "--server", &url]);
     let raw = tokens.out.contains(['\u{1b}', '\u{9b}']);
     assert!(tokens.ok() && !raw && tokens.out.contains("\\u{1b}c") && tokens.out.contains("\\u{9b}2J"), "{tokens:?}");
+    let made = run(&["token", "create", "eve", "--role", "viewer", "--server", &url]);
+    assert!(!made.ok() && made.out.is_empty() && made.err.contains("weir token revoke eve"), "{made:?}");
+    assert!(!made.err.contains('\u{1b}'), "{made:?}");
 }

@@ -93,7 +93,7 @@ fn what_happens_is_heard_and_whoever_comes_back_hears_what_they_missed() {
     let mut stranger = Listener::new(&serve, "/v1/events", "last-event-id: another-7\r\n");
     assert_eq!(stranger.next_of("ready").2["missed"], true, "it must read everything again");
     assert!(Listener::new(&serve, "/v1/experiments/other/events", "").status.contains("404"));
-    assert!(serve.run(&["delete", "checkout"]).ok());
+    assert!(serve.run(&["delete", "checkout", "--reason", "done"]).ok());
     assert_eq!(back.next_of("experiment").2["result"], "deleted");
     assert!(back.next().is_none(), "nothing more can happen to it");
 }
@@ -115,7 +115,7 @@ fn who_may_not_read_hears_nothing_and_a_token_that_is_revoked_hears_no_more() {
     ada(&["apply", "-f", "checkout.yaml"]);
     assert_eq!(eve.next_of("experiment").2["result"], "created");
     ada(&["token", "revoke", "eve"]);
-    ada(&["delete", "checkout"]);
+    ada(&["delete", "checkout", "--reason", "done"]);
     while let Some(event) = eve.next() {
         assert_ne!(event.2["result"], "deleted", "it was told of after she was sent away");
     }

@@ -29,7 +29,7 @@ fn a_watch_prints_each_change_and_ends_when_the_experiment_is_deleted() {
         "experiment checkout changed\n  checkout was changed: minExposures 100 → 300.\n  Weights stay.\n"
     );
     while next()["experiment"]["minExposures"] != 300 {}
-    assert_eq!(serve.run(&["delete", "checkout"]).code, Some(0));
+    assert_eq!(serve.run(&["delete", "checkout", "--reason", "done"]).code, Some(0));
     assert_eq!(watch.wait().expect("an end").code(), Some(1));
     let mut err = String::new();
     watch.stderr.take().expect("its errors").read_to_string(&mut err).expect("text");
@@ -201,6 +201,17 @@ fn an_experiment_is_not_deleted_for_an_empty_reason() {
         let ran = serve.run(&["delete", "checkout", "--reason", empty]);
         assert!(!ran.ok() && ran.err.contains("the reason is empty"), "{ran:?}");
     }
+    // Nor for none while it goes on: in a script, where nobody can be asked.
+    for (command, stands) in [("resume", "is running"), ("pause", "is paused")] {
+        let _ = serve.run(&[command, "checkout", "--reason", "a sale"]);
+        let ran = serve.run(&["delete", "checkout"]);
+        assert!(ran.code == Some(1) && ran.err.contains(stands) && ran.err.contains("--reason WHY"), "{ran:?}");
+        let ran = serve.run(&["delete", "checkout", "-o", "json"]);
+        assert!(!ran.ok() && ran.json()["error"].to_string().contains(stands), "{ran:?}");
+    }
     assert!(serve.run(&["get", "checkout"]).ok(), "it is there still");
-    assert!(serve.run(&["delete", "checkout"]).ok());
+    assert!(serve.run(&["stop", "checkout", "--reason", "the wrong question"]).ok());
+    assert!(serve.run(&["delete", "checkout"]).ok(), "one that has concluded needs none");
+    assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
+    assert!(serve.run(&["delete", "checkout", "--reason", "in the way"]).ok());
 }

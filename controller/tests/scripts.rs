@@ -39,6 +39,26 @@ fn contexts_are_kept_where_a_link_leads_and_in_place_of_nothing_else() {
 }
 
 #[test]
+fn contexts_that_are_set_at_once_are_all_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let names: Vec<String> = (0..12).map(|number| format!("c{number}")).collect();
+    let running: Vec<_> = names
+        .iter()
+        .map(|name| {
+            configured(folder.path(), &["context", "set", name, "--server", "http://a:1"])
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("`weir`")
+        })
+        .collect();
+    for mut one in running {
+        assert!(one.wait().expect("it ends").success());
+    }
+    let listed = run(&mut configured(folder.path(), &["context", "list", "-o", "json"]));
+    assert_eq!(listed.json()["contexts"].as_array().map(Vec::len), Some(12), "{listed:?}");
+}
+
+#[test]
 fn a_context_says_where_commands_go_and_keeps_its_token_to_itself() {
     let serve = Serve::start(&["--token", "operator:ada=s3cret", "--token", "viewer=look"]);
     let folder = serve.folder.path();
@@ -118,7 +138,8 @@ fn scripts_wait_until_an_experiment_has_come_somewhere() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(ran.json(), serde_json::json!({ "name": "checkout", "reached": true, "phase": "concluded" }));
     let ran = wait("rolled-back", &[]);
-    assert_eq!((ran.code, ran.out.as_str()), (Some(3), "checkout: concluded, and will not come there\n"), "{ran:?}");
+    let said = "checkout: concluded (promoted v2, by hand: somebody from 127.0.0.1), and will not come there\n";
+    assert_eq!((ran.code, ran.out.as_str()), (Some(3), said), "{ran:?}");
     assert_eq!(wait("nonsense", &[]).code, Some(2));
 }
 
@@ -213,7 +234,9 @@ fn shells_complete_and_the_manual_has_a_page_for_each_command() {
     let into = into.to_str().expect("a path");
     assert!(run(&mut weir(&["man", "--into", into])).ok());
     let page = std::fs::read_to_string(std::path::Path::new(into).join("weir-set-weights.1")).expect("its page");
-    assert!(page.contains("load test of v2"), "with its example");
+    let example = "\n.SH EXAMPLES\n.nf\nweir set\\-weights checkout v1=90% v2=10% \\-\\-reason ";
+    assert!(page.contains(example) && !page.contains("EXTRA"), "{page}");
+    assert!(page.contains("load test of v2") && page.contains("\n.fi\n.SH NOTES\nIt is paused"), "{page}");
     let file = folder.path().join("file");
     std::fs::write(&file, "").expect("a file");
     let below = file.join("man1");

@@ -268,3 +268,22 @@ fn closing_the_terminal_ends_the_full_screen() {
         std::thread::sleep(Duration::from_millis(50));
     }
 }
+
+#[test]
+fn whoever_deletes_what_runs_is_asked_why_and_nothing_said_deletes_nothing() {
+    let serve = Serve::start(&[]);
+    serve.write("checkout.yaml", DOCUMENT);
+    assert!(serve.run(&["apply", "-f", "checkout.yaml"]).ok());
+    let mut terminal = Terminal::start(&serve, &["delete", "checkout"]);
+    terminal.until("checkout is running. It ends");
+    terminal.press("\r");
+    let (code, shown) = terminal.end();
+    assert!(code == 1 && shown.contains("nothing was"), "{shown}");
+    assert!(serve.run(&["get", "checkout"]).ok(), "it is there still");
+    let mut terminal = Terminal::start(&serve, &["delete", "checkout"]);
+    terminal.until("Why is it deleted");
+    terminal.press("the wrong question\r");
+    let (code, shown) = terminal.end();
+    assert!(code == 0 && shown.contains("experiment checkout deleted"), "{shown}");
+    assert!(!serve.run(&["get", "checkout"]).ok());
+}

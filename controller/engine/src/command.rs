@@ -68,7 +68,7 @@ pub enum Refusal {
     #[error("{0} is not paused: there is nothing to resume")]
     NotPaused(String),
     /// Nothing waits for approval.
-    #[error("nothing of {0} waits for approval: look at its decisions for what it waits for")]
+    #[error("nothing of {0} waits for approval: `weir explain {0}` says what it waits for")]
     NothingAwaited(String),
     /// What waited is no longer warranted.
     #[error("what waited for approval is no longer warranted: {0}")]

@@ -9,6 +9,9 @@ use std::path::PathBuf;
 /// Most bytes of the file.
 const MOST: u64 = 1 << 20;
 
+/// How long another is waited for that changes the file.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// The file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -130,6 +133,43 @@ impl Config {
         }
         written.with_context(|| format!("{} cannot be written", path.display()))?;
         Ok(path)
+    }
+}
+
+/// That nobody else changes the file meanwhile: what two write at once would lose what one of them wrote. Over when it is dropped, or the
+/// process ends.
+#[derive(Debug)]
+pub(crate) struct Alone {
+    /// The folder, since the file is another one after every write; `None` where folders cannot be locked.
+    _folder: Option<std::fs::File>,
+}
+
+impl Alone {
+    /// Waits until it is so.
+    ///
+    /// # Errors
+    /// When somebody else changes it for too long.
+    pub(crate) fn wait() -> anyhow::Result<Self> {
+        let Some(path) = path() else { return Ok(Self { _folder: None }) };
+        let path = path.canonicalize().unwrap_or(path);
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or_else(|| std::path::Path::new("."));
+        std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        // Where it cannot be opened it cannot be written into either, which is said then.
+        let Ok(opened) = std::fs::File::open(folder) else { return Ok(Self { _folder: None }) };
+        let begin = std::time::Instant::now();
+        loop {
+            match opened.try_lock() {
+                Ok(()) => return Ok(Self { _folder: Some(opened) }),
+                Err(std::fs::TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => {
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                }
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    bail!("another program keeps {} locked: try again when it has ended", folder.display())
+                }
+                Err(std::fs::TryLockError::Error(_)) => return Ok(Self { _folder: None }),
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `weir context`: which servers there are, and which one commands go to.
 
-use super::config::{Config, Context, context_name, path};
+use super::config::{Alone, Config, Context, context_name, path};
 use super::destination::{base_url, certificates, read_token};
 use super::output::{NOTHING, OutputArgs, Table, print, print_value};
 use anyhow::{Context as _, bail};
@@ -85,22 +85,28 @@ impl ContextArgs {
 
 /// Runs `weir context`.
 pub(crate) fn run(args: ContextArgs) -> anyhow::Result<ExitCode> {
+    if let ContextCommand::List { output } = args.command {
+        list(&Config::read()?, output)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    // What may be waited for, before anybody else has to wait for this one.
+    let given = match &args.command {
+        ContextCommand::Set { token_file: Some(file), .. } => Some(read_token(file)?),
+        _ => None,
+    };
+    let alone = Alone::wait()?;
     let mut config = Config::read()?;
     let done = match args.command {
-        ContextCommand::List { output } => {
-            list(&config, output)?;
-            return Ok(ExitCode::SUCCESS);
-        }
+        ContextCommand::List { .. } => return Ok(ExitCode::SUCCESS),
         ContextCommand::Use { name } => {
             let context = config.context(Some(&name))?;
             let server = context.map(|context| context.server.clone()).unwrap_or_default();
             config.current_context = Some(name.clone());
             format!("commands go to {server} (context {name})")
         }
-        ContextCommand::Set { name, server, token_file, no_token, ca_file, no_ca_file } => {
+        ContextCommand::Set { name, server, token_file: _, no_token, ca_file, no_ca_file } => {
             let ca_file = ca_file.map(|file| absolute(&file)).transpose()?;
-            let token = token_file.map(|file| read_token(&file)).transpose()?;
-            let done = set(&mut config, &name, server, token, no_token)?;
+            let done = set(&mut config, &name, server, given, no_token)?;
             let context = config.contexts.iter_mut().find(|context| context.name == name);
             if let Some(context) = context.filter(|_| ca_file.is_some() || no_ca_file) {
                 context.ca_file = ca_file;
@@ -117,6 +123,7 @@ pub(crate) fn run(args: ContextArgs) -> anyhow::Result<ExitCode> {
         }
     };
     config.write()?;
+    drop(alone);
     print(&format!("{done}\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -124,6 +124,7 @@ pub(crate) fn run(args: TokenArgs) -> anyhow::Result<ExitCode> {
 
 fn create(args: CreateArgs) -> anyhow::Result<()> {
     let CreateArgs { name, role, expires_in, force, common } = args;
+    let mut first = false;
     let answer = match &common.ledger {
         Some(ledger) => {
             let expires_at = expires_in.as_deref().map(parse_milliseconds).transpose()?;
@@ -132,6 +133,7 @@ fn create(args: CreateArgs) -> anyhow::Result<()> {
                 if !force {
                     access.check_operated(role, now())?;
                 }
+                first = !access.had_tokens();
                 access.create(&name, role, expires_at, &local_actor(), now())
             })?;
             let mut answer = serde_json::to_value(row)?;
@@ -152,8 +154,19 @@ fn create(args: CreateArgs) -> anyhow::Result<()> {
         return Ok(print_value(common.output, &answer)?);
     }
     let secret = answer.get("token").and_then(Value::as_str).context("the server did not say the token")?;
+    // It goes to a terminal, a file, a header.
+    anyhow::ensure!(
+        !secret.is_empty() && secret.bytes().all(|byte| byte.is_ascii_graphic()),
+        "what the server says is the token of {name} is none, and is not shown (one has printable characters and no blanks): is it a \
+         controller of weir? If it is, revoke it with `weir token revoke {name}`"
+    );
     // The token alone on stdout, so that it can go where it is needed without passing anybody's eyes.
     eprintln!("token of {name}, role {}: shown this once", role.name());
+    if first {
+        eprintln!(
+            "it is the ledger's first: a controller that runs on it without tokens lets everybody in for up to a second more"
+        );
+    }
     Ok(print(&format!("{secret}\n"))?)
 }
 

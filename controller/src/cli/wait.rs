@@ -2,6 +2,7 @@
 
 use super::client::{Server, ServerArgs, View, experiment_name};
 use super::output::{OutputArgs, print, print_value, stretch};
+use super::plain::plain;
 use clap::ValueEnum;
 use serde_json::json;
 use std::process::ExitCode;
@@ -104,13 +105,13 @@ pub(crate) fn run(args: WaitArgs) -> anyhow::Result<ExitCode> {
                 let phase = answer.get("phase").cloned().unwrap_or_default();
                 stands = format!("it is {}", phase.as_str().unwrap_or_default());
                 match standing(args.what, &view) {
-                    Standing::Is => return end(args.output, &args.name, true, phase, 0),
-                    Standing::Never => return end(args.output, &args.name, false, phase, NEVER),
+                    Standing::Is => return end(args.output, &args.name, true, phase, &how(&view), 0),
+                    Standing::Never => return end(args.output, &args.name, false, phase, &how(&view), NEVER),
                     Standing::Not => {}
                 }
             }
             Err(super::client::ApiError::NotFound(_)) if seen => {
-                return end(args.output, &args.name, false, "deleted".into(), NEVER);
+                return end(args.output, &args.name, false, "deleted".into(), "deleted", NEVER);
             }
             // A server that restarts is no reason to stop waiting; one that was never there is.
             Err(error) if seen && error.may_pass() => {
@@ -137,7 +138,7 @@ pub(crate) fn run(args: WaitArgs) -> anyhow::Result<ExitCode> {
                     eprintln!(
                         "weir: {name} was not `{what}` within {time}: {stands}; `weir explain {name}` says what is missing"
                     );
-                    return end(args.output, &args.name, false, "timeout".into(), TIMED_OUT);
+                    return end(args.output, &args.name, false, "timeout".into(), "", TIMED_OUT);
                 }
                 left.min(INTERVAL)
             }
@@ -146,12 +147,24 @@ pub(crate) fn run(args: WaitArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn end(output: OutputArgs, name: &str, is: bool, phase: serde_json::Value, code: u8) -> anyhow::Result<ExitCode> {
+/// How it stands, in words: of one that has concluded, also how, and by whom if that was not by its evidence.
+fn how(view: &View) -> String {
+    let phase = plain(&super::show::phase(view));
+    if view.state.is_concluded() { format!("concluded ({phase})") } else { phase }
+}
+
+fn end(
+    output: OutputArgs,
+    name: &str,
+    is: bool,
+    phase: serde_json::Value,
+    how: &str,
+    code: u8,
+) -> anyhow::Result<ExitCode> {
     if output.structured() {
         print_value(output, &json!({ "name": name, "reached": is, "phase": phase }))?;
     } else if code != TIMED_OUT {
-        let phase = phase.as_str().unwrap_or_default().to_owned();
-        print(&format!("{name}: {phase}{}\n", if is { "" } else { ", and will not come there" }))?;
+        print(&format!("{name}: {how}{}\n", if is { "" } else { ", and will not come there" }))?;
     }
     Ok(ExitCode::from(code))
 }

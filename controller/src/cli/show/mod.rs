@@ -7,7 +7,7 @@ pub(crate) mod tests;
 mod words;
 
 pub(crate) use table::{or_more, versions};
-pub(crate) use words::{action, limits, step};
+pub(crate) use words::{action, limits, phase, step};
 
 use super::client::View;
 use super::output::{NOTHING, Table, count, stretch};
@@ -16,7 +16,7 @@ use table::settled;
 use weir_engine::assess::VersionAssessment;
 use weir_engine::outlook::promotion_waits;
 use weir_engine::state::{Phase, State, Verdict};
-use words::{age, by_hand, phase, strategy, weights};
+use words::{age, by_hand, strategy, weights};
 
 /// Several experiments, one a line.
 pub(crate) fn list(views: &[View], now: u64) -> String {
@@ -108,6 +108,20 @@ pub(crate) fn line(view: &View, now: u64) -> String {
     parts.extend(waiting(view, now));
     parts.extend(view.health_warnings.iter().map(|warning| format!("warning: {warning}")));
     parts.join(" · ")
+}
+
+/// What is shown with keys beside it: where something waits for a person, the key stands in place of the command.
+pub(crate) fn with_keys(detail: &str, name: &str) -> String {
+    let keys =
+        [(format!("weir start {name} --reason '…'"), "press s"), (format!("; weir approve {name} "), "; press a")];
+    let keyed = |line: &str| {
+        let found = keys.iter().filter(|_| line.starts_with("waits")).find_map(|(command, key)| {
+            let (before, _) = line.split_once(command.as_str())?;
+            Some(format!("{before}{key}"))
+        });
+        found.unwrap_or_else(|| line.to_owned()) + "\n"
+    };
+    detail.lines().map(keyed).collect()
 }
 
 /// What waits for a person, and whom the breaker holds.

@@ -23,7 +23,7 @@ pub(crate) fn step(experiment: &Experiment, step: &Step) -> String {
 }
 
 /// Where it stands, and by whom where a person ended it.
-pub(super) fn phase(view: &View) -> String {
+pub(crate) fn phase(view: &View) -> String {
     let stands = stands(view);
     match ended_by(view) {
         Some((how, order)) => format!("{stands}, {how} {}", order.by),

@@ -230,7 +230,7 @@ fn draw(frame: &mut Frame<'_>, model: &mut Model, now: u64) {
             .areas(frame.area());
     frame.render_widget(Paragraph::new(weights), top);
 
-    let detail = show::detail(&model.view, now);
+    let detail = show::with_keys(&show::detail(&model.view, now), &model.view.experiment.name);
     // Nobody scrolls past the end.
     let lines = u16::try_from(detail.lines().count()).unwrap_or(u16::MAX);
     model.scroll = model.scroll.min(lines.saturating_sub(1));
@@ -321,6 +321,19 @@ mod tests {
             assert!(picture.contains(text), "{text}:\n{picture}");
         }
         assert!(!picture.contains("a approve"), "nothing waits:\n{picture}");
+    }
+
+    #[test]
+    fn what_waits_says_which_key_does_it() {
+        use weir_engine::state::{Phase, Proposal, Step};
+        let mut model = model();
+        model.view.state.awaited = Some(Proposal { since: 21_000, step: Step::Promotion { version: 1 } });
+        let shown = picture(&mut model, 120, 40);
+        assert!(shown.contains("the promotion of v2; press a ") && !shown.contains("weir approve"), "{shown}");
+        model.view.state.awaited = None;
+        model.view.state.phase = Phase::Pending;
+        let shown = picture(&mut model, 120, 40);
+        assert!(shown.contains("waits to be started: press s ") && !shown.contains("weir start"), "{shown}");
     }
 
     #[test]
