@@ -6,6 +6,7 @@ use crate::view::View;
 use anyhow::{Context, bail};
 use clap::Args;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -13,6 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 const WINNER: &str = "v2";
 /// When the demo gives up.
 const LIMIT: Duration = Duration::from_secs(110);
+/// The exit code of what Ctrl-C ends in the middle.
+const INTERRUPTED: u8 = 130;
 /// How long the winner may take to have all traffic, once it is promoted.
 const SWITCH: Duration = Duration::from_secs(5);
 /// Visits that must all get the winner in the end.
@@ -39,22 +42,28 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
     let told_to_end = async {
         tokio::select! {
-            _ = interrupt.recv() => 130,
+            _ = interrupt.recv() => INTERRUPTED,
             _ = terminate.recv() => 143,
             _ = hang_up.recv() => 129,
         }
     };
+    let shown = OnceLock::new();
     tokio::select! {
         // Dropped in the middle, the demo ends what it has started.
-        result = demonstrate(&args) => result,
+        result = demonstrate(&args, &shown) => result,
         code = told_to_end => {
             println!("\nEverything is ended.");
-            Ok(ExitCode::from(code))
+            // Once everything was shown Ctrl-C is the end that was asked for, and no failure but that of what was shown.
+            Ok(match shown.get() {
+                Some(verdict) if code == INTERRUPTED => *verdict,
+                _ => ExitCode::from(code),
+            })
         }
     }
 }
 
-async fn demonstrate(args: &RunArgs) -> anyhow::Result<ExitCode> {
+/// Shows the main job; what became of it is in `shown` once it is only kept.
+async fn demonstrate(args: &RunArgs, shown: &OnceLock<ExitCode>) -> anyhow::Result<ExitCode> {
     println!("Starting three versions of a shop, the controller, and Envoy with {WORKERS} workers …");
     let mut stack = Stack::start(args.seed).await?;
     stack.open(args.rate, args.seed)?;
@@ -80,6 +89,7 @@ async fn demonstrate(args: &RunArgs) -> anyhow::Result<ExitCode> {
             ),
             Err(error) => eprintln!("weir-demo: {error}"),
         }
+        let _ = shown.set(if verdict.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         keep(&mut stack).await?;
     }
     stack.stop();

@@ -72,7 +72,8 @@ async fn kept_it_goes_on_with_another_experiment_and_says_last_where_to_look() {
     })
     .await;
     demo.signal(libc::SIGINT);
-    eventually(PATIENCE, "the demo ends", async || demo.ended()).await;
+    let status = eventually(PATIENCE, "the demo ends", async || demo.ended()).await;
+    assert!(status.success(), "as it was asked to, which `make` must not call an error: {status}");
     eventually(PATIENCE, "nothing is left", async || holds(left_behind(&output, demo.id()).is_empty())).await;
 }
 

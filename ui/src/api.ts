@@ -292,6 +292,7 @@ export function useLive<T>(path: string | null, everyMs: number): Live<T> {
 
 export const paths = {
   experiments: '/v1/experiments',
+  whoami: '/v1/whoami',
   experiment: (name: string): string => `/v1/experiments/${encodeURIComponent(name)}`,
   decisions: (name: string, limit: number): string =>
     `/v1/experiments/${encodeURIComponent(name)}/decisions?limit=${limit}`,

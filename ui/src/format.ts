@@ -1,6 +1,6 @@
 // Numbers and times as people read them.
 
-import type { Interval, Metric, MetricName } from './types'
+import type { Assessment, Interval, Metric, MetricName } from './types'
 
 const whole = new Intl.NumberFormat('en')
 export const count = (n: number): string => whole.format(Math.round(n))
@@ -83,6 +83,13 @@ export function interval(name: MetricName, of: Interval | null): string {
 
 export const observed = (metric: Metric): string =>
   `${metric.observedOrMore ? '≥ ' : ''}${measured(metric.name, metric.observed)}`
+
+/** A belief of who is best; none before anything has settled, when it would be what was believed of nobody, nor of who is out. */
+export function best(assessment: Assessment | null, at: number): number | null {
+  const version = assessment?.versions[at]
+  if (!version || version.out || assessment.settledExposures === 0) return null
+  return version.probabilityBestAndFeasible
+}
 
 /** A probability: never 0 or 1, for a belief is never certain. */
 export function probability(p: number | null | undefined): string {

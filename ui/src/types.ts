@@ -96,6 +96,11 @@ export interface Actor {
   says?: string
   from?: string
 }
+/** Whose token it is, and of which role; neither where there are no tokens. */
+export interface Whoami {
+  name?: string
+  role?: 'proxy' | 'service' | 'viewer' | 'operator'
+}
 export interface Decision {
   number?: number
   at: number

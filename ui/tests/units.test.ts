@@ -11,8 +11,25 @@ import { EMPTY, placesOf, version, without } from '../src/form'
 import type { Form } from '../src/form'
 import { read } from '../src/reading'
 import { fingerprint } from '../scripts/sources.mjs'
-import { eValue, milliseconds, percent, probability, roughly, stretch, weight } from '../src/format'
+import { best, eValue, milliseconds, percent, probability, roughly, stretch, weight } from '../src/format'
 import { WHOLE, rebalance } from '../src/parts/sliders'
+import { whyNot } from '../src/parts/role'
+import type { Assessment } from '../src/types'
+
+test('who is best is believed of nobody before anything has settled, nor of who is out', () => {
+  const assessment = (settledExposures: number, out: boolean): Assessment =>
+    ({ settledExposures, versions: [{ out, probabilityBestAndFeasible: 0.0824 }] }) as unknown as Assessment
+  assert.equal(probability(best(assessment(0, false), 0)), '–')
+  assert.equal(probability(best(assessment(900, true), 0)), '–')
+  assert.equal(probability(best(assessment(900, false), 0)), probability(0.0824))
+  assert.equal(best(null, 0), null)
+})
+
+test('whoever may not decide is told so by name, and nobody else', () => {
+  assert.match(whyNot({ name: 'eve', role: 'viewer' }) ?? '', /^The token of eve has the role viewer/)
+  assert.match(whyNot({ name: 'viewer', role: 'viewer' }) ?? '', /^This token has the role viewer/)
+  for (const who of [{ name: 'ada', role: 'operator' as const }, {}, null]) assert.equal(whyNot(who), null)
+})
 
 test('weights sum to the whole whatever is moved where, and what is fixed stays', () => {
   let seed = 7

@@ -129,6 +129,31 @@ test('what a decision led to is told at once, also where no events come', async 
   await other.close()
 })
 
+test('no choice of the form is cut off, whichever is chosen', async () => {
+  await go('#/new')
+  // A reward and what follows from it, so that whatever the form can ask is there.
+  await page.getByLabel('Reward', { exact: true }).selectOption('header')
+  await page.getByLabel('Strategy', { exact: true }).selectOption('bandit')
+  const selects = page.locator('form select, fieldset select')
+  assert.ok((await selects.count()) > 5)
+  const cut = await selects.evaluateAll((all) =>
+    (all as HTMLSelectElement[])
+      .filter((select) => select.offsetParent)
+      .flatMap((select) => {
+        // As wide as it would like to be: for its longest choice, and the arrow.
+        const like = select.cloneNode(true) as HTMLSelectElement
+        Object.assign(like.style, { position: 'absolute', width: 'max-content', visibility: 'hidden' })
+        select.parentElement?.append(like)
+        const wanted = like.offsetWidth
+        like.remove()
+        return wanted > select.offsetWidth
+          ? [`${select.labels[0]?.innerText}: ${wanted} of ${select.offsetWidth} px`]
+          : []
+      }),
+  )
+  assert.deepEqual(cut, [])
+})
+
 test('what somebody else created meanwhile is not changed by who meant to create', async () => {
   await go('#/new')
   await page.getByLabel('Name', { exact: true }).fill('twice')

@@ -1,11 +1,12 @@
 //! Tokens made over the API, and what is written down of whoever writes.
 
 use super::test_api::Api;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn the_first_token_closes_the_door_and_each_does_what_its_role_allows() {
     let api = Api::start(&[]);
+    assert_eq!(api.call("GET", "/v1/whoami", "", "").await.json(), json!({}), "everybody may do everything");
     let locked = api.call("POST", "/v1/tokens", "", r#"{"name": "eve", "role": "viewer"}"#).await;
     assert_eq!(locked.checked_status(), 409, "nobody could operate it any more");
     assert!(String::from_utf8(locked.body).unwrap().contains("make an operator's first"));
@@ -20,6 +21,11 @@ async fn the_first_token_closes_the_door_and_each_does_what_its_role_allows() {
     assert_eq!(api.call("GET", "/v1/experiments", &eve, "").await.status, 200);
     assert_eq!(api.call("POST", "/v1/experiments", &eve, "x").await.checked_status(), 403);
 
+    for (token, expected) in
+        [(&ada, json!({"name": "ada", "role": "operator"})), (&eve, json!({"name": "eve", "role": "viewer"}))]
+    {
+        assert_eq!(api.call("GET", "/v1/whoami", token, "").await.json(), expected);
+    }
     let listed = api.call("GET", "/v1/tokens", &ada, "").await;
     let text = String::from_utf8(listed.body.clone()).unwrap();
     assert!(!text.contains(&ada) && !text.contains(&eve[5..]), "{text}");

@@ -67,6 +67,7 @@ const REPORTS_AT_A_TIME: usize = 64;
 
 const READ: Rule = Rule::roles(&[Role::Viewer, Role::Operator]);
 const CHANGE: Rule = Rule::roles(&[Role::Operator]);
+const ANYBODY: Rule = Rule::roles(&[Role::Proxy, Role::Service, Role::Viewer, Role::Operator]);
 
 /// Requests a second that one address may send without a token that is known, on average.
 const FAILURES_A_SECOND: u32 = 10;
@@ -179,6 +180,7 @@ impl App {
             .routes(gate.guarded(routes!(rehearsals::post), CHANGE.counted()))
             .routes(gate.guarded(routes!(commands::post), CHANGE.asked(commands::asked)))
             .routes(gate.guarded(routes!(rewards::post), Rule::roles(&[Role::Service, Role::Operator]).counted()))
+            .routes(gate.guarded(routes!(tokens::whoami), ANYBODY))
             .routes(gate.guarded(routes!(tokens::list), CHANGE))
             .routes(gate.guarded(routes!(tokens::create), CHANGE.shown_once().asked(tokens::asked)))
             .routes(gate.guarded(routes!(tokens::revoke), CHANGE))

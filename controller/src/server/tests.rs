@@ -28,6 +28,7 @@ async fn each_role_may_do_its_part_and_no_more() {
         ("POST", "/v1/experiments/shop/rewards", [401, 401, 403, 400, 403, 400]),
         ("DELETE", "/v1/experiments/shop", [401, 401, 403, 403, 403, 404]),
         ("POST", "/v1/tokens", [401, 401, 403, 403, 403, 400]),
+        ("GET", "/v1/whoami", [401, 401, 200, 200, 200, 200]),
         ("GET", "/v1/tokens", [401, 401, 403, 403, 403, 200]),
         ("DELETE", "/v1/tokens/ada", [401, 401, 403, 403, 403, 404]),
         ("GET", "/v1/audit", [401, 401, 403, 403, 403, 200]),
@@ -349,6 +350,13 @@ async fn a_journal_comes_in_pages_and_a_story_is_told() {
         told[1..],
         ["It was paused by hand. “because”", "It was resumed by hand. “because”", "It was paused by hand. “because”"]
     );
-    assert!(story["stands"][0].as_str().unwrap().contains("It is paused"), "{story}");
+    let stands = story["stands"].to_string();
+    assert!(stands.contains("It is paused"), "{story}");
+    // Once, and not again as the reason for which it holds.
+    assert!(stands.matches("only evidence of a violation").count() == 1 && !stands.contains("It holds"), "{story}");
+    let body = r#"{"command": "rollBack", "version": "v2", "reason": "it is ugly"}"#;
+    assert_eq!(api.call("POST", "/v1/experiments/shop/commands", "", body).await.status, 200);
+    let story = api.call("GET", "/v1/experiments/shop/explanation", "", "").await.json();
+    assert!(story["evidence"].to_string().contains("v2 is out: rolled back by hand ("), "{story}");
     assert_eq!(api.call("GET", "/v1/experiments/none/explanation", "", "").await.checked_status(), 404);
 }

@@ -17,6 +17,7 @@ import type { Action } from '../parts/confirm'
 import { ExperimentForm } from '../parts/form'
 import { NoExperiment } from '../parts/notthere'
 import { Rehearse } from '../parts/rehearse'
+import { useWhyNot } from '../parts/who'
 import { read } from '../reading'
 import type { Applied, Experiment } from '../types'
 
@@ -98,7 +99,8 @@ function Editor({ name, start, again }: { name?: string; start: Start; again: ()
   const box = useRef<HTMLTextAreaElement>(null)
   const document = typed ?? write(form)
   const [checks, setChecks] = useState(0)
-  const check = useCheck(document, checks)
+  const whyNot = useWhyNot()
+  const check = useCheck(document, checks, whyNot === null)
   const shows = useMemo(() => typed === null || read(typed) !== null, [typed])
   const type = (text: string): void => {
     if (typed === null) setBefore(form)
@@ -207,7 +209,7 @@ function Editor({ name, start, again }: { name?: string; start: Start; again: ()
             onInput={(event) => type(event.currentTarget.value)}
           />
           <div id="check" role="status">
-            <Checked check={check} jump={jump} />
+            {whyNot ? <p class="notice wait">{whyNot}</p> : <Checked check={check} jump={jump} />}
           </div>
           <div class="buttons">
             <button
@@ -228,7 +230,7 @@ function Editor({ name, start, again }: { name?: string; start: Start; again: ()
           </div>
         </section>
       </div>
-      {(check.is !== 'invalid' || versions.length > 1) && versions.length > 1 && (
+      {!whyNot && (check.is !== 'invalid' || versions.length > 1) && versions.length > 1 && (
         <Rehearse document={document} versions={versions} valid={check.is === 'valid'} />
       )}
       {action && <Confirm action={action} stands={stands} close={() => setAction(null)} />}
@@ -251,10 +253,14 @@ async function standing(names: string[], document: string): Promise<string> {
   return (await Promise.all(told)).join(' ')
 }
 
-/** What the server says of a document, once nobody types; `asked` anew when that changes. */
-function useCheck(document: string, asked: number): Check {
+/** What the server says of a document, once nobody types; `asked` anew when that changes. Whoever may not apply one may not ask. */
+function useCheck(document: string, asked: number, may: boolean): Check {
   const [check, setCheck] = useState<Check>({ is: 'asking' })
   useEffect(() => {
+    if (!may) {
+      setCheck({ is: 'asking' })
+      return
+    }
     const controller = new AbortController()
     const timer = setTimeout(() => {
       dryRun(document, controller.signal)
@@ -267,7 +273,7 @@ function useCheck(document: string, asked: number): Check {
       clearTimeout(timer)
       controller.abort()
     }
-  }, [document, asked])
+  }, [document, asked, may])
   return check
 }
 

@@ -13,6 +13,7 @@ import { Header } from '../parts/header'
 import { NoExperiment } from '../parts/notthere'
 import { Approve, Delete, Pause, Resume, Start, Stop } from '../parts/life'
 import { Promote, RollBack, SetWeights } from '../parts/traffic'
+import { useWhyNot } from '../parts/who'
 import { VersionTable } from '../parts/versions'
 import type { Decision, Experiment, Explanation } from '../types'
 
@@ -29,6 +30,7 @@ export function Decide({ name }: { name: string }): JSX.Element {
   const { data: told, refresh: tellAnew } = useLive<Explanation>(live.data ? paths.explanation(name) : null, 5_000)
   const [action, setAction] = useState<Action | null>(null)
   const [done, setDone] = useState('')
+  const whyNot = useWhyNot()
   const experiment = live.data
   if (!experiment && live.error?.status === 404) return <NoExperiment name={name} />
   if (!experiment)
@@ -74,7 +76,17 @@ export function Decide({ name }: { name: string }): JSX.Element {
         )}
       </div>
       <VersionTable experiment={experiment} />
-      <div class="decisions">
+      {whyNot && (
+        <div class="notice wait" role="status" id="why-not">
+          <p>{whyNot}</p>
+        </div>
+      )}
+      <fieldset
+        class="bare decisions"
+        disabled={whyNot !== null}
+        {...(whyNot ? { 'aria-describedby': 'why-not' } : {})}
+      >
+        <legend class="unseen">Decisions</legend>
         {experiment.state.awaited && <Approve {...part} />}
         {phase === 'pending' && <Start {...part} />}
         {phase === 'running' && <Pause {...part} />}
@@ -84,7 +96,7 @@ export function Decide({ name }: { name: string }): JSX.Element {
         {counts && <RollBack {...part} />}
         {phase !== 'concluded' && <Stop {...part} />}
         <Delete {...part} />
-      </div>
+      </fieldset>
       {action && <Confirm action={action} stands={stands(live)} close={() => setAction(null)} />}
     </>
   )

@@ -20,14 +20,16 @@ function Field({
   label,
   hint,
   problems,
+  wide,
   children,
 }: Common & {
+  wide?: boolean
   children: (props: { id: string; 'aria-describedby'?: string; 'aria-invalid'?: boolean }) => ComponentChildren
 }): JSX.Element {
   const id = useId()
   const said = hint || problems.length > 0
   return (
-    <div class="field">
+    <div class={wide ? 'field wide' : 'field'}>
       <label for={id}>{label}</label>
       {children({
         id,
@@ -67,6 +69,9 @@ export function Text({
   )
 }
 
+/** Most characters of a choice that a column of a form shows whole. */
+const SHORT = 22
+
 export function Select<T extends string>({
   value,
   set,
@@ -74,7 +79,7 @@ export function Select<T extends string>({
   ...common
 }: Common & { value: T; set: (value: T) => void; options: [T, string][] }): JSX.Element {
   return (
-    <Field {...common}>
+    <Field {...common} wide={options.some(([, text]) => text.length > SHORT)}>
       {(props) => (
         <select {...props} value={value} onChange={(event) => set(event.currentTarget.value as T)}>
           {options.map(([option, text]) => (

@@ -2,7 +2,7 @@
 
 import type { JSX } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
-import { probability, weight } from '../format'
+import { best, probability, weight } from '../format'
 import type { Experiment } from '../types'
 import { Dot, colour, versionName } from './common'
 import { shares } from './decision'
@@ -139,13 +139,15 @@ export function Promote({ experiment, open, order }: Part): JSX.Element {
     .map(({ version }) => version)
     .filter((_, at) => at === baseline || !experiment.state.out[at])
   const [chosen, setChosen] = useState('')
-  const best =
+  const first =
     experiment.assessment?.winner ??
     able.find((version) => version !== versionName(experiment, baseline)) ??
     able[0] ??
     ''
-  const version = able.includes(chosen) ? chosen : best
-  const assessed = experiment.assessment?.versions.find(({ name }) => name === version)
+  const version = able.includes(chosen) ? chosen : first
+  const at = experiment.assessment?.versions.findIndex(({ name }) => name === version) ?? -1
+  const assessed = experiment.assessment?.versions[at]
+  const believed = best(experiment.assessment, at)
   const wins = experiment.assessment?.winner === version
   return (
     <section class="card" aria-labelledby="promote">
@@ -165,7 +167,7 @@ export function Promote({ experiment, open, order }: Part): JSX.Element {
                 <p>
                   {wins
                     ? `Evidence names ${version} the winner.`
-                    : `Evidence does not name ${version} the winner: ${assessed?.why ?? 'nothing has settled yet.'}${assessed?.probabilityBestAndFeasible != null ? ` It is believed to be the best that keeps its limits with ${probability(assessed.probabilityBestAndFeasible)}.` : ''} No error bound holds for this decision: it is yours.`}
+                    : `Evidence does not name ${version} the winner: ${assessed?.why ?? 'nothing has settled yet.'}${believed !== null ? ` It is believed to be the best that keeps its limits with ${probability(believed)}.` : ''} No error bound holds for this decision: it is yours.`}
                 </p>
               </>
             ),

@@ -1,7 +1,7 @@
 // Each version in a row: its weight, what was counted, observed and believed, and its verdict in the API's words.
 
 import type { JSX } from 'preact'
-import { METRICS, count, interval, observed, probability, weight } from '../format'
+import { METRICS, best, count, interval, observed, probability, weight } from '../format'
 import type { Experiment, MetricName } from '../types'
 import { Badge, Dot } from './common'
 
@@ -68,7 +68,7 @@ export function VersionTable({ experiment }: { experiment: Experiment }): JSX.El
                   )
                 })}
                 {hasReward && (
-                  <td data-label="Best that keeps its limits">{probability(version?.probabilityBestAndFeasible)}</td>
+                  <td data-label="Best that keeps its limits">{probability(best(experiment.assessment, at))}</td>
                 )}
                 <td data-label="Verdict" class="verdict">
                   {version ? (

@@ -55,6 +55,18 @@ pub(crate) struct ConfiguredToken {
     role: Role,
 }
 
+/// Who asks.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Whoami {
+    /// What the audit log calls whoever asks: the name of the token, or its role. Absent where there are no tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// What the token may do. Absent where there are no tokens: everybody may do everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
+}
+
 /// Tokens, by name.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -92,6 +104,18 @@ pub(crate) struct AuditList {
     /// The cursor of the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+}
+
+/// Whose token this is, and what it may do.
+#[utoipa::path(
+    get, operation_id = "whoami",
+    path = "/v1/whoami",
+    tag = "access",
+    responses((status = 200, description = "Who asks.", body = Whoami)),
+    security(("token" = ["proxy", "service", "viewer", "operator"]))
+)]
+pub(crate) async fn whoami(Extension(caller): Extension<Caller>) -> Json<Whoami> {
+    Json(Whoami { name: Some(caller.who).filter(|who| !who.is_empty()), role: caller.role })
 }
 
 /// Every token that is not revoked, without secrets.
