@@ -268,6 +268,17 @@ fn a_sidecar_that_knows_the_controller_stays_as_it_is() {
         assert_eq!(egress[0].items_at(&["hosts"]).len(), 1, "a port of its own");
         assert_eq!(egress[1].items_at(&["hosts"]).contains(&Yaml::text(controller)), added, "{hosts}");
     }
+    // Those of one port are for services of this port.
+    for (port, told) in [(9080, true), (8181, false)] {
+        let sidecar = format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: s, namespace: shop}}\nspec:\n  egress:\n  \
+             - {{port: {{number: {port}}}, hosts: ['*/*']}}\n"
+        );
+        let rendered = merged(&format!("{}{sidecar}", routes(PLAIN)));
+        let egress = kept(&rendered, "Sidecar").items_at(&["spec", "egress"]);
+        assert_eq!(egress.iter().map(|listener| listener.items_at(&["hosts"]).len()).collect::<Vec<_>>(), [1]);
+        assert_eq!(rendered.notes.iter().any(|note| note.contains("Sidecar s has no listener")), told, "{port}");
+    }
 }
 
 #[test]

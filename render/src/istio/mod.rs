@@ -183,7 +183,7 @@ fn notes(mesh: &Mesh<'_>, notes: &mut Vec<String>) {
             options.module
         ));
     }
-    if options.token.as_deref().is_some_and(|token| token.starts_with("${")) {
+    if options.token.is_some() {
         notes.push(
             "the proxies' token is a placeholder: fill it in when it is applied (docs/istio.md#the-token), or the controller refuses the filter and all \
              requests go to the baseline"
