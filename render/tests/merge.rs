@@ -228,10 +228,18 @@ fn a_document_that_matches_every_host_is_refused() {
 fn what_is_asked_for_and_cannot_be_is_refused() {
     let labels = BTreeMap::from([("v9".to_owned(), BTreeMap::new())]);
     let gateway = weir_render::Place::Gateway;
+    let many = (0..16).map(|number| format!("x-{number}")).collect();
     let star = || vec!["*".to_owned()];
     for (options, says) in [
         (Options { namespace: "shop\nkind: Other".to_owned(), ..options() }, "--namespace"),
         (Options { caller_namespace: Some(String::new()), ..options() }, "--caller-namespace"),
+        (Options { routing_headers: vec!["x y".to_owned()], ..options() }, "routingHeaders"),
+        (Options { routing_headers: many, ..options() }, "routingHeaders"),
+        (Options { port: Some(0), ..options() }, "--port"),
+        (Options { controller_host: "weir".to_owned(), ..options() }, "--controller"),
+        (Options { controller_host: "weir.weir.svc".to_owned(), ..options() }, "--controller"),
+        (Options { module: "weir-filter.wasm".to_owned(), ..options() }, "--module"),
+        (Options { module: "ftp://example/weir-filter.wasm".to_owned(), ..options() }, "--module"),
         (Options { service_accounts: star(), ..options() }, "--service-account"),
         (Options { operators: star(), ..options() }, "--operator"),
         (Options { gateways: vec!["a/b/".to_owned()], ..options() }, "--gateway"),
@@ -246,6 +254,10 @@ fn what_is_asked_for_and_cannot_be_is_refused() {
         let error = istio::running(&two(), &options, None).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
+    // A header's name has no case; the filter knows small letters.
+    let header = Options { routing_headers: vec!["X-Other".to_owned()], ..options() };
+    let printed = istio::running(&two(), &header, None).unwrap().yaml().unwrap();
+    assert!(printed.contains("\"x-other\"") && !printed.contains("X-Other"), "{printed}");
 }
 
 #[test]

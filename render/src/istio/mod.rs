@@ -58,6 +58,9 @@ pub fn running(experiment: &Experiment, options: &Options, merge: Option<&str>) 
         return Err(Refused::options(text));
     }
     refuse_everybody(&mesh)?;
+    if options.delivery != Delivery::None {
+        check::filter(&envoy_filter::configuration(&mesh))?;
+    }
     let mut rendered = Rendered::default();
     routes(&mut mesh, None, merge, &mut rendered)?;
     if options.delivery != Delivery::None {
