@@ -162,7 +162,13 @@ fn destinations_elsewhere_keep_their_share() {
             .collect();
         assert_eq!(to, [(Some("pay"), Some(subset), Some(50)), (Some("legacy"), None, Some(50))]);
     }
-    assert!(rendered.notes.iter().any(|note| note.contains("divided traffic")), "{:?}", rendered.notes);
+    let told = |rendered: &Rendered, what: &str| rendered.notes.iter().any(|note| note.contains(what));
+    assert!(told(&rendered, "divided traffic") && !told(&rendered, "`headers`"), "{:?}", rendered.notes);
+    let rendered = merged(&routes(
+        "    - route:\n        - {destination: {host: pay, subset: a}, weight: 90}\n        \
+         - {destination: {host: pay, subset: b}, weight: 10, headers: {request: {set: {x-canary: 'yes'}}}}\n",
+    ));
+    assert!(told(&rendered, "`headers`"), "{:?}", rendered.notes);
 }
 
 #[test]
