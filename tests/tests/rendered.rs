@@ -109,6 +109,15 @@ fn a_secret_on_the_command_line_is_refused_and_never_shown() {
 }
 
 #[test]
+fn what_is_said_twice_is_refused() {
+    for (option, values) in [("--workload", ["app=a", "app=b"]), ("--labels", ["v1=version=1", "v1=version=2"])] {
+        let output = render(&["istio", "docs/examples/istio/experiment.yaml", option, values[0], option, values[1]]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("is given twice"), "{said}");
+    }
+}
+
+#[test]
 fn an_outcome_that_nobody_knows_is_asked_for() {
     let outcome = ["istio", "docs/examples/istio/experiment.yaml", "--outcome"];
     let said = String::from_utf8_lossy(&render(&outcome).stderr).into_owned();

@@ -135,7 +135,9 @@ fn placeholder(text: &str) -> anyhow::Result<Option<String>> {
     let marked = text.contains(['$', '{', '<', '%', '@']) && !text.starts_with("weir_");
     let capitals = text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
     if !(marked || capitals || text == "none") {
-        bail!("--token takes a placeholder, as `${{WEIR_PROXY_TOKEN}}`, not the token: fill that in when it is applied (docs/istio.md#the-token)");
+        bail!(
+            "--token takes a placeholder, as `${{WEIR_PROXY_TOKEN}}`, not the token: fill that in when it is applied (docs/istio.md#the-token)"
+        );
     }
     Ok((text != "none" && !text.is_empty()).then(|| text.to_owned()))
 }
