@@ -1,9 +1,10 @@
 //! Whether what is asked for can stand in a resource: names and labels that Kubernetes refuses, or Istio reads as
 //! patterns, are told before anything is printed.
 
-use crate::options::Options;
+use crate::options::{Module, Options};
 use crate::{Refused, host};
 use std::collections::BTreeMap;
+use weir_core::config::Config;
 use weir_engine::spec::Experiment;
 
 /// Longest value of a label, and longest name in it.
@@ -32,8 +33,51 @@ pub(crate) fn options(options: &Options) -> Result<(), Refused> {
             return Err(Refused::options(format!("{option}: `{}` cannot be a name in Kubernetes", shown(name))));
         }
     }
+    if options.port == Some(0) {
+        return Err(Refused::options("--port: ports begin at 1"));
+    }
+    let controller = options.controller_host.as_str();
+    if !controller.contains('.') || (host::namespace(controller).is_none() && controller.ends_with(".svc")) {
+        // Taken for a host outside, it would be called in plain text, past the mesh's certificates and policies.
+        return Err(Refused::options(format!(
+            "--controller: `{controller}` is no full name: write NAME.NAMESPACE.svc.cluster.local"
+        )));
+    }
+    module(options)?;
     labels("--workload", &options.workload)?;
     labels("--subset-label", &BTreeMap::from([(options.subset_label.clone(), String::new())]))
+}
+
+/// Where the module is: a whole path, or what Istio's agent can fetch.
+fn module(options: &Options) -> Result<(), Refused> {
+    let fine = match options.module() {
+        Module::File(path) => path.starts_with('/'),
+        Module::Remote(uri) => ["oci://", "https://", "http://"].iter().any(|scheme| uri.starts_with(scheme)),
+    };
+    if fine {
+        return Ok(());
+    }
+    let text = format!(
+        "--module: `{}` is neither oci://…, https://…, http://…, nor a path from the root of the proxies' file system",
+        shown(&options.module)
+    );
+    Err(Refused::options(text))
+}
+
+/// What the filter is told, read as it reads it; the token apart, for which something else stands yet.
+///
+/// # Errors
+/// When the filter would refuse it.
+pub(crate) fn filter(config: &Config) -> Result<(), Refused> {
+    let mut config = config.clone();
+    if let Some(token) = config.controller.as_mut().and_then(|controller| controller.token.as_mut()) {
+        *token = "token".to_owned();
+    }
+    let text = serde_json::to_vec(&config).map_err(|error| Refused::Unwritable(error.to_string()))?;
+    match Config::from_json(&text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Refused::options(format!("the filter would refuse what it is told: {error}"))),
+    }
 }
 
 /// The labels and headers of the versions.

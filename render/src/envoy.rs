@@ -2,7 +2,7 @@
 
 use crate::options::{Failure, Module};
 use crate::wasm::{FILTER, Wasm};
-use crate::{Refused, names};
+use crate::{Refused, check, names};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -308,7 +308,9 @@ pub fn of(experiment: &Experiment, options: &Options, outcome: Option<usize>) ->
     if outcome.is_none() {
         clusters.insert(0, cluster_at(CONTROLLER.to_owned(), std::slice::from_ref(&options.controller)));
         let module = Module::File(&options.module);
-        let config = Wasm::new(module, None, Failure::Reload, &configuration(experiment, options));
+        let config = configuration(experiment, options);
+        check::filter(&config)?;
+        let config = Wasm::new(module, None, Failure::Reload, &config);
         http_filters.push(HttpFilter { name: FILTER, typed_config: FilterConfig::Weir(Box::new(config)) });
     }
     http_filters

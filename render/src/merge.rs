@@ -69,7 +69,14 @@ pub(crate) fn extend(
     // The controller stays in a `Sidecar` when an experiment concludes: others may need it, and it does no harm.
     if outcome.is_none() && !delivered.is_empty() {
         for document in documents.iter_mut().filter(|document| is(document, "Sidecar")) {
-            sidecar::extend(document, mesh.options);
+            if !sidecar::extend(document, mesh.options) {
+                rendered.notes.push(format!(
+                    "{} has no listener without a port, so the controller is not added: its proxies need to know {}, port {}",
+                    called(document),
+                    mesh.options.controller_host,
+                    mesh.options.controller_port
+                ));
+            }
         }
     }
     let mut rules: Vec<Printed> = Vec::new();

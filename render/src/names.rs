@@ -54,9 +54,9 @@ pub fn by_headers(experiment: &Experiment) -> Vec<usize> {
 pub fn routing_headers(experiment: &Experiment, others: &[String]) -> Vec<String> {
     let mut headers = vec!["x-weir-version".to_owned()];
     let own = experiment.versions.iter().flat_map(|version| &version.headers).map(|header| &header.name);
-    for name in own.chain(others) {
-        if !headers.contains(name) {
-            headers.push(name.clone());
+    for name in own.chain(others).map(|name| name.to_ascii_lowercase()) {
+        if !headers.contains(&name) {
+            headers.push(name);
         }
     }
     headers

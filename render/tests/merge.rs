@@ -162,7 +162,13 @@ fn destinations_elsewhere_keep_their_share() {
             .collect();
         assert_eq!(to, [(Some("pay"), Some(subset), Some(50)), (Some("legacy"), None, Some(50))]);
     }
-    assert!(rendered.notes.iter().any(|note| note.contains("divided traffic")), "{:?}", rendered.notes);
+    let told = |rendered: &Rendered, what: &str| rendered.notes.iter().any(|note| note.contains(what));
+    assert!(told(&rendered, "divided traffic") && !told(&rendered, "`headers`"), "{:?}", rendered.notes);
+    let rendered = merged(&routes(
+        "    - route:\n        - {destination: {host: pay, subset: a}, weight: 90}\n        \
+         - {destination: {host: pay, subset: b}, weight: 10, headers: {request: {set: {x-canary: 'yes'}}}}\n",
+    ));
+    assert!(told(&rendered, "`headers`"), "{:?}", rendered.notes);
 }
 
 #[test]
@@ -228,10 +234,18 @@ fn a_document_that_matches_every_host_is_refused() {
 fn what_is_asked_for_and_cannot_be_is_refused() {
     let labels = BTreeMap::from([("v9".to_owned(), BTreeMap::new())]);
     let gateway = weir_render::Place::Gateway;
+    let many = (0..16).map(|number| format!("x-{number}")).collect();
     let star = || vec!["*".to_owned()];
     for (options, says) in [
         (Options { namespace: "shop\nkind: Other".to_owned(), ..options() }, "--namespace"),
         (Options { caller_namespace: Some(String::new()), ..options() }, "--caller-namespace"),
+        (Options { routing_headers: vec!["x y".to_owned()], ..options() }, "routingHeaders"),
+        (Options { routing_headers: many, ..options() }, "routingHeaders"),
+        (Options { port: Some(0), ..options() }, "--port"),
+        (Options { controller_host: "weir".to_owned(), ..options() }, "--controller"),
+        (Options { controller_host: "weir.weir.svc".to_owned(), ..options() }, "--controller"),
+        (Options { module: "weir-filter.wasm".to_owned(), ..options() }, "--module"),
+        (Options { module: "ftp://example/weir-filter.wasm".to_owned(), ..options() }, "--module"),
         (Options { service_accounts: star(), ..options() }, "--service-account"),
         (Options { operators: star(), ..options() }, "--operator"),
         (Options { gateways: vec!["a/b/".to_owned()], ..options() }, "--gateway"),
@@ -246,6 +260,10 @@ fn what_is_asked_for_and_cannot_be_is_refused() {
         let error = istio::running(&two(), &options, None).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
+    // A header's name has no case; the filter knows small letters.
+    let header = Options { routing_headers: vec!["X-Other".to_owned()], ..options() };
+    let printed = istio::running(&two(), &header, None).unwrap().yaml().unwrap();
+    assert!(printed.contains("\"x-other\"") && !printed.contains("X-Other"), "{printed}");
 }
 
 #[test]
@@ -267,6 +285,17 @@ fn a_sidecar_that_knows_the_controller_stays_as_it_is() {
         let egress = kept(&rendered, "Sidecar").items_at(&["spec", "egress"]);
         assert_eq!(egress[0].items_at(&["hosts"]).len(), 1, "a port of its own");
         assert_eq!(egress[1].items_at(&["hosts"]).contains(&Yaml::text(controller)), added, "{hosts}");
+    }
+    // Those of one port are for services of this port.
+    for (port, told) in [(9080, true), (8181, false)] {
+        let sidecar = format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: s, namespace: shop}}\nspec:\n  egress:\n  \
+             - {{port: {{number: {port}}}, hosts: ['*/*']}}\n"
+        );
+        let rendered = merged(&format!("{}{sidecar}", routes(PLAIN)));
+        let egress = kept(&rendered, "Sidecar").items_at(&["spec", "egress"]);
+        assert_eq!(egress.iter().map(|listener| listener.items_at(&["hosts"]).len()).collect::<Vec<_>>(), [1]);
+        assert_eq!(rendered.notes.iter().any(|note| note.contains("Sidecar s has no listener")), told, "{port}");
     }
 }
 

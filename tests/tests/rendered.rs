@@ -95,11 +95,26 @@ fn the_command_line_prints_what_the_docs_show() {
 
 #[test]
 fn a_secret_on_the_command_line_is_refused_and_never_shown() {
-    let secret = format!("weir_{}", "0123456789abcdef".repeat(4));
-    let output = render(&["istio", "docs/examples/istio/experiment.yaml", "--token", &secret]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("placeholder"), "{said}");
-    assert!(output.stdout.is_empty() && !said.contains(&secret), "{said}");
+    let of_one_s_own = "0123456789abcdef".repeat(4);
+    for secret in [format!("weir_{of_one_s_own}"), of_one_s_own, "c2VjcmV0IHNlY3JldA==".to_owned()] {
+        let output = render(&["istio", "docs/examples/istio/experiment.yaml", "--token", &secret]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("placeholder"), "{said}");
+        assert!(output.stdout.is_empty() && !said.contains(&secret), "{said}");
+    }
+    for placeholder in ["${PROXY_TOKEN}", "<path:secret/weir#proxy>", "PROXY_TOKEN", "{{ .Values.token }}"] {
+        let text = printed(&["istio", "docs/examples/istio/experiment.yaml", "--token", placeholder]);
+        assert!(text.contains(&format!("\"token\": \"{placeholder}\"")), "{text}");
+    }
+}
+
+#[test]
+fn what_is_said_twice_is_refused() {
+    for (option, values) in [("--workload", ["app=a", "app=b"]), ("--labels", ["v1=version=1", "v1=version=2"])] {
+        let output = render(&["istio", "docs/examples/istio/experiment.yaml", option, values[0], option, values[1]]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("is given twice"), "{said}");
+    }
 }
 
 #[test]

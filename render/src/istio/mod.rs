@@ -58,6 +58,9 @@ pub fn running(experiment: &Experiment, options: &Options, merge: Option<&str>) 
         return Err(Refused::options(text));
     }
     refuse_everybody(&mesh)?;
+    if options.delivery != Delivery::None {
+        check::filter(&envoy_filter::configuration(&mesh))?;
+    }
     let mut rendered = Rendered::default();
     routes(&mut mesh, None, merge, &mut rendered)?;
     if options.delivery != Delivery::None {
@@ -183,7 +186,7 @@ fn notes(mesh: &Mesh<'_>, notes: &mut Vec<String>) {
             options.module
         ));
     }
-    if options.token.as_deref().is_some_and(|token| token.starts_with("${")) {
+    if options.token.is_some() {
         notes.push(
             "the proxies' token is a placeholder: fill it in when it is applied (docs/istio.md#the-token), or the controller refuses the filter and all \
              requests go to the baseline"

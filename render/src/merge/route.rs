@@ -71,12 +71,14 @@ pub(super) fn extend(
             let at = new.len() - new.iter().rev().take_while(later).count();
             new.splice(at..at, copies);
         }
-        if point(&mut route, &namespace, mesh, outcome.unwrap_or(experiment.baseline)) {
+        let pointed = point(&mut route, &namespace, mesh, outcome.unwrap_or(experiment.baseline));
+        if pointed.divided {
             notes.push(format!(
-                "{called}: route {label} divided traffic among subsets of {}; it leads to {} alone now, and {}",
+                "{called}: route {label} divided traffic among subsets of {}; it leads to {} alone now, and {}{}",
                 mesh.host,
                 mesh.subset(outcome.unwrap_or(experiment.baseline)),
-                if outcome.is_none() { "the experiment divides it" } else { "the experiment is over" }
+                if outcome.is_none() { "the experiment divides it" } else { "the experiment is over" },
+                if pointed.lost { "; of their different `headers` the first stays" } else { "" }
             ));
         }
         new.push(route);
@@ -168,13 +170,22 @@ fn set_headers(item: &mut Yaml, headers: &[Header]) -> bool {
     true
 }
 
+/// What became of a route's destinations.
+#[derive(Default)]
+struct Pointed {
+    /// They were several subsets of the service.
+    divided: bool,
+    /// These had different operations on headers, of which the first ones stay.
+    lost: bool,
+}
+
 /// Has a route lead to one version wherever it leads to the service: to one destination per port, with the weight of
-/// all of them. Whether it led to several subsets.
-fn point(route: &mut Yaml, namespace: &str, mesh: &Mesh<'_>, version: usize) -> bool {
-    let Some(Yaml::List(targets)) = route.get_mut("route") else { return false };
+/// all of them.
+fn point(route: &mut Yaml, namespace: &str, mesh: &Mesh<'_>, version: usize) -> Pointed {
+    let mut pointed = Pointed::default();
+    let Some(Yaml::List(targets)) = route.get_mut("route") else { return pointed };
     let subset = Yaml::text(mesh.subset(version));
     let mut kept: Vec<Yaml> = Vec::with_capacity(targets.len());
-    let mut divided = false;
     for mut target in std::mem::take(targets) {
         let Some(to) = target.get_mut("destination").filter(|to| leads_to(to, namespace, mesh)) else {
             kept.push(target);
@@ -184,7 +195,8 @@ fn point(route: &mut Yaml, namespace: &str, mesh: &Mesh<'_>, version: usize) -> 
         let to = to.clone();
         match kept.iter_mut().find(|known| known.get("destination").is_some_and(|known| *known == to)) {
             Some(known) => {
-                divided = true;
+                pointed.divided = true;
+                pointed.lost |= known.get("headers") != target.get("headers");
                 let weight = |target: &Yaml| target.get("weight").and_then(Yaml::whole).unwrap_or(0);
                 let sum = weight(known).saturating_add(weight(&target));
                 known.set("weight", Yaml::Integer(sum));
@@ -193,5 +205,5 @@ fn point(route: &mut Yaml, namespace: &str, mesh: &Mesh<'_>, version: usize) -> 
         }
     }
     *targets = kept;
-    divided
+    pointed
 }

@@ -150,6 +150,17 @@ fn controller(text: &str) -> anyhow::Result<(String, u16)> {
     }
 }
 
+/// What is given once for each name.
+fn once<T: Clone>(option: &str, given: &[(String, T)]) -> anyhow::Result<BTreeMap<String, T>> {
+    let mut all = BTreeMap::new();
+    for (name, value) in given {
+        if all.insert(name.clone(), value.clone()).is_some() {
+            bail!("{option}: `{name}` is given twice");
+        }
+    }
+    Ok(all)
+}
+
 impl IstioArgs {
     fn options(&self) -> anyhow::Result<Options> {
         let (controller_host, controller_port) = controller(&self.controller)?;
@@ -158,13 +169,13 @@ impl IstioArgs {
             host: self.host.clone(),
             port: self.port,
             subset_label: self.subset_label.clone(),
-            labels: self.labels.iter().cloned().collect(),
+            labels: once("--labels", &self.labels)?,
             place: match self.place {
                 PlaceArg::Sidecar => Place::Sidecar,
                 PlaceArg::Gateway => Place::Gateway,
                 PlaceArg::Waypoint => Place::Waypoint,
             },
-            workload: self.workload.iter().cloned().collect(),
+            workload: once("--workload", &self.workload)?,
             caller_namespace: self.caller_namespace.clone(),
             gateways: self.gateway.clone(),
             waypoint: self.waypoint.clone(),

@@ -130,9 +130,14 @@ fn of_file(path: &str) -> anyhow::Result<Experiment> {
 
 /// What stands for the token, if there is one: never a token, which in Git would be anybody's who reads there.
 fn placeholder(text: &str) -> anyhow::Result<Option<String>> {
-    // What `weir token create` prints begins so. It is not repeated here: logs keep what is said.
-    if text.starts_with("weir_") {
-        bail!("--token takes a placeholder, not the token: fill that in when it is applied (docs/istio.md#the-token)");
+    // `${NAME}`, `<path:…>`, `{{ … }}`, `@NAME@`, `__NAME__`, `NAME`: whatever is filled in is marked, or all in capitals. It is not repeated
+    // here: logs keep what is said.
+    let marked = text.contains(['$', '{', '<', '%', '@']) && !text.starts_with("weir_");
+    let capitals = text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    if !(marked || capitals || text == "none") {
+        bail!(
+            "--token takes a placeholder, as `${{WEIR_PROXY_TOKEN}}`, not the token: fill that in when it is applied (docs/istio.md#the-token)"
+        );
     }
     Ok((text != "none" && !text.is_empty()).then(|| text.to_owned()))
 }
