@@ -177,6 +177,10 @@ def main(project):
     assert project.metric("min(up)") == [1.0]
     assert project.metric('sum(weir_assigned_total{weir_experiment="shop"})')[0] > 1000
     say("Prometheus has it from the controller and from Envoy")
+    # Compose kills after 10 s what does not end.
+    asked = time.monotonic()
+    project.do("stop", "shop-v2", "users")
+    assert time.monotonic() - asked < 8, "whoever breaks a version waits for it"
 
 
 if __name__ == "__main__":
