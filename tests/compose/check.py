@@ -121,6 +121,14 @@ def what_is_published(project):
         assert json.load(answer), "no experiment"
 
 
+def command_line_is_quiet(project):
+    """As an operator sees it: nothing warns of what cannot be otherwise here."""
+    done = subprocess.run([*project.compose, "run", "--rm", "weir", "get"], cwd=FOLDER, capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0 and "shop" in done.stdout and "warning" not in said, said
+    assert "warning" not in project.do("logs", "--no-color", "experiment")
+
+
 def crash(project):
     """Kills the controller's process, as the kernel would: Docker brings it back. Without the right to, its container."""
     pid, restarts = int(project.inspect("controller", ".State.Pid")), int(project.inspect("controller", ".RestartCount"))
@@ -139,6 +147,7 @@ def main(project):
     for service in ["prometheus", "grafana"]:
         until(f"{service} is healthy", lambda: project.inspect(service, ".State.Health.Status") == "healthy")
     what_is_published(project)
+    command_line_is_quiet(project)
     say("published: the shop and the dashboards, on loopback, the controller for those with a token")
 
     until("the split begins", lambda: set(project.visits(40)) >= {"v1", "v2", "v3"})
@@ -168,6 +177,10 @@ def main(project):
     assert project.metric("min(up)") == [1.0]
     assert project.metric('sum(weir_assigned_total{weir_experiment="shop"})')[0] > 1000
     say("Prometheus has it from the controller and from Envoy")
+    # Compose kills after 10 s what does not end.
+    asked = time.monotonic()
+    project.do("stop", "shop-v2", "users")
+    assert time.monotonic() - asked < 8, "whoever breaks a version waits for it"
 
 
 if __name__ == "__main__":
