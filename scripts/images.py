@@ -107,7 +107,7 @@ def main(out, weir, demo, filter_file, version, revision):
     base += [("tmp", None, 0o1777, 0), *folders("var", "var/lib"), ("var/lib/weir", None, 0o750, USER), ("weir", weir, 0o755, 0)]
     user = f"{USER}:{USER}"
     controller = {
-        "User": user, "Entrypoint": ["/weir"], "Cmd": ["serve"], "ExposedPorts": {"8181/tcp": {}}, "Volumes": {"/var/lib/weir": {}},
+        "User": user, "Entrypoint": ["/weir"], "Cmd": ["serve"], "ExposedPorts": {"8181/tcp": {}},
         "Env": ["WEIR_LISTEN=0.0.0.0:8181", "WEIR_LEDGER=/var/lib/weir/weir.db"], "StopSignal": "SIGTERM", "WorkingDir": "/",
         "Healthcheck": {"Test": ["CMD", "/weir", "health"], "Interval": 5 * 10**9, "Timeout": 6 * 10**9, "StartPeriod": 5 * 10**9, "Retries": 3},
     }  # fmt: skip

@@ -100,9 +100,11 @@ impl Standing {
 pub(crate) struct Standings(Arc<Mutex<Vec<Standing>>>);
 
 impl Standings {
-    /// Those of another look.
+    /// Those of another look. What has concluded comes last: it takes no labels from what alerts are about.
     pub(crate) fn set(&self, mut standings: Vec<Standing>) {
-        standings.sort_by(|one, other| one.name.cmp(&other.name));
+        standings.sort_by(|one, other| {
+            (one.phase == "concluded", &one.name).cmp(&(other.phase == "concluded", &other.name))
+        });
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = standings;
     }
 }
@@ -242,6 +244,13 @@ mod tests {
         assert!(text.contains("weir_unlisted_experiments 5.0"), "{text}");
         assert_eq!(text.matches("weir_experiment_phase{").count(), MOST);
         assert!(text.contains("\"shop-0255\"") && !text.contains("\"shop-0256\""));
+
+        let old = Phase::Concluded { outcome: weir_engine::state::Outcome::Stopped, version: 0, at: 0 };
+        let mut many: Vec<Standing> = (0..MOST)
+            .map(|number| standing(&format!("old-{number:04}"), |state, _| state.phase = old.clone()))
+            .collect();
+        many.push(standing("shop", |_, _| {}));
+        assert!(self::text(many).contains("weir_experiment_phase{experiment=\"shop\",phase=\"running\"} 1.0"));
         assert!(text.contains(&format!("weir_running_experiments {}.0", MOST + 5)));
     }
 }
