@@ -153,7 +153,9 @@ def main(project):
     until("the split begins", lambda: set(project.visits(40)) >= {"v1", "v2", "v3"})
     before = until("all is counted", lambda: (lambda one, two: one == two and sum(one.values()))(project.counted(), (time.sleep(3), project.counted())[1]))
     sent = project.visits(400)
-    assert min(sent[version] for version in ["v1", "v2", "v3"]) > 60, sent
+    # v3 is bad: a few failures among its first visitors roll it back, sometimes while these are sent.
+    out = {version["name"] for version in project.experiment()["assessment"]["versions"] if version["out"]}
+    assert out <= {"v3"} and min(sent[version] for version in {"v1", "v2", "v3"} - out) > 60, (sent, out)
     say(f"the split: {dict(sent)}")
     back = crash(project)
     sent += project.visits(400)
