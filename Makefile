@@ -21,7 +21,7 @@ demo: ## Shows the main job on a real Envoy, in about a minute (KEEP=1: leaves i
 	@scripts/wasm.sh
 	@scripts/demo.sh
 
-test: ## Everything that CI asks: unit, end to end on the newest and the oldest Envoy, as Wasm, checks
+test: ## Everything that CI asks: unit, end to end on the newest and the oldest Envoy, in a mesh, with Prometheus, as Wasm, checks
 	@scripts/test.sh setup wasm ui build unit api e2e e2e-oldest istio prometheus ui-test wasm-test check
 
 e2e: ## Only the tests on a real Envoy (ENVOY_VERSION=1.36, 1.37, 1.38, 1.39, 1.40)
